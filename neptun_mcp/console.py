@@ -1,0 +1,76 @@
+"""A tool's call from a terminal: an MCP client in this process that asks the person at the keyboard."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+from mcp.client.client import Client
+from mcp.client.session import ClientRequestContext
+from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+
+from .server import create_server
+from .settings import Settings
+
+
+async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:
+    """What the tool returns. The server may ask the person where there is a terminal to ask at."""
+    asking = sys.stdin.isatty()
+    async with Client(create_server(settings), elicitation_callback=_ask if asking else None) as client:
+        return await client.call_tool(tool, arguments)
+
+
+async def _ask(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    return await anyio.to_thread.run_sync(_asked, params, abandon_on_cancel=True)
+
+
+def _asked(params: ElicitRequestParams) -> ElicitResult:
+    """Ask for each field of the form: a number for a choice from a list, else yes or no."""
+    print(params.message, file=sys.stderr)
+    answers: dict[str, Any] = {}
+    form: dict[str, Any] = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
+    fields: dict[str, dict[str, Any]] = form.get("properties", {})
+    for name, field in fields.items():
+        choices: list[str] = field.get("enum", [])
+        for number, choice in enumerate(choices, 1):
+            print(f"  {number}  {choice}", file=sys.stderr)
+        print(f"{field['title']} ({'number' if choices else 'y/N'}): ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip().lower()
+        if not choices:
+            answers[name] = answer in ("y", "yes")
+        elif answer.isdigit() and 1 <= int(answer) <= len(choices):
+            answers[name] = choices[int(answer) - 1]
+        else:
+            return ElicitResult(action="cancel")
+    return ElicitResult(action="accept", content=answers)
+
+
+def readable(result: Any) -> str:
+    """A result for a person: its values, then a block an item; texts of several lines indented below."""
+    return "\n".join(_lines(result, ""))
+
+
+def _lines(value: dict[str, Any], indent: str) -> list[str]:
+    short: list[str] = []
+    long: list[str] = []
+    for name, field in value.items():
+        if isinstance(field, dict):
+            long += [f"{indent}{name}:", *_lines(cast("dict[str, Any]", field), indent + "  ")]
+        elif isinstance(field, list):
+            for item in cast("list[dict[str, Any]]", field):
+                first, *others = _lines(item, indent + "  ")
+                long += [f"{indent}- {first.lstrip()}", *others]
+        elif "\n" in str(field):
+            long += [f"{indent}{name}:", *(f"{indent}  | {line}" for line in _printable(field).split("\n"))]
+        else:
+            short.append(f"{name}: {_printable(str(field))}")
+    head = textwrap.wrap("   ".join(short), 110, initial_indent=indent, subsequent_indent=indent + "  ")
+    return head + long
+
+
+def _printable(text: str) -> str:
+    """Text without what would steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

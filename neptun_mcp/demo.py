@@ -1,0 +1,41 @@
+"""A conversation with the server over stdio, as a host has it, on sample data."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, get_args
+
+from mcp.client.client import Client
+from mcp.client.session import ClientRequestContext
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.types import ElicitRequestParams, ElicitResult
+
+from .console import readable
+from .neptun.models import ResourceType
+
+PROJECT = 1
+DOOMED = 105
+
+
+async def _agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    print(f"\nthe person is asked: {params.message}\nthe person answers:  yes")
+    return ElicitResult(action="accept", content={"delete": True})
+
+
+async def demo() -> None:
+    """Start the server on the embedded sandbox in a process of its own, and use its tools."""
+    server = StdioServerParameters(command=sys.executable, args=["-m", "neptun_mcp", "--sandbox"])
+    async with Client(stdio_client(server), elicitation_callback=_agree) as client:
+        print(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
+        for tool in (await client.list_tools()).tools:
+            print(f"  {tool.name}: {tool.description}")
+
+        async def call(name: str, **arguments: Any) -> None:
+            print(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})")
+            print(readable((await client.call_tool(name, arguments)).structured_content))
+
+        await call("list_imports", project_id=PROJECT)
+        for resource_type in get_args(ResourceType):
+            await call("list_resources", project_id=PROJECT, resource_type=resource_type, limit=2)
+        await call("delete_import", project_id=PROJECT, import_id=DOOMED)
+        await call("list_imports", project_id=PROJECT)

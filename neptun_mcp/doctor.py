@@ -1,0 +1,115 @@
+"""`neptun-mcp doctor`: walks the road of a call step by step, and says at each what it found."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import anyio
+
+from .neptun.client import Contract, NeptunClient
+from .neptun.errors import NeptunError, WrongUser, quoted
+from .settings import Settings, is_unset
+
+_PRIVATE = {"session_cookie", "email", "password"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was found at one step.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether a call gets past it.
+        found: what was found, in words.
+        to_do: what to do about it, where something has to be done.
+        milliseconds: how long Neptun took, where it was asked.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    to_do: str = ""
+    milliseconds: float | None = None
+
+
+def about_environment() -> Step:
+    """The versions, and the `NEPTUN_*` variables, fit for a bug report."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("neptun-mcp", "mcp", "httpx2", "pydantic"))
+    names = sorted(name for name in os.environ if name.startswith("NEPTUN_"))
+    shown = [f"{name}={_shown(name.removeprefix('NEPTUN_').lower(), os.environ[name])}" for name in names]
+    return Step(
+        "environment",
+        True,
+        f"{versions}, Python {platform.python_version()} on {sys.platform}; {', '.join(shown) or 'no NEPTUN_* is set'}",
+    )
+
+
+def _shown(setting: str, value: str) -> str:
+    if is_unset(value):
+        return "(counts as not set)"
+    # A misspelt name may hold a password, an address may hold one before its @.
+    if setting not in Settings.model_fields:
+        return f"({len(value)} characters; there is no such setting)"
+    return f"({len(value)} characters)" if setting in _PRIVATE or "@" in value else quoted(value)
+
+
+async def examine(settings: Settings) -> AsyncGenerator[Step]:
+    """Take the steps one after the other; the first that fails is the last."""
+    neptun = settings.client()
+    try:
+        for name, look in (
+            ("address", _address),
+            ("session", _session),
+            ("projects", _projects),
+            ("imports", _imports),
+        ):
+            started = anyio.current_time()
+            try:
+                found = await look(neptun, settings)
+            except NeptunError as error:
+                yield Step(name, False, error.happened, error.advice, _since(started))
+                return
+            yield Step(name, True, found, milliseconds=_since(started))
+    finally:
+        await neptun.aclose()
+
+
+def _since(started: float) -> float:
+    return round((anyio.current_time() - started) * 1000, 1)
+
+
+async def _address(neptun: NeptunClient, settings: Settings) -> str:
+    await neptun.reach()
+    tls = "TLS is good" if neptun.address.startswith("https:") else "without TLS, on this machine"
+    return f"{neptun.address} answers; {tls}"
+
+
+async def _session(neptun: NeptunClient, settings: Settings) -> str:
+    user = await neptun.user_id()
+    if settings.user_id and settings.user_id != user and settings.sandbox == "off":
+        raise WrongUser(settings.user_id, user)
+    return f"good; it belongs to user {user}"
+
+
+async def _projects(neptun: NeptunClient, settings: Settings) -> str:
+    projects = (await neptun.list_projects()).items
+    names = ", ".join(f"{project.id} {quoted(project.name)}" for project in projects[:10])
+    return f"{len(projects)}: {names}{', …' if len(projects) > 10 else ''}" if projects else "none yet"
+
+
+async def _imports(neptun: NeptunClient, settings: Settings) -> str:
+    project_id = settings.project_id
+    if project_id is None:
+        projects = (await neptun.list_projects()).items
+        if not projects:
+            return "not looked at: there is no project"
+        project_id = projects[0].id
+    imports = await neptun.list_imports(project_id)
+    contract = "as documented" if neptun.contract is Contract.DOCUMENTED else "a request for each kind of import"
+    left_out = f", {len(imports.left_out)} more could not be read" if imports.left_out else ""
+    return f"{len(imports.items)} in project {project_id}{left_out}; the server speaks: {contract}"

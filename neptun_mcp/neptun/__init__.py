@@ -1,0 +1,1 @@
+"""The Neptun web API. Knows nothing of MCP."""

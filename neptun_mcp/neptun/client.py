@@ -1,0 +1,440 @@
+"""The Neptun web API, one method an endpoint, against a server as documented and as it runs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from email.message import Message
+from enum import Enum
+from types import TracebackType
+from typing import Any, Literal, cast, overload
+
+import anyio
+import httpx2 as httpx
+from pydantic_core import from_json
+from typing_extensions import Self
+
+from .errors import (
+    Denied,
+    ImportNotFound,
+    NeptunError,
+    NotLikeNeptun,
+    ProjectNotFound,
+    ServerFailed,
+    TimedOut,
+    Unavailable,
+    WrongUser,
+)
+from .models import (
+    GITHUB_KINDS,
+    RESOURCE_MODELS,
+    ChatConversation,
+    GithubInstallation,
+    ItemT,
+    Listing,
+    Project,
+    ProjectImport,
+    Resource,
+    ResourceType,
+    TemplateCollection,
+    UserFile,
+    newest_first,
+    read_items,
+)
+from .session import Credentials, Session
+from .transport import Answer, Transport
+
+DEFAULT_BASE_URL = "https://neptun-webui.vercel.app"
+
+GITHUB_WORDS = ("github", *GITHUB_KINDS)
+KNOWN_KINDS = ("local_folder", *GITHUB_WORDS)
+"""The words for `source_type`, documented and observed. A server may know more."""
+
+
+class Contract(Enum):
+    """How a server answers `GET …/resources/imports`, learned from the shape of an answer."""
+
+    DOCUMENTED = "one request returns every import, wrapped in an object"
+    OBSERVED = "one request returns one kind of import, as a bare array"
+
+
+@dataclass
+class _Learned:
+    """What was learned about the server; shared by all callers of one transport."""
+
+    contract: Contract | None = None
+
+
+class DeletionFailed(NeptunError):
+    """A deletion did not come to a good end. `effect` says whether anything was deleted."""
+
+    def __init__(self, cause: NeptunError, effect: str) -> None:
+        super().__init__(cause.happened, cause.advice)
+        self.effect = effect
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An import that is gone.
+
+    Attributes:
+        confirmed: Neptun said so. False: its answer was lost or unclear, and a look at the list told.
+    """
+
+    confirmed: bool
+
+
+class NeptunClient:
+    """A person's access to Neptun.
+
+    Every method raises a `NeptunError` when it fails, and ends within `timeout` seconds, retries included.
+
+        async with NeptunClient(Credentials(cookie="…")) as neptun:
+            for source in (await neptun.list_imports(project_id=3)).items:
+                print(source.id, source.source_path)
+
+    Args:
+        credentials: how to come to a session.
+        user_id: the person's id; found from the session where it is None.
+        base_url: `https://host[:port]`, or `http://` to this machine. The cookie goes nowhere else.
+        timeout: seconds for a whole call.
+        max_connections: how many connections to Neptun are open at the same time at most.
+        max_response_bytes: a longer body, after decompression, is refused.
+        handler: an HTTPX transport to use in place of the network.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        user_id: int | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        max_connections: int = 10,
+        max_response_bytes: int = 64 * 2**20,
+        handler: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._transport = Transport(
+            base_url,
+            timeout=timeout,
+            max_connections=max_connections,
+            max_response_bytes=max_response_bytes,
+            handler=handler,
+        )
+        self._learned = _Learned()
+        self.session = Session(self._transport, credentials, user_id)
+        self._timeout = timeout
+        self._left: float | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, those of `for_caller` and `for_call` too."""
+        await self._transport.aclose()
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return self._transport.address
+
+    @property
+    def contract(self) -> Contract | None:
+        """Which contract the server speaks; None before the first list of imports."""
+        return self._learned.contract
+
+    def for_caller(self, credentials: Credentials) -> NeptunClient:
+        """A client for another person over the same connections. Nothing else is shared."""
+        other = copy.copy(self)
+        other.session = Session(self._transport, credentials)
+        return other
+
+    def for_call(self) -> NeptunClient:
+        """A client for one call of several methods, which have `timeout` seconds between them."""
+        call = copy.copy(self)
+        call._left = self._timeout
+        return call
+
+    async def reach(self) -> None:
+        """Ask for something that needs no session, to see whether the address answers as Neptun does.
+
+        Raises:
+            Unavailable, NotLikeNeptun: it does not.
+        """
+        async with self._limited():
+            # Without a session Neptun answers 401, which it does without its database.
+            with suppress(Denied):
+                await self._transport.read("HEAD", "/api/auth/check")
+
+    async def user_id(self) -> int:
+        """The id of the person whose session it is, as Neptun knows it."""
+        async with self._limited():
+            return await self.session.run(self.session.actual_user_id)
+
+    async def list_projects(self) -> Listing[Project]:
+        """The person's projects, by name.
+
+        Documented by Neptun elsewhere; wrapped in `{"projects": …}` as documented, a bare array as it runs.
+        """
+        async with self._limited():
+            return await self._projects()
+
+    async def list_imports(self, project_id: int, kind: str | None = None) -> Listing[ProjectImport]:
+        """The imports of a project, newest first.
+
+        Args:
+            project_id: the project's id.
+            kind: only this `source_type`. `github` stands for every GitHub kind.
+
+        A documented server sends everything in one answer. A running one sends only `local_folder` where no kind is
+        asked for, so the other kinds are asked for as well, at the same time once that is known.
+
+        Raises:
+            ProjectNotFound: no such project, or another person's.
+        """
+        async with self._limited(), self._explained(project_id):
+            imports = await self._imports(project_id, kind)
+        items = [i for i in imports.items if kind is None or is_kind(i.source_type, kind)]
+        return Listing(newest_first(items), imports.left_out)
+
+    @overload
+    async def list_resources(self, project_id: int, resource_type: Literal["user-files"]) -> Listing[UserFile]: ...
+    @overload
+    async def list_resources(
+        self, project_id: int, resource_type: Literal["template-collections"]
+    ) -> Listing[TemplateCollection]: ...
+    @overload
+    async def list_resources(
+        self, project_id: int, resource_type: Literal["github-installations"]
+    ) -> Listing[GithubInstallation]: ...
+    @overload
+    async def list_resources(
+        self, project_id: int, resource_type: Literal["chat-conversations"]
+    ) -> Listing[ChatConversation]: ...
+    @overload
+    async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Resource]: ...
+    async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
+        """The resources of one type that are linked to a project, newest first, files with their text.
+
+        Raises:
+            ProjectNotFound: no such project, or another person's.
+        """
+        async with self._limited(), self._explained(project_id):
+            raw = await self._get(f"/projects/{project_id}/resources/{resource_type}")
+        resources = self._read(RESOURCE_MODELS[resource_type], raw)
+        return Listing(newest_first(resources.items), resources.left_out)
+
+    async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
+        """One import of a project, looked up in the list: Neptun has no endpoint for a single one.
+
+        Raises:
+            ImportNotFound: it is not in the list.
+        """
+        found = {i.id: i for i in (await self.list_imports(project_id)).items}
+        if import_id not in found:
+            raise ImportNotFound(404, import_id, project_id)
+        return found[import_id]
+
+    async def delete_import(self, project_id: int, import_id: int, *, seen: bool = False) -> Deletion:
+        """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
+
+        Args:
+            project_id: the project's id.
+            import_id: the import's id.
+            seen: the import was in the list just now. If Neptun then says that there is none, it is gone.
+
+        Where the answer is lost or unclear, the list of imports tells what became of it. Documented: 204, and 404
+        where there is none. A running server: 200 with `[]`; 401 where there is none; 404 when its database failed
+        and the import is still there.
+
+        Raises:
+            ImportNotFound: it was not there, and nothing was deleted.
+            DeletionFailed: it is still there, or nobody can tell; the message says which.
+        """
+        if self._left is None:
+            return await self.for_call().delete_import(project_id, import_id, seen=seen)
+        sent = False
+
+        def sending() -> None:
+            nonlocal sent
+            sent = True
+
+        async def attempt(cookie: str) -> Answer:
+            nonlocal sent
+            sent = False
+            user = await self.session.user_id(cookie)
+            path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"
+            return await self._transport.send("DELETE", path, cookie=cookie, on_sending=sending)
+
+        try:
+            # A third of the time is kept for looking, should the answer be lost.
+            async with self._limited(2 / 3):
+                answer = await self.session.run(attempt)
+            if answer.body.strip() and not _is_json(answer.body):
+                raise NotLikeNeptun(self.address, "it answers a deletion with something that is not JSON")
+        except (Denied, Unavailable, NotLikeNeptun) as error:
+            if sent:
+                return await self._look_after(project_id, import_id, seen, error)
+            raise DeletionFailed(error, "Nothing was deleted.") from error
+        except NeptunError as error:
+            raise DeletionFailed(error, "Nothing was deleted.") from error
+        return Deletion(confirmed=True)
+
+    async def _look_after(self, project_id: int, import_id: int, seen: bool, error: NeptunError) -> Deletion:
+        """Look what became of an import whose deletion was sent, and not answered with success."""
+        refused = isinstance(error, Denied)
+        try:
+            await self.find_import(project_id, import_id)
+        except ImportNotFound as absent:
+            if refused and not seen:
+                raise absent from error
+            return Deletion(confirmed=False)
+        except NeptunError as blind:
+            if refused and isinstance(blind, (ProjectNotFound, WrongUser)):
+                raise DeletionFailed(blind, "Nothing was deleted.") from error
+            effect = f"Whether import {import_id} was deleted is unknown: look with list_imports first."
+            raise DeletionFailed(error, effect) from error
+        if not refused:
+            effect = f"Import {import_id} is still there, but may yet go: look with list_imports first."
+            raise DeletionFailed(error, effect) from error
+        if error.status == 404:  # recorded: the database failed
+            error = ServerFailed(self.address, error.status)
+        raise DeletionFailed(error, f"Import {import_id} is still there.") from error
+
+    @asynccontextmanager
+    async def _limited(self, share: float = 1.0) -> AsyncGenerator[None]:
+        """At most what is left of the time limit, or a share of it."""
+        left = self._timeout if self._left is None else self._left
+        started = anyio.current_time()
+        try:
+            with anyio.fail_after(left * share):
+                yield
+        except TimeoutError:
+            raise TimedOut(self.address, self._timeout) from None
+        finally:
+            if self._left is not None:
+                self._left = max(0.0, self._left - (anyio.current_time() - started))
+
+    async def _get(self, path: str) -> Any:
+        """The JSON value at a path below the person's own."""
+
+        async def attempt(cookie: str) -> Answer:
+            user = await self.session.user_id(cookie)
+            return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie)
+
+        answer = await self.session.run(attempt)
+        return _json(self.address, self.session.redacted(answer.body), answer.headers)
+
+    async def _projects(self) -> Listing[Project]:
+        value = await self._get("/projects")
+        found = self._read(Project, _unwrapped(value, "projects"))
+        return Listing(sorted(found.items, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
+
+    @asynccontextmanager
+    async def _explained(self, project_id: int) -> AsyncGenerator[None]:
+        """Tell what a refusal with a good session means. Looking it up must not hide the refusal itself."""
+        try:
+            yield
+        except Denied as error:
+            projects: list[Project] | None = None
+            try:
+                configured = self.session.configured_user_id
+                actual = configured and await self.session.run(self.session.actual_user_id)
+                if configured and actual and configured != actual:
+                    raise WrongUser(configured, actual) from error
+                projects = (await self._projects()).items
+            except WrongUser:
+                raise
+            except NeptunError:
+                pass
+            if any(project.id == project_id for project in projects or ()):
+                # Recorded: a running server answers 404 when its database fails.
+                raise ServerFailed(self.address, error.status) from error
+            raise ProjectNotFound(error.status, project_id, projects) from error
+
+    async def _imports(self, project_id: int, kind: str | None) -> Listing[ProjectImport]:
+        """Every import of the kind, and what else came along."""
+        github = [k for k in GITHUB_KINDS if kind is None or is_kind(k, kind) or kind not in KNOWN_KINDS]
+        queries = [f"?import_source_type={k}" for k in github]
+        if self.contract is Contract.OBSERVED:
+            answers = await self._import_lists(project_id, queries if kind in GITHUB_WORDS else ["", *queries])
+        else:
+            answers = await self._import_lists(project_id, [""])
+            if isinstance(answers[0], list):
+                answers += await self._import_lists(project_id, queries)
+        wrapped = any(isinstance(answer, dict) for answer in answers)
+        self._learned.contract = Contract.DOCUMENTED if wrapped else Contract.OBSERVED
+        lists = [self._read(ProjectImport, _unwrapped(answer, "imports")) for answer in answers]
+        return Listing([i for one in lists for i in one.items], [why for one in lists for why in one.left_out])
+
+    async def _import_lists(self, project_id: int, queries: list[str]) -> list[Any]:
+        """The answers to several questions for imports, asked at the same time."""
+        path = f"/projects/{project_id}/resources/imports"
+        if len(queries) == 1:
+            return [await self._get(path + queries[0])]
+        answers: list[Any] = [None] * len(queries)
+        errors: list[NeptunError] = []
+
+        async def ask(index: int) -> None:
+            try:
+                answers[index] = await self._get(path + queries[index])
+            except NeptunError as error:
+                errors.append(error)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(queries)):
+                group.start_soon(ask, index)
+        if errors:
+            raise errors[0]
+        return answers
+
+    def _read(self, model: type[ItemT], value: Any) -> Listing[ItemT]:
+        if not isinstance(value, list):
+            raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
+        return read_items(model, cast("list[Any]", value))
+
+
+def is_kind(source_type: str, kind: str) -> bool:
+    """Whether a `source_type` is of a kind: that very word, or for `github` any kind of GitHub import."""
+    return source_type == kind or (kind == "github" and "github" in source_type)
+
+
+def _unwrapped(value: Any, key: str) -> Any:
+    """The list in a documented answer, `{"imports": […]}`, or the bare one of a running server."""
+    return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else value
+
+
+def _is_json(body: bytes | bytearray) -> bool:
+    try:
+        from_json(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(address: str, body: bytes | bytearray, headers: httpx.Headers) -> Any:
+    """The JSON value of an answer's body, in one pass over the bytes where it is as it should be."""
+    try:
+        return from_json(body)
+    except ValueError:
+        pass
+    try:
+        # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
+        charset = Message()
+        charset["content-type"] = headers.get("content-type", "")
+        text = body.decode(charset.get_content_charset("utf-8-sig"))
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except (ValueError, LookupError, RecursionError):
+        start = body.lstrip()[:1]
+        what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
+        raise NotLikeNeptun(address, f"it sent {what} where JSON was expected") from None

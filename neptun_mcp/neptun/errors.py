@@ -1,0 +1,251 @@
+"""What can go wrong between here and Neptun.
+
+    NeptunError
+    ├── CredentialsMissing      nothing to log in with
+    ├── SessionRefused          the cookie is expired or wrong
+    ├── LoginRefused            the e-mail address or the password is wrong
+    ├── WrongUser               the session is good, but it is another user's
+    ├── BadRequest              Neptun did not accept an argument (400)
+    ├── Denied                  good session, but refused or not found (401, 403, 404)
+    │   ├── ProjectNotFound     no such project, or another person's
+    │   ├── ImportNotFound      no such import in the project
+    │   └── ResourceNotFound    no such resource in the project
+    ├── NotLikeNeptun           the address answers, but not as Neptun does: HTML, broken JSON, a redirect, …
+    └── Unavailable             Neptun, or the way to it, is down or overloaded
+        ├── RateLimited         429
+        ├── ServerFailed        408 and 5xx
+        ├── Unreachable         refused, unknown name, TLS, proxy, connection lost
+        └── TimedOut            no complete answer within the time limit
+
+`str(error)` is made for the reader of a tool's result: what happened, then what to do about it. No text that
+came from the server is ever part of it, apart from names that went through `quoted`: a server may echo the
+cookie, a page of HTML, or instructions to the assistant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models import Project
+
+HOW_TO_GET_COOKIE = (
+    "log in at {address} in a browser, open the developer tools (F12), Application or Storage, Cookies, "
+    "and copy the value of neptun-session"
+)
+_LISTED_PROJECTS = 20
+
+
+def quoted(text: str, limit: int = 80) -> str:
+    r"""`text` in double quotes, on one line, at most `limit` characters of it.
+
+    What cannot be printed (control characters, ANSI escapes, bidirectional overrides, lone surrogates) comes
+    out as `\uXXXX`, so that a name chosen by someone else cannot disguise a message.
+    """
+    shown = json.dumps(text[:limit], ensure_ascii=False)
+    shown = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in shown)
+    return shown if len(text) <= limit else shown[:-1] + '…"'
+
+
+class NeptunError(Exception):
+    """A failure that was foreseen. `str()` of it is two sentences: what happened, and what to do.
+
+    Attributes:
+        happened: what happened, a sentence.
+        advice: what the reader can do about it, a sentence.
+        effect: what the failure means for a deletion that was under way, a sentence or nothing.
+    """
+
+    def __init__(self, happened: str, advice: str) -> None:
+        super().__init__(happened, advice)
+        self.happened = happened
+        self.advice = advice
+        self.effect = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.happened, self.effect, self.advice)))
+
+
+class CredentialsMissing(NeptunError):
+    """There is nothing to log in with. Nothing was sent."""
+
+    def __init__(self, address: str, reason: str = "No Neptun credentials are set.") -> None:
+        super().__init__(
+            reason,
+            f"Set NEPTUN_SESSION_COOKIE (to get it, {HOW_TO_GET_COOKIE.format(address=address)}), or "
+            "NEPTUN_EMAIL and NEPTUN_PASSWORD, in the host's entry for this server, and restart it.",
+        )
+
+
+class SessionRefused(NeptunError):
+    """Neptun does not accept the session cookie, and there is no other way to a session."""
+
+    def __init__(self, address: str, cookie_file: str | None = None) -> None:
+        how = HOW_TO_GET_COOKIE.format(address=address)
+        advice = (
+            f"Save a fresh cookie in {cookie_file} ({how}); there is no need to restart the server."
+            if cookie_file
+            else f"Get a fresh cookie ({how}), put it in NEPTUN_SESSION_COOKIE and restart the server; "
+            "or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
+        )
+        super().__init__("Neptun refused the session: the cookie is expired or wrong.", advice)
+
+
+class LoginRefused(NeptunError):
+    """Neptun did not accept the e-mail address and password. They are not tried again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Neptun refused the log-in: the e-mail address or the password is wrong.",
+            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (upper and lower case count in both) and restart the "
+            "server; they are not tried again before that, so that the account is not locked.",
+        )
+
+
+class WrongUser(NeptunError):
+    """The configured user id is not that of the session's user."""
+
+    def __init__(self, configured: int, actual: int) -> None:
+        super().__init__(
+            f"NEPTUN_USER_ID is {configured}, but the session belongs to user {actual}.",
+            "Remove NEPTUN_USER_ID (it is found from the session) or correct it, and restart the server.",
+        )
+
+
+class BadRequest(NeptunError):
+    """Neptun did not accept an argument (400).
+
+    Attributes:
+        fields: the names of the refused parameters, where Neptun told them and they are known names.
+    """
+
+    def __init__(self, fields: Iterable[str] = ()) -> None:
+        self.fields = tuple(fields)
+        named = f" {', '.join(self.fields)}" if self.fields else ""
+        super().__init__(
+            f"Neptun refused the request (400): it does not accept the value of{named or ' an argument'}.",
+            "Ids are positive whole numbers up to 2147483647, as list results show them.",
+        )
+
+
+class Denied(NeptunError):
+    """The session is good, yet Neptun answers 401, 403 or 404: not there, or not this person's.
+
+    Attributes:
+        status: the HTTP status code.
+    """
+
+    def __init__(self, status: int, happened: str = "", advice: str = "") -> None:
+        super().__init__(
+            happened or f"Neptun answered {status}: not found, or not yours.",
+            advice or "Check the ids.",
+        )
+        self.status = status
+
+
+class ProjectNotFound(Denied):
+    """There is no project with this id, or it is another person's."""
+
+    def __init__(self, status: int, project_id: int, projects: Iterable[Project] | None) -> None:
+        super().__init__(
+            status,
+            f"There is no project {project_id}, or it is not yours.",
+            "Check project_id." if projects is None else known_projects(projects),
+        )
+
+
+class ImportNotFound(Denied):
+    """There is no import with this id in the project."""
+
+    def __init__(self, status: int, import_id: int, project_id: int) -> None:
+        super().__init__(
+            status,
+            f"There is no import {import_id} in project {project_id}; nothing was deleted.",
+            "Call list_imports to see the imports with their ids; this one may be gone already, or be "
+            "in another project.",
+        )
+
+
+class ResourceNotFound(Denied):
+    """There is no resource of the type with this id in the project."""
+
+    def __init__(self, resource_type: str, resource_id: int, project_id: int) -> None:
+        super().__init__(
+            404,
+            f"There is no resource {resource_id} among the {resource_type} of project {project_id}.",
+            "Call list_resources without resource_id to see them with their ids.",
+        )
+
+
+class NotLikeNeptun(NeptunError):
+    """The address answers, but not as Neptun does."""
+
+    def __init__(self, address: str, what: str, advice: str = "") -> None:
+        super().__init__(
+            f"{address} does not answer like Neptun: {what}.",
+            advice or "Check NEPTUN_BASE_URL; if it is right, try again later.",
+        )
+
+
+class Unavailable(NeptunError):
+    """Neptun, or the way to it, is down or overloaded. Trying again later may help."""
+
+
+class RateLimited(Unavailable):
+    """Too many requests (429).
+
+    Attributes:
+        retry_after: seconds to wait as the server asked, or None.
+    """
+
+    def __init__(self, address: str, retry_after: float | None) -> None:
+        wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} seconds"
+        super().__init__(f"{address} is receiving too many requests (429).", f"Wait {wait}, then try again.")
+        self.retry_after = retry_after
+
+
+class ServerFailed(Unavailable):
+    """Neptun failed on its side (408, 5xx).
+
+    Attributes:
+        status: the HTTP status code.
+        retry_after: seconds to wait as the server asked, or None.
+    """
+
+    def __init__(self, address: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(
+            f"Neptun at {address} failed on its side (status {status}).",
+            "The request was sound: try again in a minute.",
+        )
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Unreachable(Unavailable):
+    """The request, or its answer, did not get through."""
+
+
+class TimedOut(Unavailable):
+    """There was no complete answer within the time limit.
+
+    Attributes:
+        seconds: the time limit.
+    """
+
+    def __init__(self, address: str, seconds: float) -> None:
+        super().__init__(
+            f"{address} did not answer completely within {seconds:g} seconds.",
+            "Try again in a minute; NEPTUN_TIMEOUT sets how long to wait.",
+        )
+        self.seconds = seconds
+
+
+def known_projects(projects: Iterable[Project]) -> str:
+    """A sentence that lists the person's projects with their ids, for an assistant to choose from."""
+    known = [f"{project.id} {quoted(project.name)}" for project in projects]
+    if not known:
+        return "You have no projects in Neptun yet."
+    more = f" and {len(known) - _LISTED_PROJECTS} more" if len(known) > _LISTED_PROJECTS else ""
+    return f"Your projects are: {', '.join(known[:_LISTED_PROJECTS])}{more}."

@@ -1,0 +1,172 @@
+"""What Neptun sends, read with tolerance: unknown fields are passed over, most fields may be missing or null.
+
+The fields are those of the documentation of the three endpoints, plus those that a running server was seen to
+send. `file_tree` of an import is not read: it can be of any size, and nobody asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, Field, PlainSerializer, TypeAdapter, ValidationError
+
+ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
+
+GITHUB_KINDS = ("github_repository_installation", "public_github_repository_url")
+"""The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
+
+
+def _utc(moment: datetime) -> datetime:
+    """Without an offset it is UTC: the documentation has no other time zone."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _iso(moment: datetime) -> str:
+    try:
+        moment = _utc(moment).astimezone(timezone.utc)
+    except OverflowError:  # an offset at the edge of the calendar: 0001-01-01T00:00+01:00
+        return moment.isoformat()
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# As Neptun writes them: ISO 8601, UTC, milliseconds.
+Timestamp: TypeAlias = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+Id: TypeAlias = Annotated[int, Field(gt=0)]
+
+
+class Item(BaseModel, coerce_numbers_to_str=True):
+    """Anything that Neptun keeps under an id."""
+
+    id: Annotated[Id, Field(description="Id")]
+
+
+class Dated(Item):
+    """An item with its dates and its owner."""
+
+    created_at: Annotated[Timestamp | None, Field(description="Created, UTC")] = None
+    updated_at: Annotated[Timestamp | None, Field(description="Changed, UTC")] = None
+    neptun_user_id: Annotated[int | None, Field(description="Owner's user id")] = None
+
+
+class Project(Item):
+    """One of a person's projects."""
+
+    name: str = ""
+
+
+class ProjectImport(Dated):
+    """A source that was read into a project. `source_ref`, `import_status` and `error_message` are sent by a
+    running server only, `title` and `description` are documented only."""
+
+    source_type: Annotated[str, Field(description="Kind of source")]
+    source_path: Annotated[str, Field(description="Folder, repository or URL")]
+    source_ref: Annotated[str | None, Field(description="Branch or tag")] = None
+    title: Annotated[str | None, Field(description="Title")] = None
+    description: Annotated[str | None, Field(description="Description")] = None
+    import_status: Annotated[str | None, Field(description="pending, completed, failed, …")] = None
+    error_message: Annotated[str | None, Field(description="Why it failed")] = None
+    project_id: Annotated[int | None, Field(description="Project id")] = None
+
+
+class UserFile(Dated):
+    """A file kept in a project, with its text."""
+
+    title: Annotated[str | None, Field(description="File name")] = None
+    text: Annotated[str | None, Field(description="File text, or a part of it")] = None
+    language: Annotated[str | None, Field(description="Language")] = None
+    extension: Annotated[str | None, Field(description="File extension")] = None
+
+
+class TemplateCollection(Dated):
+    """A collection of templates, which may be shared by link."""
+
+    name: Annotated[str | None, Field(description="Name")] = None
+    description: Annotated[str | None, Field(description="Description")] = None
+    is_shared: Annotated[bool | None, Field(description="Shared by link")] = None
+    share_uuid: Annotated[str | None, Field(description="Id of the share link")] = None
+
+
+class GithubInstallation(Dated):
+    """A connection to a GitHub account. The documentation has two sets of field names; both are read."""
+
+    github_account_type: Annotated[str | None, Field(description="User or Organization")] = None
+    github_account_avatar_url: Annotated[str | None, Field(description="Picture")] = None
+    # Documented as text, sent as a number: text holds both.
+    github_account_id: Annotated[str | None, Field(description="GitHub account id")] = None
+    github_account_name: Annotated[str | None, Field(description="GitHub account")] = None
+    github_installation_id: Annotated[int | None, Field(description="GitHub installation id")] = None
+    installation_id: Annotated[str | None, Field(description="GitHub installation id")] = None
+    account_name: Annotated[str | None, Field(description="GitHub account")] = None
+    repository_selection: Annotated[str | None, Field(description="all or selected")] = None
+
+
+class ChatConversation(Dated):
+    """A chat about a project."""
+
+    name: Annotated[str | None, Field(description="Name")] = None
+    description: Annotated[str | None, Field(description="Description")] = None
+    model: Annotated[str | None, Field(description="Language model")] = None
+    model_publisher: Annotated[str | None, Field(description="Model's publisher")] = None
+    model_name: Annotated[str | None, Field(description="Model's name")] = None
+
+
+Resource: TypeAlias = UserFile | TemplateCollection | GithubInstallation | ChatConversation
+
+RESOURCE_MODELS: dict[ResourceType, type[Resource]] = {
+    "user-files": UserFile,
+    "template-collections": TemplateCollection,
+    "github-installations": GithubInstallation,
+    "chat-conversations": ChatConversation,
+}
+
+ItemT = TypeVar("ItemT", bound=Item)
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+@dataclass(frozen=True)
+class Listing(Generic[ItemT]):
+    """The items of a list that could be read, and for each of the others why it could not."""
+
+    items: list[ItemT]
+    left_out: list[str]
+
+
+def read_items(model: type[ItemT], raw: Sequence[Any]) -> Listing[ItemT]:
+    """Read a list of JSON values; one bad item does not hide the others.
+
+    Each entry of `left_out` says which item and which field was wrong, in words of this program: nothing of
+    what the server sent is repeated.
+    """
+    adapter = _adapter(model)
+    try:
+        return Listing(adapter.validate_python(raw), [])
+    except ValidationError as error:
+        reasons: dict[int, str] = {}
+        for detail in error.errors(include_url=False, include_context=False, include_input=False):
+            index, *field = detail["loc"]
+            where = f" {field[0]}" if field and field[0] in model.model_fields else ""
+            reasons.setdefault(int(index), f"item {int(index) + 1}:{where} {detail['msg'].lower()}")
+        good = [item for index, item in enumerate(raw) if index not in reasons]
+        return Listing(adapter.validate_python(good), list(reasons.values()))
+
+
+@cache
+def _adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
+    return TypeAdapter(list[model])  # pyright: ignore[reportInvalidTypeForm]
+
+
+def newest_first(items: Iterable[DatedT]) -> list[DatedT]:
+    """Each item once, sorted by `created_at`, then `id`, newest first; items without a date come last.
+
+    The documentation promises this order ("sorted by creation date in descending order"); a running server
+    sends its storage order.
+    """
+
+    def age(item: DatedT) -> tuple[float, int]:
+        return (_utc(item.created_at).timestamp() if item.created_at else float("-inf"), item.id)
+
+    return sorted({item.id: item for item in items}.values(), key=age, reverse=True)

@@ -1,0 +1,230 @@
+"""Where the session comes from, how it is checked, and how it is renewed.
+
+This is not an auth class of HTTPX: in an auth flow the answer to the check would take the place of the refusal
+that the caller waits for, and its intermediate answers are read without a limit of size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from pydantic_core import from_json
+
+from .errors import (
+    BadRequest,
+    CredentialsMissing,
+    Denied,
+    LoginRefused,
+    NeptunError,
+    NotLikeNeptun,
+    SessionRefused,
+)
+from .transport import Answer, Transport, Unauthorized
+
+_COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
+_NAMED = re.compile(rf"neptun-session[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
+_BARE = re.compile(_COOKIE_OCTETS)
+_SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
+_RENEWALS = 2  # from the cookie to the file, from the file to the log-in
+
+T = TypeVar("T")
+
+
+def cookie_value(pasted: str) -> str | None:
+    """The value of the session cookie in any form in which people paste it; None where there is none.
+
+    Understood: the bare value, `neptun-session=…` (also doubled), a whole `Cookie:` or `Set-Cookie:` line, a row of
+    the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.
+    """
+    named = _NAMED.search(pasted)
+    if named:
+        # A doubled name is the one form that a running server does not take (recorded).
+        return cookie_value(named[1]) if named[1].startswith("neptun-session=") else named[1]
+    bare = pasted.strip().strip("\"'").partition(";")[0].strip()
+    return bare if _BARE.fullmatch(bare) else None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to come to a session: a cookie, a file that holds one, or e-mail address and password.
+
+    With several, the cookie is used first; once it is refused, the file, then the log-in.
+    """
+
+    cookie: str | None = field(default=None, repr=False)
+    cookie_file: Path | None = None
+    email: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+class Session:
+    """One caller's session with Neptun. Nothing in it is shared with another caller.
+
+    Args:
+        transport: the connections to Neptun.
+        credentials: how to come to a session.
+        user_id: the person's id; asked of the session where it is None.
+    """
+
+    def __init__(self, transport: Transport, credentials: Credentials, user_id: int | None = None) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self.configured_user_id = user_id
+        self._user_id: int | None = None
+        self._cookie: str | None = None
+        self._used: deque[str] = deque(maxlen=4)
+        self._login_refused = False
+        self._lock = anyio.Lock()
+        self._user_lock = anyio.Lock()
+        self._round = 0
+        self._error: NeptunError | None = None
+        self._error_round = 0
+
+    async def run(self, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """What `attempt` returns when it is called with a session cookie; again with another one after a 401.
+
+        Raises:
+            CredentialsMissing: no source is configured, or the cookie file cannot be read.
+            Unauthorized: the session is good: the 401 meant that there is no such thing, or no right to it.
+            SessionRefused: the session is bad, and there is no other.
+            LoginRefused: e-mail address and password were refused, now or before.
+        """
+        cookie = self._cookie or await self._renewed(None)
+        for _ in range(_RENEWALS):
+            try:
+                return await attempt(cookie)
+            except Unauthorized:
+                cookie = await self._renewed(cookie)
+        return await attempt(cookie)
+
+    async def user_id(self, cookie: str) -> int:
+        """The id of the person whose session it is: as configured, else asked of Neptun, once.
+
+        Raises:
+            Unauthorized: the session has no user; it is anonymous, expired or wrong.
+        """
+        return self.configured_user_id or await self.actual_user_id(cookie)
+
+    async def actual_user_id(self, cookie: str) -> int:
+        """The id of the session's user, whatever is configured. Raises as `user_id` does."""
+        async with self._user_lock:
+            if self._user_id is not None and cookie == self._cookie:
+                return self._user_id
+            user = await self._user(cookie)
+            if user is None:
+                raise Unauthorized(401)
+            if cookie == self._cookie:
+                self._user_id = user
+            return user
+
+    async def _renewed(self, refused: str | None) -> str:
+        """Another cookie in place of the refused one (None: the first one).
+
+        However many callers wait, the session is checked once and renewed once, and all of them get the outcome.
+        """
+        arrived = self._round
+        async with self._lock:
+            if self._cookie is not None and self._cookie != refused:
+                return self._cookie
+            # The outcome of a round that began before this caller's refusal says nothing about it.
+            if self._error is None or self._error_round <= arrived:
+                self._round += 1
+                try:
+                    return await self._renew(refused)
+                except NeptunError as error:
+                    self._error, self._error_round = error, self._round
+            raise self._error.with_traceback(None)
+
+    async def _renew(self, refused: str | None) -> str:
+        if refused is not None and await self._is_good(refused):
+            raise Unauthorized(401)
+        cookie = await self._fresh(refused)
+        self._used.append(cookie)
+        self._cookie, self._user_id = cookie, None
+        return cookie
+
+    def redacted(self, body: bytes | bytearray) -> bytes | bytearray:
+        """`body` without the secrets of this session, which the server may have echoed."""
+        secrets = {*self._used, self._credentials.password or ""}
+        for secret in filter(None, secrets):
+            for form in {secret.encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode()}:
+                if len(form) >= _SHORTEST_PASSWORD and form in body:
+                    body = body.replace(form, b"[secret]")
+        return body
+
+    async def _fresh(self, refused: str | None) -> str:
+        """A cookie other than the refused one, from the first source that has one."""
+        known = self._credentials
+        if known.cookie and refused is None:
+            return known.cookie
+        if known.cookie_file:
+            cookie = self._from_file(known.cookie_file)
+            if cookie != refused:
+                return cookie
+        if known.email and known.password:
+            return await self._login(known.email, known.password)
+        if refused is None:
+            raise CredentialsMissing(self._transport.address)
+        raise SessionRefused(self._transport.address, str(known.cookie_file) if known.cookie_file else None)
+
+    def _from_file(self, path: Path) -> str:
+        try:
+            text = path.expanduser().read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            reason = f"NEPTUN_SESSION_COOKIE_FILE cannot be read: {error.strerror} ({path})."
+            raise CredentialsMissing(self._transport.address, reason) from None
+        cookie = cookie_value(text)
+        if cookie is None:
+            reason = f"NEPTUN_SESSION_COOKIE_FILE holds no session cookie ({path})."
+            raise CredentialsMissing(self._transport.address, reason)
+        return cookie
+
+    async def _login(self, email: str, password: str) -> str:
+        if self._login_refused:
+            raise LoginRefused
+        try:
+            # Without a cookie: sent along with a good one, a log-in is refused with 403 (recorded).
+            answer = await self._transport.read("POST", "/api/auth/login", json={"email": email, "password": password})
+        except (Unauthorized, BadRequest):
+            # 400 is the answer to a password that breaks the site's own rules (recorded).
+            self._login_refused = True
+            raise LoginRefused from None
+        cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if "neptun-session" in line]
+        if not cookies or cookies[-1] is None:
+            raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
+        return cookies[-1]
+
+    async def _is_good(self, cookie: str) -> bool:
+        try:
+            await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
+        except Unauthorized:
+            return False
+        except (Denied, NotLikeNeptun):
+            # A deployment without this endpoint: the session itself tells.
+            return await self._user(cookie) is not None
+        return True
+
+    async def _user(self, cookie: str) -> int | None:
+        answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
+        return _user_id(self._transport.address, answer)
+
+
+def _user_id(address: str, answer: Answer) -> int | None:
+    """The user of a session; None for an anonymous one, which has an id of its own but no user (recorded)."""
+    try:
+        session: Any = from_json(answer.body)
+        user = session.get("user")
+        return None if user is None else int(user["id"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise NotLikeNeptun(
+            address,
+            "it does not say whose session this is",
+            "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).",
+        ) from None

@@ -1,0 +1,278 @@
+"""One exchange with Neptun over HTTPX: what may be sent where, how much may come back, what a failure means."""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from http.cookiejar import CookieJar
+from importlib.metadata import version
+from typing import Any, cast
+
+import anyio
+import httpx2 as httpx
+from pydantic_core import from_json
+
+from .errors import BadRequest, Denied, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, Unreachable
+
+ATTEMPTS = 3
+"""How often a reading request is sent at most, where sending it again can help."""
+
+# A running server closes a connection that was idle for 5 to 6 s.
+_KEEPALIVE_SECONDS = 4.0
+_KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
+_CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
+
+
+class Unauthorized(Denied):
+    """401: a bad session, or (a running server) a good one without the right. Callers tell them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer with a 2xx status."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytearray
+
+
+class _NoCookies(CookieJar):
+    """Keeps nothing: with every refusal Neptun hands out an anonymous session under the same name."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
+
+
+class Transport:
+    """The connections to one Neptun, shared by everyone who uses this process.
+
+    Args:
+        base_url: `https://host[:port][/path]`, or `http://` to this machine.
+        timeout: seconds for connecting, a third of it, so that a lost packet is not mistaken for an outage.
+        max_connections: how many connections are open at the same time at most.
+        max_response_bytes: a longer body, after decompression, is refused.
+        handler: an HTTPX transport to use in place of the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float,
+        max_connections: int,
+        max_response_bytes: int,
+        handler: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.address = base_url
+        self.max_response_bytes = max_response_bytes
+        encrypted = base_url.startswith("https:")
+        self._headers = {
+            # With any other Accept a running server answers a refusal with a page of HTML.
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"neptun-mcp/{version('neptun-mcp')}",
+        }
+        # Parsing a URL takes longer than waiting for a fast server.
+        self._url = lru_cache(maxsize=256)(self._parsed_url)
+        self._http = httpx.AsyncClient(
+            cookies=_NoCookies(),
+            # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
+            verify=encrypted,
+            trust_env=encrypted,
+            follow_redirects=False,
+            # The caller's deadline covers everything after connecting.
+            timeout=httpx.Timeout(None, connect=timeout / 3),
+            limits=httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=max_connections,
+                keepalive_expiry=_KEEPALIVE_SECONDS,
+            ),
+            transport=handler,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def read(self, method: str, path: str, **options: Any) -> Answer:
+        """`send` for requests that change nothing: sent again, after a pause, where that can help.
+
+        The pause is what the server asked for, else half a second doubled each time and jittered. It ends with
+        the caller's deadline at the latest.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self.send(method, path, **options)
+            except (RateLimited, ServerFailed, ConnectionLost) as error:
+                pause = getattr(error, "retry_after", None)
+                if pause is None:
+                    pause = 0.25 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
+                if attempt == ATTEMPTS or anyio.current_time() + pause >= anyio.current_effective_deadline():
+                    raise
+            await anyio.sleep(pause)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        cookie: str | None = None,
+        json: object = None,
+        on_sending: Callable[[], None] | None = None,
+    ) -> Answer:
+        """One request and its complete answer; never repeated.
+
+        Args:
+            cookie: the session; sent to the configured host alone.
+            on_sending: called when a connection stands and the first byte is about to be written. As long as it
+                was not called, the request certainly did not arrive.
+
+        Raises:
+            Denied: 401 (`Unauthorized`), 403, 404 and other 4xx.
+            BadRequest: 400.
+            RateLimited, ServerFailed: 429; 408 and 5xx.
+            NotLikeNeptun: a redirect, a refusal that is not JSON, a body that is too large or cannot be decoded.
+            Unreachable: everything that keeps the answer from arriving completely.
+        """
+        request = httpx.Request(
+            method,
+            self._url(path),
+            headers={**self._headers, "Cookie": f"neptun-session={cookie}"} if cookie else self._headers,
+            json=json,
+            extensions={"trace": _tracer(on_sending)} if on_sending else None,
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                body = await self._body(response)
+            finally:
+                await response.aclose()
+        except httpx.DecodingError as error:
+            raise NotLikeNeptun(self.address, "its answer is compressed in a broken way") from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _unreachable(self.address, error) from error
+        if response.is_success:
+            return Answer(response.status_code, response.headers, body)
+        raise _failure(self.address, response, body)
+
+    def _parsed_url(self, path: str) -> httpx.URL:
+        return httpx.URL(self.address + path)
+
+    async def _body(self, response: httpx.Response) -> bytearray:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self.max_response_bytes:
+                raise NotLikeNeptun(
+                    self.address,
+                    f"its answer is larger than {self.max_response_bytes / 2**20:g} MB",
+                    "If the project really is that large, raise NEPTUN_MAX_RESPONSE_MB.",
+                )
+        return body
+
+
+class ConnectionLost(Unreachable):
+    """The connection could not be made, or ended before the answer was complete: the next one may hold."""
+
+
+def _tracer(on_sending: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], Any]:
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            on_sending()
+
+    return trace
+
+
+def _unreachable(address: str, error: Exception) -> Unreachable:
+    causes = _causes(error)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        reasons = [c.verify_message for c in causes if isinstance(c, ssl.SSLCertVerificationError)]
+        why = f" ({reasons[0]})" if reasons else ""
+        return Unreachable(
+            f"The TLS connection to {address} failed{why}.",
+            "Check NEPTUN_BASE_URL; if a company proxy or an own certificate authority is in use, add its "
+            "certificate to the system's trust store or name it in SSL_CERT_FILE.",
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return Unreachable(f"The host name of {address} was not found.", _CHECK_ADDRESS)
+    if isinstance(error, httpx.ProxyError):
+        return Unreachable(
+            f"The proxy on the way to {address} refused the connection.",
+            "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY.",
+        )
+    if isinstance(error, httpx.ConnectTimeout):
+        return Unreachable(f"No connection to {address} came about in time.", _CHECK_ADDRESS)
+    if isinstance(error, httpx.ConnectError):
+        return ConnectionLost(f"{address} refused the connection.", _CHECK_ADDRESS)
+    return ConnectionLost(
+        f"The connection to {address} ended before the answer was complete.", "Try again in a minute."
+    )
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None:
+        found.append(error)
+        # anyio reports the attempts on several addresses of a host as a group.
+        error = error.__cause__ or error.__context__ or next(iter(getattr(error, "exceptions", ())), None)
+    return found
+
+
+def _failure(address: str, response: httpx.Response, body: bytearray) -> NeptunError:
+    """The one place where an HTTP status becomes an error."""
+    status = response.status_code
+    if status == 429:
+        return RateLimited(address, _retry_after(response))
+    if status == 408 or status >= 500:
+        return ServerFailed(address, status, _retry_after(response))
+    if status < 400:
+        return NotLikeNeptun(
+            address,
+            f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address",
+            "Set NEPTUN_BASE_URL to the final address of the site.",
+        )
+    refusal: Any
+    try:
+        refusal = from_json(body) if body else {}
+    except ValueError:
+        refusal = None
+    if not isinstance(refusal, dict):
+        return NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
+    if status == 400:
+        return BadRequest(_refused_fields(cast("dict[str, Any]", refusal)))
+    if status == 401:
+        return Unauthorized(status)
+    if status in (403, 404):
+        return Denied(status)
+    return NotLikeNeptun(address, f"it answered with status {status}")
+
+
+def _refused_fields(refusal: Mapping[str, Any]) -> list[str]:
+    """The parameters that a running server names in `data.issues[].path`; known names only, never its text."""
+    try:
+        paths = [issue["path"][0] for issue in refusal["data"]["issues"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+    return [path for path in paths if isinstance(path, str) and path in _KNOWN_FIELDS]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd."""
+    value = response.headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or timezone.utc) - datetime.now(timezone.utc)).total_seconds()
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= 86_400 else None

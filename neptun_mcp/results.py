@@ -1,0 +1,223 @@
+"""What the tools return, and how it is made to fit a context window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from .neptun.errors import ResourceNotFound
+from .neptun.models import (
+    ChatConversation,
+    Dated,
+    DatedT,
+    GithubInstallation,
+    Listing,
+    ProjectImport,
+    ResourceType,
+    TemplateCollection,
+    UserFile,
+)
+
+MAX_BYTES = 35_000
+"""The size of a result as JSON in UTF-8. At most 40,000 characters, and at 3.5 of them a token 10,000 tokens; text of
+other scripts takes more tokens a character, and more bytes."""
+
+PREVIEW = 500
+"""Characters of a file's text in a list."""
+
+_ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out included
+_SEARCHED = (
+    *("name", "title", "source_path", "description", "model", "model_name", "model_publisher"),
+    *("github_account_name", "account_name", "error_message"),
+)
+
+
+class ShownFile(UserFile):
+    text_length: Annotated[int | None, Field(description="Length of the whole text, in characters")] = None
+    text_offset: Annotated[int | None, Field(description="Where in the text this part begins")] = None
+    next_text_offset: Annotated[int | None, Field(description="text_offset of the next part")] = None
+
+
+class Page(BaseModel):
+    project_id: Annotated[int, Field(description="Project id")]
+    total: Annotated[int, Field(description="All that match")]
+    next_offset: Annotated[int | None, Field(description="offset of the next page; absent on the last")] = None
+    left_out: Annotated[int | None, Field(description="Unreadable items, left out")] = None
+    left_out_why: Annotated[str | None, Field(description="Why")] = None
+
+
+class ImportsPage(Page):
+    imports: Annotated[list[ProjectImport], Field(description="Newest first")]
+
+
+class ResourcesPage(Page):
+    resource_type: Annotated[str, Field(description="As asked for")]
+    resources: Annotated[
+        list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation],
+        Field(description="Newest first; the fields depend on the type"),
+    ]
+
+
+class DeletionResult(BaseModel):
+    model_config = ConfigDict(validate_by_name=True)
+
+    deleted: Annotated[bool, Field(description="Whether it is gone")]
+    import_id: Annotated[int, Field(description="Import id")]
+    project_id: Annotated[int, Field(description="Project id")]
+    message: Annotated[str, Field(description="What happened")]
+    seen: Annotated[ProjectImport, Field(alias="import", description="The import as it was")]
+
+
+def tool_result(result: BaseModel) -> CallToolResult:
+    """The result as `structuredContent`, and the same object as compact JSON in the text block."""
+    content = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return CallToolResult(
+        content=[TextContent(type="text", text=to_json(content).decode())], structured_content=content
+    )
+
+
+def imports_page(project_id: int, imports: Listing[ProjectImport], query: str, limit: int, offset: int) -> ImportsPage:
+    """One page of imports that contain the words of the query."""
+    matching = _matching(imports.items, query)
+    shown = _fitting(matching[offset : offset + limit], lambda item: item)
+    return ImportsPage(
+        project_id=project_id, imports=shown, **_paging(matching, offset, shown), **_left_out(imports.left_out)
+    )
+
+
+def resources_page(
+    project_id: int,
+    resource_type: ResourceType,
+    resources: Listing[Any],
+    query: str,
+    limit: int,
+    offset: int,
+) -> ResourcesPage:
+    """One page of resources that contain the words of the query; of a file's text a part of `PREVIEW` characters, from
+    the beginning or around the first match."""
+    matching = _matching(resources.items, query)
+    shown = _fitting(matching[offset : offset + limit], lambda item: _preview(item, query))
+    return ResourcesPage(
+        project_id=project_id,
+        resource_type=resource_type,
+        resources=shown,
+        **_paging(matching, offset, shown),
+        **_left_out(resources.left_out),
+    )
+
+
+def one_resource(
+    project_id: int, resource_type: ResourceType, resources: Listing[Any], resource_id: int, text_offset: int
+) -> ResourcesPage:
+    """One resource; a file with its text from `text_offset` on, as far as it fits.
+
+    Raises:
+        ResourceNotFound: there is none with this id.
+    """
+    found = next((item for item in resources.items if item.id == resource_id), None)
+    if found is None:
+        raise ResourceNotFound(resource_type, resource_id, project_id)
+    (shown,) = _fitting([found], lambda item: _full_text(item, text_offset))
+    return ResourcesPage(project_id=project_id, resource_type=resource_type, total=1, resources=[shown])
+
+
+def _paging(matching: Sequence[Dated], offset: int, shown: Sequence[Dated]) -> dict[str, int]:
+    end = offset + len(shown)
+    return {"total": len(matching)} | ({"next_offset": end} if end < len(matching) and shown else {})
+
+
+def _left_out(reasons: Sequence[str]) -> dict[str, Any]:
+    return {"left_out": len(reasons), "left_out_why": "; ".join(reasons[:3])} if reasons else {}
+
+
+def _fitting(items: Sequence[DatedT], show: Callable[[DatedT], Dated]) -> list[Any]:
+    """As many of the items, from the first on, as fit a result; at least one, if need be with its texts cut."""
+    room = MAX_BYTES - _ENVELOPE
+    shown: list[Dated] = []
+    for item in items:
+        part = show(item)
+        size = _size(part)
+        if size > room:
+            if not shown:
+                shown.append(_cut(part, room))
+            break
+        room -= size
+        shown.append(part)
+    return shown
+
+
+def _size(item: BaseModel) -> int:
+    return len(item.__pydantic_serializer__.to_json(item, exclude_none=True)) + 1
+
+
+def _cut(item: DatedT, room: int) -> DatedT:
+    """A copy whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
+    for limit in (2_000, 200, 20):
+        long = {k: v for k, v in item if isinstance(v, str) and len(v) > limit and k != "text"}
+        cut = item.model_copy(update={k: v[: limit - 1] + "…" for k, v in long.items()})
+        if _size(cut) <= room:
+            return cut
+    raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
+
+
+def _matching(items: Sequence[DatedT], query: str) -> Sequence[DatedT]:
+    words = query.casefold().split()
+    return [item for item in items if _contains(item, words)] if words else items
+
+
+def _contains(item: Dated, words: list[str]) -> bool:
+    """Whether each word is somewhere in the item. The text of a file, which may be long, is looked at last."""
+    short = "\n".join(str(getattr(item, name, None) or "") for name in _SEARCHED).casefold()
+    missing = [word for word in words if word not in short]
+    if not missing or not isinstance(item, UserFile) or not item.text:
+        return not missing
+    text = item.text.casefold()
+    return all(word in text for word in missing)
+
+
+def _preview(item: DatedT, query: str) -> DatedT | ShownFile:
+    if not isinstance(item, UserFile):
+        return item
+    start, text = 0, item.text or ""
+    if len(text) > PREVIEW:
+        positions = (text.casefold().find(word) for word in query.casefold().split())
+        first = next((position for position in positions if position >= 0), 0)
+        # Folding the case may lengthen a text (ß becomes ss): a position beyond the end is brought back.
+        start = max(0, min(first - PREVIEW // 4, len(text) - PREVIEW))
+    return _part(item, start, PREVIEW)
+
+
+def _full_text(item: DatedT, text_offset: int) -> DatedT | ShownFile:
+    if not isinstance(item, UserFile):
+        return item
+    file = _cut(item, MAX_BYTES // 2) if _size(_part(item, text_offset, 0)) > MAX_BYTES // 2 else item
+    room = MAX_BYTES - _ENVELOPE - _size(_part(file, text_offset, 0))
+    shown = _part(file, text_offset, _fitting_length((file.text or "")[text_offset : text_offset + room], room))
+    end = text_offset + len(shown.text or "")
+    return shown.model_copy(update={"next_text_offset": end if end < len(file.text or "") else None})
+
+
+def _fitting_length(text: str, room: int) -> int:
+    """How many characters of a text, from the first on, take at most `room` bytes as JSON."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(to_json(text[:middle])) <= room else (low, middle - 1)
+    return low
+
+
+def _part(file: UserFile, start: int, length: int) -> ShownFile:
+    """A file with `length` characters of its text, and what is needed to find the rest."""
+    whole = file.text or ""
+    text = whole[start : start + length]
+    shown: dict[str, Any] = {
+        **file.__dict__,
+        "text": file.text and text,
+        "text_length": len(whole) if len(text) < len(whole) else None,
+        "text_offset": start or None,
+    }
+    return ShownFile.model_construct(**shown)

@@ -1,0 +1,157 @@
+"""The two contracts of Neptun's API, side by side: how the same records and refusals become answers.
+
+`Observed` is what a running server was recorded to do, `Documented` what the public documentation of its
+endpoints says.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .checks import check_filter
+from .refusals import PageNotFound, Refused
+from .store import Record, Store
+
+PROJECT_TYPES = ("web-site", "web-service", "web-app")
+SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github_repository_url")
+EPOCH = "1970-01-01T00:00:00.000Z"
+
+
+class Contract(ABC):
+    auth_check_status: ClassVar[int]
+
+    @abstractmethod
+    def refused(self, request: Request, refusal: Refused) -> Response: ...
+
+    @abstractmethod
+    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response: ...
+
+    @abstractmethod
+    def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response: ...
+
+    @abstractmethod
+    def import_deleted(self, record: Record, store: Store) -> Response: ...
+
+    @abstractmethod
+    def resources(self, resources: list[Record]) -> Response: ...
+
+
+class Observed(Contract):
+    """Recorded: lists are bare arrays in storage order."""
+
+    auth_check_status = 204
+
+    def refused(self, request: Request, refusal: Refused) -> Response:
+        status, status_message, message = refusal.observed
+        if message is None:
+            body: Record = {"statusCode": status, "statusMessage": status_message, "stack": []}
+            if refusal.issues:
+                body["data"] = {"issues": refusal.issues, "name": "ZodError"}
+            return indented(body, status)
+        if "application/json" not in request.headers.get("accept", ""):
+            return html_page(status)
+        path: str = request.scope["raw_path"].decode()
+        query = f"?{request.url.query}" if request.url.query else ""
+        body = {
+            "error": True,
+            "url": f"{request.url.scheme}://{request.url.netloc}{path}{query}",
+            "statusCode": status,
+            "statusMessage": status_message.format(path=path),
+            "message": message.format(path=path),
+        }
+        if isinstance(refusal, PageNotFound):
+            body["data"] = {"path": path}
+        return indented(body, status)
+
+    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response:
+        project_type = query.get("project_type")
+        if project_type is not None:
+            check_filter("project_type", project_type, PROJECT_TYPES)
+            projects = [project for project in projects if project["type"] == project_type]
+        return JSONResponse(projects)
+
+    def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
+        """Recorded: without a filter only local folders; `source_type` is ignored; no title, no description."""
+        source_type = query.get("import_source_type", "local_folder")
+        check_filter("import_source_type", source_type, SOURCE_TYPES)
+        found = [record for record in imports if record["source_type"] == source_type]
+        return JSONResponse([without(record, "title", "description", "installation_id") for record in found])
+
+    def import_deleted(self, record: Record, store: Store) -> Response:
+        """Recorded: 200 with an empty list; the installation stays linked to the project."""
+        return JSONResponse([])
+
+    def resources(self, resources: list[Record]) -> Response:
+        return JSONResponse(resources)
+
+
+class Documented(Contract):
+    """Documented: newest first (for resources; here for all lists), every timestamp is there."""
+
+    auth_check_status = 200
+
+    def refused(self, request: Request, refusal: Refused) -> Response:
+        status, message = refusal.documented
+        return JSONResponse({"statusCode": status, "message": message}, status)
+
+    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response:
+        return JSONResponse({"projects": newest_first(projects)})
+
+    def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
+        """Documented: `source_type` filters, and `github` is the word for what comes from GitHub."""
+        shown = [documented_import(record) for record in newest_first(imports)]
+        if wanted := query.get("source_type"):
+            shown = [record for record in shown if record["source_type"] == wanted]
+        return JSONResponse({"imports": shown})
+
+    def import_deleted(self, record: Record, store: Store) -> Response:
+        """Documented: 204; for GitHub imports the installation connection is removed too."""
+        key = record["project_id"], "github-installations"
+        linked = store.resources.get(key, [])
+        store.resources[key] = [one for one in linked if one["id"] != record["installation_id"]]
+        return Response(status_code=204)
+
+    def resources(self, resources: list[Record]) -> Response:
+        return JSONResponse(newest_first(documented_resource(record) for record in resources))
+
+
+def documented_import(record: Record) -> Record:
+    """Documented: title and description are optional; the words for source_type are fewer than recorded."""
+    internal = ("source_ref", "import_status", "error_message", "file_tree", "installation_id")
+    shown = {key: value for key, value in without(record, *internal).items() if value is not None}
+    shown["source_type"] = "local_folder" if record["source_type"] == "local_folder" else "github"
+    return shown
+
+
+def documented_resource(record: Record) -> Record:
+    """Documented: no field is null, github_account_id is a string, and there is no github_installation_id."""
+    shown = without(record, "github_installation_id")
+    for key, value in shown.items():
+        if value is None:
+            shown[key] = EPOCH if key.endswith("_at") else ""
+    if "github_account_id" in shown:
+        shown["github_account_id"] = str(shown["github_account_id"])
+    return shown
+
+
+def newest_first(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: (record["created_at"], record["id"]), reverse=True)
+
+
+def without(record: Record, *keys: str) -> Record:
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+def indented(body: Any, status: int) -> Response:
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    return Response(text, status, media_type="application/json")
+
+
+def html_page(status: int) -> Response:
+    """Recorded: 150 kB of HTML, shortened here as it is in the recording."""
+    page = f'<!DOCTYPE html><html lang="en"><head><title>{status}</title></head><body>…</body></html>'
+    return Response(page, status, {"content-type": "text/html;charset=utf-8"})

@@ -1,0 +1,195 @@
+"""The user files of the sample data."""
+
+DOCKERFILE = """\
+FROM node:22-alpine AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci
+COPY . .
+RUN npm run build
+
+FROM node:22-alpine
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=build /app/.output ./.output
+USER node
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=3s CMD wget -qO- http://127.0.0.1:3000/health || exit 1
+CMD ["node", ".output/server/index.mjs"]
+"""
+
+COMPOSE = """\
+services:
+  shop:
+    build: .
+    environment:
+      DATABASE_URL: postgres://shop:${POSTGRES_PASSWORD}@db:5432/shop
+    depends_on:
+      db:
+        condition: service_healthy
+
+  proxy:
+    image: nginx:1.27-alpine
+    ports: ["80:80", "443:443"]
+    volumes:
+      - ./nginx.conf:/etc/nginx/nginx.conf:ro
+      - certificates:/etc/nginx/certificates:ro
+
+  db:
+    image: postgres:17-alpine
+    environment:
+      POSTGRES_USER: shop
+      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD}
+    volumes:
+      - orders:/var/lib/postgresql/data
+    healthcheck:
+      test: pg_isready -U shop
+      interval: 5s
+
+volumes:
+  orders:
+  certificates:
+"""
+
+WORKFLOW = """\
+name: deploy
+on:
+  push:
+    branches: [main]
+
+concurrency: production
+
+jobs:
+  test:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-node@v4
+        with: {node-version: 22, cache: npm}
+      - run: npm ci
+      - run: npm test
+
+  deploy:
+    needs: test
+    runs-on: ubuntu-24.04
+    environment: production
+    steps:
+      - uses: actions/checkout@v4
+      - name: Build and push the image
+        run: |
+          echo "${{ secrets.REGISTRY_TOKEN }}" | docker login registry.example.com -u ci --password-stdin
+          docker build -t registry.example.com/shop:${{ github.sha }} .
+          docker push registry.example.com/shop:${{ github.sha }}
+      - name: Restart the shop
+        run: ssh deploy@shop.example.com ./restart.sh ${{ github.sha }}
+"""
+
+NGINX = """\
+events {}
+
+http {
+  gzip on;
+  gzip_types text/css application/javascript application/json image/svg+xml;
+
+  server {
+    listen 80;
+    server_name shop.example.com;
+    return 301 https://$host$request_uri;
+  }
+
+  server {
+    listen 443 ssl;
+    server_name shop.example.com;
+    ssl_certificate /etc/nginx/certificates/shop.pem;
+    ssl_certificate_key /etc/nginx/certificates/shop.key;
+
+    location / {
+      proxy_pass http://shop:3000;
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-Proto https;
+    }
+  }
+}
+"""
+
+README = """\
+# Tea shop
+
+Storefront and checkout of a small tea shop.
+
+    cp .env.example .env    # then set POSTGRES_PASSWORD
+    docker compose up
+
+The shop answers on http://localhost, its orders are kept by the orders API.
+What to do when something breaks is in the runbook.
+"""
+
+RUNBOOK = """\
+# Runbook
+
+For whoever is called at night. Each part says how to see the trouble, what to do at once, and what to
+leave for the morning. The shop may be slow for an hour; it must not lose an order.
+
+## The shop does not answer
+
+See: the monitor reports three failed checks of https://shop.example.com/health in a row.
+
+1. `ssh deploy@shop.example.com`, then `docker compose ps`. All of shop, proxy and db should be running.
+2. The shop keeps restarting: `docker compose logs --tail 100 shop`. If the last deployment is younger than
+   an hour, go back to the one before: `./restart.sh $(cat previous-release)`.
+3. The proxy is down: usually a certificate that could not be read. `docker compose logs proxy` names it.
+   Certificates are renewed on Mondays at 04:00; the old one is kept beside it with the ending `.old`.
+4. All of them run, and still no answer: the disk. `df -h /` above 95 % stops the database first. Delete
+   images that nobody uses with `docker image prune --all`, which frees about 10 GB.
+
+For the morning: write down which of the four it was. Twice the same is a task, not an accident.
+
+## Orders do not arrive
+
+See: the chart "orders an hour" is at zero in the daytime, or customers write that they paid and got no mail.
+
+1. Is the orders API up? `curl https://orders.example.com/health` says `ok` and the number of waiting orders.
+2. The number grows: the API cannot reach the payment provider. Look at its status page before anything else.
+   Orders wait for three days and are sent in turn once the provider is back. Do not restart the API in a
+   hurry: a restart is safe, but each one sends the oldest ten orders again, and support gets the questions.
+3. The number is zero and no orders come: the shop sends them elsewhere. Compare ORDERS_URL in the shop's
+   environment with the address above. This was wrong once, after the move in August.
+
+For the morning: reconcile. `python -m orders reconcile --since yesterday` lists what was paid and not booked.
+
+## The database
+
+A backup is written every night at 02:30 and kept for 30 days in the bucket `shop-backups`. To restore:
+
+1. Stop the shop and the API, so that nothing is written: `docker compose stop shop`.
+2. Fetch the newest backup: `./backup.sh fetch latest`. It takes about four minutes.
+3. Restore into a new volume, never over the old one: `./backup.sh restore --into orders-new`.
+4. Point `docker-compose.yml` to the new volume and start again. Keep the old volume for a week.
+
+Orders made after 02:30 are missing then. The payment provider has them all: reconcile, as above.
+
+## Whom to call
+
+Payments and refunds: the provider's night line, number in the password manager under "payments".
+Server and network: the hosting company's ticket page, marked urgent. Everything else can wait until eight.
+"""
+
+NOTE = """\
+Ask about the discount codes: they should end at midnight in the customer's time zone, not in UTC.
+"""
+
+ORDERS_DOCKERFILE = """\
+FROM python:3.13-slim
+WORKDIR /srv
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+COPY orders ./orders
+USER nobody
+CMD ["uvicorn", "orders.app:app", "--host", "0.0.0.0", "--port", "8000"]
+"""
+
+ORDERS_ENV = """\
+DATABASE_URL=postgres://orders@db:5432/orders
+PAYMENT_URL=https://payments.example.com/v2
+LOG_LEVEL=info
+"""

@@ -1,0 +1,70 @@
+"""Tool schemas that every host accepts.
+
+Hosts refuse or drop tools for `$ref`, unions, type lists, `const`, `default: null`, arrays without items, and for a
+root that is not an object. What pydantic generates has most of these; here they are taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+Schema = dict[str, Any]
+
+
+def flat_schema(schema: Mapping[str, Any]) -> Schema:
+    """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
+
+    Titles are dropped: they repeat the names. Objects are closed (`additionalProperties: false`). Several models in a
+    list become one object with the fields of all of them, of which those that all have in common may be required.
+    """
+    definitions: Mapping[str, Any] = schema.get("$defs", {})
+    return _flat(schema, definitions)
+
+
+def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
+    node = dict(node)
+    if "$ref" in node:
+        target = definitions[node.pop("$ref").removeprefix("#/$defs/")]
+        node = {**target, **node}
+    if "anyOf" in node:
+        choices = [c for c in cast("list[Schema]", node.pop("anyOf")) if c.get("type") != "null"]
+        flattened = [_flat(choice, definitions) for choice in choices]
+        node = {**_merged(flattened), **node}
+    if "properties" in node:
+        properties = {name: _flat(value, definitions) for name, value in node["properties"].items()}
+        node = {
+            "type": "object",
+            "properties": properties,
+            "required": node.get("required", []),
+            "additionalProperties": False,
+        }
+        if not node["required"]:
+            del node["required"]
+    if "items" in node:
+        node["items"] = _flat(node["items"], definitions)
+    if "exclusiveMinimum" in node and node.get("type") == "integer":
+        node["minimum"] = node.pop("exclusiveMinimum") + 1
+    if node.get("default", "") in (None, ""):
+        node.pop("default", None)
+    return {key: value for key, value in node.items() if key not in ("title", "$defs", "format")}
+
+
+def _merged(choices: list[Schema]) -> Schema:
+    if len(choices) == 1:
+        return choices[0]
+    properties: Schema = {}
+    for choice in choices:
+        properties = {**choice["properties"], **properties}
+    required = [name for name in choices[0].get("required", []) if all(name in c.get("required", []) for c in choices)]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def allowed(name: str, schema: Mapping[str, Any]) -> str:
+    """What an argument may be, in words: "limit must be a whole number from 1 to 100"."""
+    if "enum" in schema:
+        return f"{name} must be one of {', '.join(schema['enum'])}"
+    if schema["type"] == "integer":
+        low, high = schema.get("minimum"), schema.get("maximum")
+        return f"{name} must be a whole number" + (f" from {low} to {high}" if high else f", {low} or more")
+    return f"{name} must be text" + (f" of at most {schema['maxLength']} characters" if "maxLength" in schema else "")

@@ -1,0 +1,162 @@
+"""Every `NEPTUN_*` environment variable, with its type, its default and its meaning."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from typing_extensions import Self
+
+from .neptun.client import DEFAULT_BASE_URL, NeptunClient
+from .neptun.session import Credentials, cookie_value
+
+_UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$\w+|%\w+%")
+
+
+def _cookie(pasted: SecretStr) -> SecretStr:
+    value = cookie_value(pasted.get_secret_value())
+    if value is None:
+        raise ValueError("holds no session cookie: copy the value of neptun-session again")
+    return SecretStr(value)
+
+
+def _base_url(url: str) -> str:
+    """https, or http to this machine: anywhere else the cookie would travel in the open."""
+    parts = urlsplit(url.strip())
+    host = parts.hostname or ""  # raises ValueError for a malformed port or address, as urlsplit does
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("is not an address such as https://neptun-webui.vercel.app")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not hold a user name, a query or a fragment")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must start with https://, since over http:// the session cookie could be read on the way")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _lower(word: Any) -> Any:
+    return word.strip().lower() if isinstance(word, str) else word
+
+
+def _contract(word: Any) -> Any:
+    word = _lower(word)
+    return {"1": "observed", "true": "observed", "0": "off", "false": "off"}.get(word, word)
+
+
+class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"):
+    """What can be set, in the environment (`NEPTUN_` and the name in capitals) or by keyword, which goes first.
+
+    An empty value and an unexpanded `${NAME}`, which some hosts pass on, count as not set. (The library
+    pydantic-settings would do the reading, for 40 ms and 1 MB more at every start.)
+
+    Raises:
+        ValidationError: a value is malformed. `problems` makes a line a setting of it, without the values.
+    """
+
+    session_cookie: Annotated[SecretStr, AfterValidator(_cookie)] | None = Field(
+        default=None,
+        description="The session cookie `neptun-session`, in any form in which it is copied from a browser.",
+    )
+    session_cookie_file: Path | None = Field(
+        default=None, description="A file that holds the cookie; read again when the session is refused."
+    )
+    email: str | None = Field(default=None, description="E-mail address to log in with, together with the password.")
+    password: SecretStr | None = Field(
+        default=None, description="Password to log in with; again when the session ends."
+    )
+    user_id: int | None = Field(
+        default=None, gt=0, description="Your user id; found from the session where it is not set."
+    )
+    project_id: int | None = Field(
+        default=None, gt=0, le=2**31 - 1, description="The project that is meant where a tool is called without one."
+    )
+    base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        default=DEFAULT_BASE_URL, description="Where Neptun is: `https://…`, or `http://` on this machine."
+    )
+    timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds that a call may take, retries included.")
+    max_connections: int = Field(
+        default=10, gt=0, le=1000, description="Connections to Neptun at the same time at most."
+    )
+    max_response_mb: int = Field(default=64, gt=0, le=2048, description="A longer answer of Neptun is refused (MB).")
+    read_only: bool = Field(default=False, description="`1`: the tool `delete_import` is not there at all.")
+    confirm_delete: Annotated[Literal["ask", "require", "off"], BeforeValidator(_lower)] = Field(
+        default="ask",
+        description="`ask`: the person is asked before a deletion, where the host can ask; `require`: where it "
+        "cannot, nothing is deleted; `off`: never asks.",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
+    )
+    sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
+        default="off",
+        description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "
+        "in Neptun's documentation.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
+        environment = {name: os.environ.get(f"NEPTUN_{name.upper()}", "") for name in cls.model_fields}
+        values = {**environment, **given}
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and is_unset(value))}
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.email is None) != (self.password is None):
+            raise ValueError("NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither")
+        return self
+
+    @property
+    def credentials(self) -> Credentials:
+        """The credentials of the environment. The one place where a secret is read."""
+        return Credentials(
+            cookie=self.session_cookie.get_secret_value() if self.session_cookie else None,
+            cookie_file=self.session_cookie_file,
+            email=self.email,
+            password=self.password.get_secret_value() if self.password else None,
+        )
+
+    def client(self) -> NeptunClient:
+        """A client as these settings describe it; with `sandbox`, of an embedded Neptun of its own."""
+        credentials, base_url, handler = self.credentials, self.base_url, None
+        if self.sandbox != "off":
+            import httpx2 as httpx
+
+            from . import sandbox
+
+            credentials, base_url = Credentials(cookie=sandbox.COOKIE), "http://neptun.localhost"
+            handler = httpx.ASGITransport(app=sandbox.create_app(contract=self.sandbox))
+        return NeptunClient(
+            credentials,
+            user_id=None if handler else self.user_id,
+            base_url=base_url,
+            timeout=self.timeout,
+            max_connections=self.max_connections,
+            max_response_bytes=self.max_response_mb * 2**20,
+            handler=handler,
+        )
+
+
+def is_unset(value: str) -> bool:
+    return not value.strip() or _UNEXPANDED.fullmatch(value.strip()) is not None
+
+
+def problems(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, a line each, without the values: they may be secrets."""
+    lines: list[str] = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        message = detail["msg"].removeprefix("Value error, ")
+        name = f"NEPTUN_{str(detail['loc'][0]).upper()}: " if detail["loc"] else ""
+        lines.append(f"{name}{message[0].lower() if name else message[0]}{message[1:]}")
+    return lines

@@ -1,0 +1,80 @@
+"""stdin and stdout as the SDK's stdio transport wants them, without a thread.
+
+The SDK reads and writes the standard streams in worker threads: three switches of thread a call. Where they are pipes
+or sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from typing import Any, cast
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp.server.stdio import stdio_server
+
+_CHUNK = 2**16
+
+
+class _Lines:
+    """The lines that arrive at a descriptor, as text with the line end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._rest = bytearray()
+
+    def __aiter__(self) -> _Lines:
+        return self
+
+    async def __anext__(self) -> str:
+        while not self._lines:
+            await anyio.wait_readable(self._descriptor)
+            chunk = os.read(self._descriptor, _CHUNK)
+            if not chunk:
+                raise StopAsyncIteration
+            self._rest += chunk
+            if b"\n" in chunk:
+                *lines, rest = bytes(self._rest).split(b"\n")
+                self._lines.extend(lines)
+                self._rest = bytearray(rest)
+        return self._lines.popleft().decode(errors="replace")
+
+
+class _Writer:
+    """Writes text to a descriptor that does not block."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+
+    async def write(self, text: str) -> None:
+        left = memoryview(text.encode(errors="replace"))
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._descriptor)
+
+    async def flush(self) -> None:
+        pass
+
+
+async def serve(server: MCPServer[Any]) -> None:
+    """Serve until stdin is closed. What else is printed in the meantime goes to stderr, not into the protocol."""
+    if not all(_is_pipe(descriptor) for descriptor in (0, 1)):
+        await server.run_stdio_async()
+        return
+    stdin, stdout = os.dup(0), os.dup(1)
+    os.dup2(2, 1)
+    # The public way in has no parameter for the streams.
+    lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
+    async with stdio_server(cast(Any, _Lines(stdin)), cast(Any, _Writer(stdout))) as (reading, writing):
+        await lowlevel.run(reading, writing, lowlevel.create_initialization_options())
+
+
+def _is_pipe(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return os.name == "posix" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

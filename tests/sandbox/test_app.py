@@ -1,0 +1,566 @@
+"""The sandbox against the recordings of a running server, and against the documentation of the three endpoints."""
+
+import json
+import re
+import signal
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import anyio
+import httpx2 as httpx
+import pytest
+from starlette.applications import Starlette
+
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID, create_app
+from neptun_mcp.sandbox.checks import positive_integers
+from neptun_mcp.sandbox.data import sample_data
+from neptun_mcp.sandbox.refusals import InvalidParameters
+from neptun_mcp.sandbox.server import serve
+
+pytestmark = pytest.mark.anyio
+
+Json = dict[str, Any]
+ALICE = {"Accept": "application/json", "Cookie": f"neptun-session={COOKIE}"}
+WEBSHOP = "/api/users/1/projects/1"
+SCRATCH = "/api/users/1/projects/2"
+RESOURCE_TYPES = ("user-files", "template-collections", "github-installations", "chat-conversations")
+SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github_repository_url")
+
+
+# The sandbox on a port, and clients that send exactly what they are told to
+
+
+@asynccontextmanager
+async def client_of(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
+    addresses: list[str] = []
+    listening = anyio.Event()
+
+    def started(address: str) -> None:
+        addresses.append(address)
+        listening.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(serve, app, started=started))
+        await listening.wait()
+        client = bare_client(addresses[0])
+        async with client:
+            yield client
+        tasks.cancel_scope.cancel()
+
+
+def bare_client(address: str) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(base_url=address, verify=False, trust_env=False)
+    del client.headers["accept"]
+    return client
+
+
+async def send(
+    client: httpx.AsyncClient, method: str, path: str, headers: Mapping[str, str] = ALICE, body: str | None = None
+) -> httpx.Response:
+    """Send the path byte for byte, which an HTTP client would otherwise tidy."""
+    request = client.build_request(method, "/", headers=dict(headers), content=body)
+    request.extensions["target"] = path.encode()
+    response = await client.send(request)
+    client.cookies.clear()
+    return response
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def observed() -> AsyncIterator[httpx.AsyncClient]:
+    """For tests that change nothing."""
+    async with client_of(create_app()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def documented() -> AsyncIterator[httpx.AsyncClient]:
+    """For tests that change nothing."""
+    async with client_of(create_app(contract="documented")) as client:
+        yield client
+
+
+# Recordings
+
+
+def recordings() -> list[Json]:
+    """All but those of a broken database, and of logging out, which the sandbox has no use for."""
+    files = sorted((Path(__file__).parents[1] / "wire").glob("*.json"))
+    cases = [json.loads(file.read_text("utf-8")) for file in files]
+    broken = re.compile(r"dbfail_|dbdown_(imports|resources)|auth_session_DELETE")
+    return [case for case in cases if not broken.match(case["case"])]
+
+
+def is_list(case: Json) -> bool:
+    return case["response"]["status"] == 200 and case["response"]["body"].startswith("[")
+
+
+RECORDINGS = recordings()
+DELETIONS = [case for case in RECORDINGS if is_list(case) and case["request"]["method"] == "DELETE"]
+LISTS = [case for case in RECORDINGS if is_list(case) and case["request"]["method"] == "GET"]
+OTHERS = [case for case in RECORDINGS if not is_list(case)]
+
+
+def name_of(case: Json) -> str:
+    return case["case"]
+
+
+async def replay(client: httpx.AsyncClient, case: Json, path: str | None = None) -> httpx.Response:
+    request = case["request"]
+    headers = request["headers"]
+    if cookie := headers.get("Cookie"):
+        headers = {**headers, "Cookie": await fill(client, cookie)}
+    return await send(client, request["method"], path or request["path"], headers, request.get("body"))
+
+
+async def fill(client: httpx.AsyncClient, cookie: str) -> str:
+    """The recorded Cookie header with the sandbox's cookies in place of those taken out of the recordings."""
+    if "anonymous" in cookie:
+        answer = await send(client, "HEAD", "/api/auth/check", {})
+        return answer.headers["set-cookie"].split(";")[0]
+    for placeholder, value in {
+        "<cookie:alice>": COOKIE,
+        "<cookie:alice, percent-encoded>": quote(COOKIE, safe=""),
+        "<sealed-session bad len=421>": COOKIE[:421],
+        "<sealed-session bad len=441>": COOKIE[::-1],
+    }.items():
+        cookie = cookie.replace(placeholder, value)
+    assert "<" not in cookie
+    return cookie
+
+
+def comparable(body: str) -> Any:
+    """A body without what differs between two runs of the same server: its port, times and session ids."""
+    body = re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1", body)
+    body = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+\.\d{3}Z", "<time>", body)
+    body = re.sub(r"[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}", "<uuid>", body)
+    body = re.sub(r'"uptime":[\d.]+', '"uptime":0', body)
+    return json.loads(body) if body.startswith("{") else body
+
+
+def is_indented(body: str) -> bool:
+    return body.startswith("{\n  ")
+
+
+def cookie_kind(set_cookie: str | None) -> tuple[bool, str] | None:
+    """Whether a Set-Cookie is of a person's session (those are longer), and its attributes."""
+    if set_cookie is None:
+        return None
+    value, attributes = set_cookie.split(";", 1)
+    recorded = re.search(r"user_id|anonymous", value)
+    return recorded[0] == "user_id" if recorded else len(value) > 450, attributes
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=name_of)
+async def test_answers_like_the_recorded_server(observed: httpx.AsyncClient, case: Json) -> None:
+    answer, recorded = await replay(observed, case), case["response"]
+
+    assert answer.status_code == recorded["status"]
+    assert comparable(answer.text) == comparable(recorded["body"])
+    assert is_indented(answer.text) == is_indented(recorded["body"])
+    assert answer.headers.get("content-type") == recorded["headers"].get("content-type")
+    assert cookie_kind(answer.headers.get("set-cookie")) == cookie_kind(recorded["headers"].get("set-cookie"))
+
+
+@pytest.mark.parametrize("case", LISTS, ids=name_of)
+async def test_lists_the_recorded_fields(observed: httpx.AsyncClient, case: Json) -> None:
+    """Projects 4 to 6 of the recordings were made for one question each; the sandbox's webshop stands in."""
+    path = re.sub(r"/projects/[456]/", "/projects/1/", case["request"]["path"])
+
+    answer, recorded = await replay(observed, case, path), case["response"]
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert "set-cookie" not in answer.headers
+    items, recorded_items = answer.json(), json.loads(recorded["body"])
+    if "/projects/2/" in path:
+        assert items == recorded_items == []
+    elif recorded_items:
+        assert items
+        assert all(item.keys() == recorded_items[0].keys() for item in items)
+
+
+@pytest.mark.parametrize("case", DELETIONS, ids=name_of)
+async def test_deletes_like_the_recorded_server(case: Json) -> None:
+    path = re.sub(r"/projects/6/resources/imports/\d+", "/projects/1/resources/imports/101", case["request"]["path"])
+    app = create_app()
+    async with client_of(app) as client:
+        answer = await replay(client, case, path)
+
+    assert (answer.status_code, answer.text) == (200, case["response"]["body"])
+    assert 101 not in {record["id"] for record in app.state.store.imports}
+
+
+# The observed contract, beyond single recordings
+
+
+async def test_no_single_request_lists_all_imports(observed: httpx.AsyncClient) -> None:
+    everything = {record["id"] for record in sample_data().imports if record["project_id"] == 1}
+    lists = [await get(observed, f"{WEBSHOP}/resources/imports?import_source_type={word}") for word in SOURCE_TYPES]
+    unfiltered = await get(observed, f"{WEBSHOP}/resources/imports")
+
+    assert unfiltered == lists[0]
+    assert all(lists)
+    assert {record["id"] for found in lists for record in found} == everything
+
+
+async def test_lists_are_unsorted_with_ties_and_nulls(observed: httpx.AsyncClient) -> None:
+    dates = [item["created_at"] for item in await get(observed, f"{WEBSHOP}/resources/user-files")]
+    known = [date for date in dates if date is not None]
+
+    assert None in dates
+    assert len(set(known)) < len(known)
+    assert known != sorted(known)
+    assert known != sorted(known, reverse=True)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_a_wrong_method_is_a_404(observed: httpx.AsyncClient, method: str) -> None:
+    answer = await send(observed, method, f"{WEBSHOP}/resources/imports")
+    assert answer.status_code == 404
+
+
+async def test_the_installation_stays_when_its_import_goes() -> None:
+    async with client_of(create_app()) as client:
+        before = await get(client, f"{WEBSHOP}/resources/github-installations")
+        await send(client, "DELETE", f"{WEBSHOP}/resources/imports/101")
+
+        assert await get(client, f"{WEBSHOP}/resources/github-installations") == before
+
+
+@pytest.mark.parametrize(("word", "id"), [("1", 1), ("0b11", 3), ("0O17", 15), ("2.", 2), (".5e1", 5), ("1E+2", 100)])
+def test_ids_are_read_like_javascript_numbers(word: str, id: int) -> None:
+    assert positive_integers(id=word) == [id]
+
+
+@pytest.mark.parametrize("word", ["1_0", "inf", "nan", "1e", "+0x1", "-0b1", "\u0661", " 1", "--1"])
+def test_what_only_python_takes_for_a_number_is_none(word: str) -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        positive_integers(id=word)
+    assert [issue["received"] for issue in caught.value.issues] == ["nan"]
+
+
+def test_every_bad_id_has_its_issues() -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        positive_integers(user_id="-1.5", project_id="2", import_id="x")
+    assert [(*issue["path"], issue["code"]) for issue in caught.value.issues] == [
+        ("user_id", "invalid_type"),
+        ("user_id", "too_small"),
+        ("import_id", "invalid_type"),
+    ]
+
+
+# The documented contract: list-imports
+
+
+async def test_documented_imports_are_wrapped_and_newest_first(documented: httpx.AsyncClient) -> None:
+    body = await get(documented, f"{WEBSHOP}/resources/imports")
+    assert list(body) == ["imports"]
+    assert_newest_first(body["imports"])
+    assert {item["id"] for item in body["imports"]} == {101, 102, 103, 104, 105, 106, 107}
+
+
+async def test_documented_imports_have_the_documented_fields(documented: httpx.AsyncClient) -> None:
+    required = {"id", "source_type", "source_path", "created_at", "updated_at", "neptun_user_id", "project_id"}
+    optional = {"title", "description"}
+    items = (await get(documented, f"{WEBSHOP}/resources/imports"))["imports"]
+    for item in items:
+        assert required <= item.keys() <= required | optional
+        assert_iso_utc(item["created_at"], item["updated_at"])
+        assert (item["neptun_user_id"], item["project_id"]) == (USER_ID, 1)
+    assert any("description" in item for item in items)
+    assert any("title" not in item for item in items)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {101, 102, 103, 104, 105, 106, 107}),
+        ("?source_type=", {101, 102, 103, 104, 105, 106, 107}),
+        ("?source_type=github", {101, 105, 106, 107}),
+        ("?source_type=local_folder", {102, 103, 104}),
+        ("?source_type=gitlab", set[int]()),
+        ("?import_source_type=bogus", {101, 102, 103, 104, 105, 106, 107}),
+    ],
+)
+async def test_documented_imports_are_filtered_by_source_type(
+    documented: httpx.AsyncClient, query: str, expected: set[int]
+) -> None:
+    items = (await get(documented, f"{WEBSHOP}/resources/imports{query}"))["imports"]
+    assert {item["id"] for item in items} == expected
+
+
+async def test_documented_imports_of_an_empty_project_are_an_empty_array(documented: httpx.AsyncClient) -> None:
+    assert await get(documented, f"{SCRATCH}/resources/imports") == {"imports": []}
+
+
+# The documented contract: list-resources
+
+
+async def test_documented_resources_have_the_documented_fields(documented: httpx.AsyncClient) -> None:
+    common = {"id": int, "created_at": str, "updated_at": str, "neptun_user_id": int}
+    fields = {
+        "user-files": {"title": str, "text": str, "language": str, "extension": str},
+        "template-collections": {"name": str, "description": str, "is_shared": bool, "share_uuid": str},
+        "github-installations": {
+            "github_account_type": str,
+            "github_account_avatar_url": str,
+            "github_account_id": str,
+            "github_account_name": str,
+        },
+        "chat-conversations": {"name": str, "model": str},
+    }
+    for resource_type in RESOURCE_TYPES:
+        items = await get(documented, f"{WEBSHOP}/resources/{resource_type}")
+        assert items
+        for item in items:
+            assert {name: type(value) for name, value in item.items()} == {**fields[resource_type], **common}
+            assert_iso_utc(item["created_at"], item["updated_at"])
+
+
+@pytest.mark.parametrize("resource_type", RESOURCE_TYPES)
+async def test_documented_resources_are_a_bare_array_newest_first(
+    documented: httpx.AsyncClient, resource_type: str
+) -> None:
+    assert_newest_first(await get(documented, f"{WEBSHOP}/resources/{resource_type}"))
+    assert await get(documented, f"{SCRATCH}/resources/{resource_type}") == []
+
+
+async def test_documented_share_uuids_are_uuids(documented: httpx.AsyncClient) -> None:
+    for item in await get(documented, f"{WEBSHOP}/resources/template-collections"):
+        assert str(uuid.UUID(item["share_uuid"])) == item["share_uuid"]
+
+
+@pytest.mark.parametrize("resource_type", ["bogus", "user_files", "import"])
+async def test_documented_an_invalid_resource_type_is_a_400(documented: httpx.AsyncClient, resource_type: str) -> None:
+    answer = await send(documented, "GET", f"{WEBSHOP}/resources/{resource_type}")
+    assert (answer.status_code, answer.json()) == (400, {"statusCode": 400, "message": "Invalid resource type"})
+
+
+# The documented contract: delete-import
+
+
+async def test_documented_deletion_is_a_204_without_a_body_and_then_a_404() -> None:
+    async with client_of(create_app(contract="documented")) as client:
+        first = await send(client, "DELETE", f"{WEBSHOP}/resources/imports/104")
+        second = await send(client, "DELETE", f"{WEBSHOP}/resources/imports/104")
+        left = (await get(client, f"{WEBSHOP}/resources/imports"))["imports"]
+
+    assert (first.status_code, first.content) == (204, b"")
+    assert (second.status_code, second.json()) == (404, {"statusCode": 404, "message": "Import not found"})
+    assert {item["id"] for item in left} == {101, 102, 103, 105, 106, 107}
+
+
+@pytest.mark.parametrize(
+    ("import_id", "left"), [(101, {12, 13}), (106, {11, 13}), (107, {11, 12, 13}), (104, {11, 12, 13})]
+)
+async def test_documented_deletion_removes_the_installation_connection(import_id: int, left: set[int]) -> None:
+    async with client_of(create_app(contract="documented")) as client:
+        await send(client, "DELETE", f"{WEBSHOP}/resources/imports/{import_id}")
+        installations = await get(client, f"{WEBSHOP}/resources/github-installations")
+
+    assert {item["id"] for item in installations} == left
+
+
+@pytest.mark.parametrize("import_id", [201, 301, 99999])
+async def test_documented_deletion_of_no_import_of_the_project_is_a_404(
+    documented: httpx.AsyncClient, import_id: int
+) -> None:
+    answer = await send(documented, "DELETE", f"{WEBSHOP}/resources/imports/{import_id}")
+    assert (answer.status_code, answer.json()) == (404, {"statusCode": 404, "message": "Import not found"})
+
+
+# The documented contract: the statuses that the three have in common
+
+ENDPOINTS = [("GET", "imports"), ("DELETE", "imports/101"), ("GET", "user-files")]
+
+
+@pytest.mark.parametrize(("method", "end"), ENDPOINTS)
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/api/users/2/projects/7/resources", 403, "Forbidden"),
+        ("/api/users/1/projects/7/resources", 404, "Project not found"),
+        ("/api/users/1/projects/99999/resources", 404, "Project not found"),
+        ("/api/users/1/projects/0/resources", 400, "Invalid parameters"),
+        ("/api/users/1/projects/-1/resources", 400, "Invalid parameters"),
+        ("/api/users/1/projects/1.5/resources", 400, "Invalid parameters"),
+        ("/api/users/abc/projects/1/resources", 400, "Invalid parameters"),
+        ("/api/users/1/projects/2147483648/resources", 500, "Server error"),
+    ],
+)
+async def test_documented_errors(
+    documented: httpx.AsyncClient, method: str, end: str, path: str, status: int, message: str
+) -> None:
+    answer = await send(documented, method, f"{path}/{end}")
+    assert (answer.status_code, answer.json()) == (status, {"statusCode": status, "message": message})
+
+
+@pytest.mark.parametrize(("method", "end"), ENDPOINTS)
+@pytest.mark.parametrize("cookie", [None, "neptun-session=", "neptun-session=garbage", f"other={COOKIE}"])
+async def test_documented_a_missing_or_invalid_session_is_a_401(
+    documented: httpx.AsyncClient, method: str, end: str, cookie: str | None
+) -> None:
+    headers = {"Accept": "application/json"} | ({"Cookie": cookie} if cookie else {})
+    answer = await send(documented, method, f"{WEBSHOP}/resources/{end}", headers)
+    assert (answer.status_code, answer.json()) == (401, {"statusCode": 401, "message": "Unauthorized"})
+
+
+async def test_documented_auth_check(documented: httpx.AsyncClient) -> None:
+    assert (await send(documented, "HEAD", "/api/auth/check")).status_code == 200
+    assert (await send(documented, "HEAD", "/api/auth/check", {})).status_code == 401
+
+
+async def test_documented_projects_are_wrapped(documented: httpx.AsyncClient) -> None:
+    body = await get(documented, "/api/users/1/projects")
+    assert list(body) == ["projects"]
+    assert [project["id"] for project in body["projects"]] == [2, 3, 1]
+
+
+# State: deletions, sessions, and apps beside each other
+
+
+async def test_a_deletion_lasts_and_another_app_knows_nothing_of_it() -> None:
+    data = sample_data()
+    async with client_of(create_app(data=data)) as one, client_of(create_app(data=data)) as other:
+        before = await get(one, f"{WEBSHOP}/resources/imports")
+        first = await send(one, "DELETE", f"{WEBSHOP}/resources/imports/104")
+        second = await send(one, "DELETE", f"{WEBSHOP}/resources/imports/104")
+
+        assert (first.status_code, second.status_code) == (200, 401)
+        assert 104 not in {item["id"] for item in await get(one, f"{WEBSHOP}/resources/imports")}
+        assert await get(other, f"{WEBSHOP}/resources/imports") == before
+
+
+@pytest.mark.parametrize("contract", ["observed", "documented"])
+async def test_each_login_has_a_session_of_its_own(contract: Literal["observed", "documented"]) -> None:
+    app = create_app(contract=contract)
+    async with client_of(app) as client:
+        first, second = await log_in(client), await log_in(client)
+        assert len({first, second, COOKIE}) == 3
+        assert first.startswith("Fe26.2**")
+        assert len(first) == len(COOKIE) == 441
+
+        app.state.store.end_session(first)
+
+        assert await is_good(client, second)
+        assert not await is_good(client, first)
+        assert await is_good(client, COOKIE)
+
+
+async def test_a_session_ends_with_all_its_cookies() -> None:
+    app = create_app()
+    async with client_of(app) as client:
+        renewed = cookie_in(await send(client, "GET", "/api/_auth/session"))
+        assert renewed != COOKIE
+        assert await is_good(client, renewed)
+        assert await is_good(client, COOKIE)
+
+        app.state.store.end_session(COOKIE)
+
+        assert not await is_good(client, renewed)
+        assert not await is_good(client, COOKIE)
+        assert await is_good(client, BOB_COOKIE)
+        assert await is_good(client, await log_in(client))
+
+
+async def test_the_session_tells_whose_it_is(observed: httpx.AsyncClient) -> None:
+    alice = await get(observed, "/api/_auth/session")
+    bob = await get(observed, "/api/_auth/session", {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"})
+    nobody = await get(observed, "/api/_auth/session", {})
+
+    assert alice["user"] == {"id": USER_ID, "primary_email": EMAIL}
+    assert bob["user"] == {"id": 2, "primary_email": "bob@example.com"}
+    assert list(nobody) == ["id"]
+
+
+async def test_bob_has_his_project_and_not_those_of_alice(observed: httpx.AsyncClient) -> None:
+    bob = {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"}
+    assert [project["id"] for project in await get(observed, "/api/users/2/projects", bob)] == [7]
+    assert len(await get(observed, "/api/users/2/projects/7/resources/imports", bob)) == 1
+    assert (await send(observed, "GET", "/api/users/2/projects/1/resources/imports", bob)).status_code == 401
+
+
+@pytest.mark.parametrize("form", [{"email": EMAIL}, {"email": 1, "password": None}, [], "text"])
+async def test_a_login_without_email_and_password_is_a_400(observed: httpx.AsyncClient, form: Any) -> None:
+    answer = await send(observed, "POST", "/api/auth/login", {"Accept": "application/json"}, json.dumps(form))
+    assert answer.status_code == 400
+    assert answer.json()["data"]["name"] == "ZodError"
+
+
+# Serving
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    async with client_of(create_app()) as client:
+        with pytest.raises(OSError, match="in use"):
+            await serve(create_app(), port=client.base_url.port or 0, started=print)
+
+
+async def test_cancelling_closes_the_port_and_open_connections(caplog: pytest.LogCaptureFixture) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    app = create_app()
+    with anyio.fail_after(5):
+        async with client_of(app) as client, await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as idle:
+            assert await is_good(client, COOKIE)
+            assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+            await idle.send(b"GET /hea")
+        with pytest.raises(OSError, match="connection attempts failed"):
+            await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0)
+    assert caplog.records == []
+
+
+async def test_the_app_answers_without_a_port() -> None:
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=create_app()), base_url="http://neptun.localhost")
+    async with client:
+        imports = await client.get(f"{WEBSHOP}/resources/imports", headers=ALICE)
+        nothing = await client.get("/api/nothing", headers=ALICE)
+
+    assert len(imports.json()) == 3
+    assert nothing.json()["url"] == "http://neptun.localhost/api/nothing"
+
+
+# What the tests above have in common
+
+
+async def get(client: httpx.AsyncClient, path: str, headers: Mapping[str, str] = ALICE) -> Any:
+    answer = await send(client, "GET", path, headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def log_in(client: httpx.AsyncClient) -> str:
+    form = json.dumps({"email": EMAIL, "password": PASSWORD})
+    answer = await send(client, "POST", "/api/auth/login", {"Accept": "application/json"}, form)
+    assert answer.json()["user"] == {"id": USER_ID, "primary_email": EMAIL}
+    return cookie_in(answer)
+
+
+def cookie_in(answer: httpx.Response) -> str:
+    return answer.headers["set-cookie"].removeprefix("neptun-session=").split(";")[0]
+
+
+async def is_good(client: httpx.AsyncClient, cookie: str) -> bool:
+    answer = await send(client, "HEAD", "/api/auth/check", {"Cookie": f"neptun-session={cookie}"})
+    assert answer.status_code in (200, 204, 401)
+    return answer.status_code != 401
+
+
+def assert_newest_first(items: list[Json]) -> None:
+    assert len(items) > 1
+    dates = [item["created_at"] for item in items]
+    assert dates == sorted(dates, reverse=True)
+
+
+def assert_iso_utc(*timestamps: str) -> None:
+    for timestamp in timestamps:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", timestamp)

@@ -171,7 +171,8 @@ def _matching(items: Sequence[DatedT], query: str) -> Sequence[DatedT]:
 
 def _contains(item: Dated, words: list[str]) -> bool:
     """Whether each word is somewhere in the item. The text of a file, which may be long, is looked at last."""
-    short = "\n".join(str(getattr(item, name, None) or "") for name in _SEARCHED).casefold()
+    fields = item.__dict__
+    short = "\n".join([fields[name] for name in _SEARCHED if fields.get(name)]).casefold()
     missing = [word for word in words if word not in short]
     if not missing or not isinstance(item, UserFile) or not item.text:
         return not missing

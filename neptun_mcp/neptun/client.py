@@ -413,7 +413,7 @@ def _unwrapped(value: Any, key: str) -> Any:
     return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else value
 
 
-def _is_json(body: bytes | bytearray) -> bool:
+def _is_json(body: bytes) -> bool:
     try:
         from_json(body)
     except ValueError:
@@ -421,7 +421,7 @@ def _is_json(body: bytes | bytearray) -> bool:
     return True
 
 
-def _json(address: str, body: bytes | bytearray, headers: httpx.Headers) -> Any:
+def _json(address: str, body: bytes, headers: httpx.Headers) -> Any:
     """The JSON value of an answer's body, in one pass over the bytes where it is as it should be."""
     try:
         return from_json(body)

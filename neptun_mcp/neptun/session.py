@@ -150,7 +150,7 @@ class Session:
         self._cookie, self._user_id = cookie, None
         return cookie
 
-    def redacted(self, body: bytes | bytearray) -> bytes | bytearray:
+    def redacted(self, body: bytes) -> bytes:
         """`body` without the secrets of this session, which the server may have echoed."""
         secrets = {*self._used, self._credentials.password or ""}
         for secret in filter(None, secrets):

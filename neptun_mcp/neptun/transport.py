@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from importlib.metadata import version
+from io import BytesIO
 from typing import Any, cast
 
 import anyio
@@ -40,7 +41,7 @@ class Answer:
 
     status: int
     headers: httpx.Headers
-    body: bytearray
+    body: bytes
 
 
 class _NoCookies(CookieJar):
@@ -166,17 +167,18 @@ class Transport:
     def _parsed_url(self, path: str) -> httpx.URL:
         return httpx.URL(self.address + path)
 
-    async def _body(self, response: httpx.Response) -> bytearray:
-        body = bytearray()
+    async def _body(self, response: httpx.Response) -> bytes:
+        # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
+        body = BytesIO()
         async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > self.max_response_bytes:
+            body.write(chunk)
+            if body.tell() > self.max_response_bytes:
                 raise NotLikeNeptun(
                     self.address,
                     f"its answer is larger than {self.max_response_bytes / 2**20:g} MB",
                     "If the project really is that large, raise NEPTUN_MAX_RESPONSE_MB.",
                 )
-        return body
+        return body.getvalue()
 
 
 class ConnectionLost(Unreachable):
@@ -226,7 +228,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def _failure(address: str, response: httpx.Response, body: bytearray) -> NeptunError:
+def _failure(address: str, response: httpx.Response, body: bytes) -> NeptunError:
     """The one place where an HTTP status becomes an error."""
     status = response.status_code
     if status == 429:

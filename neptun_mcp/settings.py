@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from typing_extensions import Self
 
 from .neptun.client import DEFAULT_BASE_URL, NeptunClient
 from .neptun.session import Credentials, cookie_value
@@ -112,7 +111,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         return {name: value for name, value in values.items() if not (isinstance(value, str) and is_unset(value))}
 
     @model_validator(mode="after")
-    def _both_or_neither(self) -> Self:
+    def _both_or_neither(self) -> Settings:
         if (self.email is None) != (self.password is None):
             raise ValueError("NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither")
         return self

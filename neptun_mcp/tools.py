@@ -13,7 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from .neptun.client import KNOWN_KINDS, NeptunClient
+from .neptun.client import KNOWN_KINDS, NeptunClient, is_kind
 from .neptun.errors import ImportNotFound, NeptunError, known_projects, quoted
 from .neptun.models import Project, ProjectImport, ResourceType
 from .results import (
@@ -92,8 +92,9 @@ async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | 
     neptun = app_of(ctx).neptun.for_call()
     if chosen := project_id or app_of(ctx).project_id:
         return Call(neptun, chosen)
-    projects = (await neptun.list_projects()).items
-    if len(projects) == 1:
+    listing = await neptun.list_projects()
+    projects = listing.items
+    if len(projects) == 1 and not listing.left_out:
         return Call(neptun, projects[0].id)
     if not projects:
         raise Refusal(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
@@ -186,9 +187,12 @@ async def find_import(call: InProject, import_id: int) -> ProjectImport:
 
 def _question(found: ProjectImport, project: int) -> str:
     created = f", imported {found.created_at:%Y-%m-%d %H:%M} UTC" if found.created_at else ""
+    # Documented, though a running server leaves it.
+    github = ", and its connection to GitHub may go too" if is_kind(found.source_type, "github") else ""
     return (
         f"Delete import {found.id} of project {project} from Neptun? {quoted(found.source_type)} "
-        f"{quoted(found.source_path, 200)}{created}. The import and the files that came with it are deleted for good."
+        f"{quoted(found.source_path, 200)}{created}. The import and the files that came with it are deleted for "
+        f"good{github}."
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any, Literal, cast, overload
 import anyio
 import httpx2 as httpx
 from pydantic_core import from_json
-from typing_extensions import Self
 
 from .errors import (
     Denied,
@@ -129,7 +128,7 @@ class NeptunClient:
         self._timeout = timeout
         self._left: float | None = None
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> NeptunClient:
         return self
 
     async def __aexit__(
@@ -184,7 +183,7 @@ class NeptunClient:
 
         Documented by Neptun elsewhere; wrapped in `{"projects": …}` as documented, a bare array as it runs.
         """
-        async with self._limited():
+        async with self._limited(), self._explained():
             return await self._projects()
 
     async def list_imports(self, project_id: int, kind: str | None = None) -> Listing[ProjectImport]:
@@ -339,26 +338,31 @@ class NeptunClient:
         return Listing(sorted(found.items, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
 
     @asynccontextmanager
-    async def _explained(self, project_id: int) -> AsyncGenerator[None]:
-        """Tell what a refusal with a good session means. Looking it up must not hide the refusal itself."""
+    async def _explained(self, project_id: int | None = None) -> AsyncGenerator[None]:
+        """Tell what a refusal with a good session means."""
         try:
             yield
         except Denied as error:
-            projects: list[Project] | None = None
-            try:
-                configured = self.session.configured_user_id
-                actual = configured and await self.session.run(self.session.actual_user_id)
-                if configured and actual and configured != actual:
-                    raise WrongUser(configured, actual) from error
-                projects = (await self._projects()).items
-            except WrongUser:
+            meaning = await self._meaning(error, project_id)
+            if meaning is error:
                 raise
-            except NeptunError:
-                pass
-            if any(project.id == project_id for project in projects or ()):
-                # Recorded: a running server answers 404 when its database fails.
-                raise ServerFailed(self.address, error.status) from error
-            raise ProjectNotFound(error.status, project_id, projects) from error
+            raise meaning from error
+
+    async def _meaning(self, error: Denied, project_id: int | None) -> NeptunError:
+        """What a refusal means, as far as it can be found out: a failure to do so must not hide the refusal."""
+        configured = self.session.configured_user_id
+        projects: list[Project] | None = None
+        with suppress(NeptunError):
+            if configured and configured != (actual := await self.session.run(self.session.actual_user_id)):
+                return WrongUser(configured, actual)
+            if project_id is not None:
+                projects = (await self._projects()).items
+        if project_id is None:
+            return error
+        if any(project.id == project_id for project in projects or ()):
+            # Recorded: a running server answers 404 when its database fails.
+            return ServerFailed(self.address, error.status)
+        return ProjectNotFound(error.status, project_id, projects)
 
     async def _imports(self, project_id: int, kind: str | None) -> Listing[ProjectImport]:
         """Every import of the kind, and what else came along."""

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
@@ -55,7 +55,7 @@ class Dated(Item):
 class Project(Item):
     """One of a person's projects."""
 
-    name: str = ""
+    name: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)] = ""
 
 
 class ProjectImport(Dated):

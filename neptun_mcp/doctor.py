@@ -15,7 +15,7 @@ from .neptun.client import Contract, NeptunClient
 from .neptun.errors import NeptunError, WrongUser, quoted
 from .settings import Settings, is_unset
 
-_PRIVATE = {"session_cookie", "email", "password"}
+_PRIVATE = {"session_cookie", "email", "password", "mcp_token", "mcp_state_key"}
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,16 @@ _SEARCHED = (
 
 
 class ShownFile(UserFile):
+    """A file with a part of its text."""
+
     text_length: Annotated[int | None, Field(description="Length of the whole text, in characters")] = None
     text_offset: Annotated[int | None, Field(description="Where in the text this part begins")] = None
     next_text_offset: Annotated[int | None, Field(description="text_offset of the next part")] = None
 
 
 class Page(BaseModel):
+    """What every list has in common."""
+
     project_id: Annotated[int, Field(description="Project id")]
     total: Annotated[int, Field(description="All that match")]
     next_offset: Annotated[int | None, Field(description="offset of the next page; absent on the last")] = None
@@ -51,10 +55,14 @@ class Page(BaseModel):
 
 
 class ImportsPage(Page):
+    """What `list_imports` returns."""
+
     imports: Annotated[list[ProjectImport], Field(description="Newest first")]
 
 
 class ResourcesPage(Page):
+    """What `list_resources` returns."""
+
     resource_type: Annotated[str, Field(description="As asked for")]
     resources: Annotated[
         list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation],
@@ -63,6 +71,8 @@ class ResourcesPage(Page):
 
 
 class DeletionResult(BaseModel):
+    """What `delete_import` returns."""
+
     model_config = ConfigDict(validate_by_name=True)
 
     deleted: Annotated[bool, Field(description="Whether it is gone")]
@@ -123,6 +133,12 @@ def one_resource(
         raise ResourceNotFound(resource_type, resource_id, project_id)
     (shown,) = _fitting([found], lambda item: _full_text(item, text_offset))
     return ResourcesPage(project_id=project_id, resource_type=resource_type, total=1, resources=[shown])
+
+
+def deletion_result(deleted: bool, project_id: int, seen: ProjectImport, message: str) -> DeletionResult:
+    """What became of an import, and the import as it was seen before."""
+    (shown,) = _fitting([seen], lambda item: item)
+    return DeletionResult(deleted=deleted, import_id=seen.id, project_id=project_id, message=message, seen=shown)
 
 
 def _paging(matching: Sequence[Dated], offset: int, shown: Sequence[Dated]) -> dict[str, int]:

@@ -32,16 +32,36 @@ def _base_url(url: str) -> str:
         raise ValueError("is not an address such as https://neptun-webui.vercel.app")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user name, a query or a fragment")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must start with https://, since over http:// the session cookie could be read on the way")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _words(text: Any) -> Any:
+    return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
+
+
+def _keys(text: str) -> list[str]:
+    """The keys in a text, which are separated by commas or blanks."""
+    keys = text.replace(",", " ").split()
+    if not keys or not text.isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
+        raise ValueError(
+            "must hold keys of 32 or more ASCII characters, each once; "
+            'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    return keys
+
+
+def _secret_keys(text: SecretStr) -> SecretStr:
+    return SecretStr(" ".join(_keys(text.get_secret_value())))
 
 
 def _lower(word: Any) -> Any:
@@ -97,6 +117,31 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
     )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+        default="text", description="`json`: every line that is written to stderr is a JSON object."
+    )
+    mcp_token: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+        default=None,
+        description="Over HTTP: the token that callers send (`Authorization: Bearer …`); several, separated by commas "
+        "or blanks, while one takes the place of another.",
+    )
+    mcp_token_file: Path | None = Field(
+        default=None, description="Over HTTP: a file that holds the tokens; read when the server starts."
+    )
+    mcp_allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] | None = Field(
+        default=None,
+        description="Over HTTP: the host names under which callers know this server, separated by commas or blanks.",
+    )
+    mcp_credentials: Annotated[Literal["environment", "caller"], BeforeValidator(_lower)] = Field(
+        default="environment",
+        description="Over HTTP: whose Neptun it is. `environment`: the one of the settings above, for everyone; "
+        "`caller`: that of the session cookie in a request's header `Neptun-Session`, and no other.",
+    )
+    mcp_state_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+        default=None,
+        description="Over HTTP: the key that all processes share, so that a question may be asked by one and answered "
+        "to another; several as with the tokens, the first one seals.",
+    )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
         description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "
@@ -125,6 +170,28 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
             email=self.email,
             password=self.password.get_secret_value() if self.password else None,
         )
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens with which callers may come in over HTTP, those of the file too; none where none is set.
+
+        Raises:
+            ValueError: the file cannot be read, or holds something else.
+        """
+        tokens = _keys(self.mcp_token.get_secret_value()) if self.mcp_token else []
+        if self.mcp_token_file:
+            try:
+                tokens += _keys(self.mcp_token_file.expanduser().read_text("utf-8"))
+            except OSError as error:
+                raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: cannot be read ({error.strerror})") from None
+            except ValueError as error:
+                raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: {error}") from None
+        return tokens
+
+    @property
+    def state_keys(self) -> list[str]:
+        """The keys that seal the state of a question; none where none is set."""
+        return _keys(self.mcp_state_key.get_secret_value()) if self.mcp_state_key else []
 
     def client(self) -> NeptunClient:
         """A client as these settings describe it; with `sandbox`, of an embedded Neptun of its own."""

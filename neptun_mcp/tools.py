@@ -15,11 +15,12 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_
 
 from .neptun.client import KNOWN_KINDS, NeptunClient, is_kind
 from .neptun.errors import ImportNotFound, NeptunError, known_projects, quoted
-from .neptun.models import Project, ProjectImport, ResourceType
+from .neptun.models import Project, ProjectImport, ResourceType, iso
 from .results import (
     DeletionResult,
     ImportsPage,
     ResourcesPage,
+    deletion_result,
     imports_page,
     one_resource,
     resources_page,
@@ -186,7 +187,7 @@ async def find_import(call: InProject, import_id: int) -> ProjectImport:
 
 
 def _question(found: ProjectImport, project: int) -> str:
-    created = f", imported {found.created_at:%Y-%m-%d %H:%M} UTC" if found.created_at else ""
+    created = f", imported {iso(found.created_at)}" if found.created_at else ""
     # Documented, though a running server leaves it.
     github = ", and its connection to GitHub may go too" if is_kind(found.source_type, "github") else ""
     return (
@@ -225,9 +226,7 @@ async def delete_import(
     do not try again."""
 
     def result(deleted: bool, message: str) -> DeletionResult:
-        return DeletionResult(
-            deleted=deleted, import_id=import_id, project_id=call.project_id, message=message, seen=found
-        )
+        return deletion_result(deleted, call.project_id, found, message)
 
     if not isinstance(answer, AcceptedElicitation):
         return result(False, "The person did not agree. Nothing was deleted.")

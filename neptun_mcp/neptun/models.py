@@ -25,7 +25,8 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """As Neptun writes a moment: ISO 8601, UTC, milliseconds."""
     try:
         moment = _utc(moment).astimezone(timezone.utc)
     except OverflowError:  # an offset at the edge of the calendar: 0001-01-01T00:00+01:00
@@ -33,8 +34,7 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# As Neptun writes them: ISO 8601, UTC, milliseconds.
-Timestamp: TypeAlias = Annotated[datetime, PlainSerializer(_iso, return_type=str, when_used="json")]
+Timestamp: TypeAlias = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
 Id: TypeAlias = Annotated[int, Field(gt=0)]
 
 

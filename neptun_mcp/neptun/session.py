@@ -26,7 +26,7 @@ from .errors import (
     NotLikeNeptun,
     SessionRefused,
 )
-from .transport import Answer, Transport, Unauthorized
+from .transport import Transport, Unauthorized
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
 _NAMED = re.compile(rf"neptun-session[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
@@ -48,7 +48,7 @@ def cookie_value(pasted: str) -> str | None:
         # A doubled name is the one form that a running server does not take (recorded).
         return cookie_value(named[1]) if named[1].startswith("neptun-session=") else named[1]
     bare = pasted.strip().strip("\"'").partition(";")[0].strip()
-    return bare if _BARE.fullmatch(bare) else None
+    return bare if _BARE.fullmatch(bare) and not bare.startswith("neptun-session") else None
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Session:
             CredentialsMissing: no source is configured, or the cookie file cannot be read.
             Unauthorized: the session is good: the 401 meant that there is no such thing, or no right to it.
             SessionRefused: the session is bad, and there is no other.
+            NotLikeNeptun: every session is bad, fresh ones too.
             LoginRefused: e-mail address and password were refused, now or before.
         """
         cookie = self._cookie or await self._renewed(None)
@@ -102,7 +103,12 @@ class Session:
                 return await attempt(cookie)
             except Unauthorized:
                 cookie = await self._renewed(cookie)
-        return await attempt(cookie)
+        try:
+            return await attempt(cookie)
+        except Unauthorized:
+            if await self._is_good(cookie):
+                raise
+        raise NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
 
     async def user_id(self, cookie: str) -> int:
         """The id of the person whose session it is: as configured, else asked of Neptun, once.
@@ -196,6 +202,9 @@ class Session:
             # 400 is the answer to a password that breaks the site's own rules (recorded).
             self._login_refused = True
             raise LoginRefused from None
+        except Denied as error:
+            what = f"it answered the log-in with status {error.status}"
+            raise NotLikeNeptun(self._transport.address, what) from None
         cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if "neptun-session" in line]
         if not cookies or cookies[-1] is None:
             raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
@@ -212,19 +221,17 @@ class Session:
         return True
 
     async def _user(self, cookie: str) -> int | None:
-        answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
-        return _user_id(self._transport.address, answer)
-
-
-def _user_id(address: str, answer: Answer) -> int | None:
-    """The user of a session; None for an anonymous one, which has an id of its own but no user (recorded)."""
-    try:
-        session: Any = from_json(answer.body)
-        user = session.get("user")
-        return None if user is None else int(user["id"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise NotLikeNeptun(
-            address,
-            "it does not say whose session this is",
-            "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).",
-        ) from None
+        """The user of a session; None for an anonymous one, which has an id of its own but no user (recorded)."""
+        try:
+            answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
+            session: Any = from_json(answer.body)
+            user = session.get("user")
+            return None if user is None else int(user["id"])
+        except Unauthorized:
+            return None
+        except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            raise NotLikeNeptun(
+                self._transport.address,
+                "it does not say whose session this is",
+                "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).",
+            ) from None

@@ -32,7 +32,7 @@ PREVIEW = 500
 _ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out included
 _SEARCHED = (
     *("name", "title", "source_path", "description", "model", "model_name", "model_publisher"),
-    *("github_account_name", "account_name", "error_message"),
+    *("github_account_name", "account_name", "import_status", "error_message"),
 )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 from mcp.server.mcpserver import MCPServer
 
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import App, create_tools
+
+Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
 
 INSTRUCTIONS = (
     "Neptun keeps projects for generating deployment configuration. A project has imports (folders and repositories "
@@ -39,11 +41,22 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
         neptun = client or settings.client()
         try:
-            yield App(neptun, settings.project_id, settings.confirm_delete)
+            yield App(lambda _: neptun, settings.project_id, settings.confirm_delete)
         finally:
             if client is None:
                 await neptun.aclose()
 
+    return server_of(settings, lifespan)
+
+
+def server_of(settings: Settings, lifespan: Lifespan, **options: Any) -> MCPServer[App]:
+    """An MCP server with the Neptun tools.
+
+    Args:
+        settings: what they say of the tools counts here.
+        lifespan: makes what the tools share, and closes it.
+        options: further ones of `MCPServer`.
+    """
     return MCPServer(
         "neptun-mcp",
         title="Neptun",
@@ -53,4 +66,5 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
         tools=create_tools(read_only=settings.read_only),
         lifespan=lifespan,
         subscriptions=False,
+        **options,
     )

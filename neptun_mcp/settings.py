@@ -181,7 +181,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         tokens = _keys(self.mcp_token.get_secret_value()) if self.mcp_token else []
         if self.mcp_token_file:
             try:
-                tokens += _keys(self.mcp_token_file.expanduser().read_text("utf-8"))
+                tokens += _keys(self.mcp_token_file.expanduser().read_text("ascii", "replace"))
             except OSError as error:
                 raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: cannot be read ({error.strerror})") from None
             except ValueError as error:

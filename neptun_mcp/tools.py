@@ -13,8 +13,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from .neptun.client import KNOWN_KINDS, NeptunClient, is_kind
-from .neptun.errors import ImportNotFound, NeptunError, known_projects, quoted
+from .neptun.client import KNOWN_KINDS, DeletionFailed, NeptunClient, is_kind
+from .neptun.errors import ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
 from .neptun.models import Project, ProjectImport, ResourceType, iso
 from .results import (
     DeletionResult,
@@ -41,14 +41,16 @@ class App:
     """What the tools of one server share.
 
     Attributes:
-        neptun: the client, as the settings describe it.
+        client_of: the client for a call, given the HTTP request that it came with (None on stdio).
         project_id: the project that is meant where a call names none.
         confirm_delete: when the person is asked before a deletion.
+        session_advice: what to do about a refused session, where that is not what the settings say.
     """
 
-    neptun: NeptunClient
+    client_of: Callable[[Any], NeptunClient]
     project_id: int | None = None
     confirm_delete: Literal["ask", "require", "off"] = "ask"
+    session_advice: str = ""
 
 
 def _no_bool(value: Any) -> Any:
@@ -73,6 +75,11 @@ def app_of(ctx: Context[App, Any]) -> App:
     return ctx.request_context.lifespan_context
 
 
+def client_for_call(ctx: Context[App, Any]) -> NeptunClient:
+    """The caller's client, with one time limit for all that the call does."""
+    return app_of(ctx).client_of(ctx.request_context.request).for_call()
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a tool: the caller's client, with one time limit for all that the call does, and the project."""
@@ -90,7 +97,7 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
 
 async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | Elicit[BaseModel]:
     """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
-    neptun = app_of(ctx).neptun.for_call()
+    neptun = client_for_call(ctx)
     if chosen := project_id or app_of(ctx).project_id:
         return Call(neptun, chosen)
     listing = await neptun.list_projects()
@@ -112,7 +119,7 @@ async def call_in_project(
     if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
         return choice.data
     # The person took their time: the time limit begins again.
-    neptun = app_of(ctx).neptun.for_call()
+    neptun = client_for_call(ctx)
     if not isinstance(choice, AcceptedElicitation):
         raise _which_project((await neptun.list_projects()).items)
     # The form takes nothing but the labels that were offered, and each ends with the id.
@@ -206,6 +213,11 @@ async def ask_deletion(
     policy = app_of(ctx).confirm_delete
     if policy != "off" and _can_ask(ctx):
         return Elicit(_question(found, call.project_id), Confirmation)
+    if policy == "ask" and ctx.client_capabilities is None:
+        raise Refusal(
+            f"Import {found.id} was not deleted: the person has to agree, and in this version of MCP a server without "
+            "sessions cannot ask. It can be deleted on the Neptun website, or from a host with MCP 2026-07-28 or later."
+        )
     if policy == "require":
         raise Refusal(
             f"Import {found.id} was not deleted: the person has to agree, and this host cannot ask. "
@@ -264,12 +276,15 @@ class NeptunTool(Tool):
         try:
             result = await super().run(given, context)
         except ToolError as error:
-            raise self._in_words(error) from error.__cause__
+            raise self._in_words(error, app_of(context).session_advice) from error.__cause__
         return result if isinstance(result, InputRequiredResult) else tool_result(result)
 
-    def _in_words(self, error: ToolError) -> ToolError:
+    def _in_words(self, error: ToolError, session_advice: str) -> ToolError:
         """The one place where an error becomes words: what happened, and what to do."""
         cause = error.__cause__
+        refused = cause.__cause__ if isinstance(cause, DeletionFailed) else cause
+        if session_advice and isinstance(cause, NeptunError) and isinstance(refused, SessionRefused):
+            cause.advice = session_advice
         if isinstance(cause, (NeptunError, Refusal)):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):

@@ -337,7 +337,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--contract", choices=["observed", "documented"], default="observed")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--tree-files", type=int, default=8, help="files in a completed import's tree")
+    parser.add_argument("--tree-files", type=int, default=20, help="files in a completed import's tree")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin is closed")
     custom = parser.add_argument_group(f"what project {CUSTOM_PROJECT} holds")
     custom.add_argument("--imports", type=int, default=0, help="imports of local folders")

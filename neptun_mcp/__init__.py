@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .server import create_server
     from .settings import Settings
 
+__version__ = "0.1.0"
+
 __all__ = ["Credentials", "NeptunClient", "NeptunError", "Settings", "create_server"]
 
 _HOMES = {

@@ -10,8 +10,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -22,7 +23,7 @@ SUCCESS, FAILURE, MISUSE = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 for success, 1 for a failure, 2 for a malformed setting or argument."""
     options = _parser().parse_args(arguments)
-    if hasattr(signal, "SIGPIPE") and options.run is not _serve_stdio:
+    if hasattr(signal, "SIGPIPE") and options.run in (_demo, _call, _doctor):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `neptun-mcp demo | head` ends quietly
     try:
         sys.exit(options.run(options))
@@ -47,9 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         "starts it. Settings are NEPTUN_* environment variables; the README lists them.",
         epilog="New here? `neptun-mcp demo` shows what it does, on sample data, without an account.",
     )
-    command.add_argument("--version", action="version", version=f"neptun-mcp {version('neptun-mcp')}")
+    command.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
     command.set_defaults(run=_serve_stdio)
     commands = command.add_subparsers(title="commands", metavar="")
+
+    serve = commands.add_parser("serve", parents=[sandbox], help="serve on stdin and stdout, or over HTTP for many")
+    serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8000, help="the port to listen on (8000)")
+    serve.set_defaults(run=_serve)
 
     demo = commands.add_parser("demo", help="show a conversation with the server, on sample data")
     demo.set_defaults(run=_demo)
@@ -97,10 +104,14 @@ def _read_settings(options: argparse.Namespace) -> Settings:
 
 def _serve_stdio(options: argparse.Namespace) -> int:
     """Serve until stdin is closed."""
+    # There is nothing to tidy up, and cancelled at a bad moment the SDK would end with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # The SDK builds thousands of models when it is imported: looking for garbage meanwhile takes a tenth of the start.
+    gc.disable()
     settings = _settings(options)
     if sys.stdin.isatty():
         _tell(
-            f"neptun-mcp {version('neptun-mcp')} is an MCP server: it waits for an assistant's host on stdin, which",
+            f"neptun-mcp {__version__} is an MCP server: it waits for an assistant's host on stdin, which",
             "here is your keyboard. To see what it does: neptun-mcp demo. For the rest: neptun-mcp --help.",
             "Ctrl-C ends it.",
         )
@@ -112,7 +123,23 @@ def _serve_stdio(options: argparse.Namespace) -> int:
     server = create_server(settings)
     # What the imports made stays. Searched through for garbage, it would double the time that a long list takes.
     gc.freeze()
+    gc.enable()
     anyio.run(serve, server)
+    return SUCCESS
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve over HTTP until a signal ends it, or as without a command."""
+    if not options.http:
+        return _serve_stdio(options)
+    settings = _settings(options)
+    from .remote import serve
+
+    try:
+        serve(settings, options.host, options.port)
+    except ValueError as error:
+        _tell(str(error))
+        return MISUSE
     return SUCCESS
 
 

@@ -2,35 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
 
-from .neptun.session import Credentials
 from .settings import Settings
 
 # A cookie that this process has not held yet, as in a Set-Cookie header of a log-in.
-_COOKIE = re.compile(r"(neptun-session=|Fe26\.2\*)[^\s;,\"']+")
+_COOKIE = re.compile(r"(neptun-session=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
+
+_WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Leaves the secrets out of every line, those of a traceback too."""
+    """Leaves the secrets out of every line, those of a traceback too. What a record has as `fields` ends its line."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = [secret for secret in (credentials.cookie, credentials.password) if secret]
+        self._secrets = list(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        shown = [f"{name}={_plain(value)}" for name, value in fields.items()]
+        return self.redacted(" ".join([super().format(record), *shown]))
+
+    def redacted(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return _COOKIE.sub(r"\1[secret]", text)
 
 
+def _plain(value: Any) -> str:
+    """A value as it is where it is one word, else in quotes, on one line."""
+    return str(value) if _WORD.fullmatch(str(value)) else json.dumps(value)
+
+
+class JsonFormatter(RedactingFormatter):
+    """The same, with an object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        # Before JSON escapes them: a password may hold a quote.
+        return json.dumps({k: self.redacted(v) if isinstance(v, str) else v for k, v in line.items()})
+
+
 def configure_logging(settings: Settings) -> None:
     """Log to stderr as the settings say. Other libraries are heard from `warning` on: HTTP libraries log headers."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(settings.credentials))
+    formatter = JsonFormatter if settings.log_format == "json" else RedactingFormatter
+    handler.setFormatter(formatter(settings.secrets))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = getattr(logging, settings.log_level.upper())
     logging.getLogger("neptun_mcp").setLevel(level)

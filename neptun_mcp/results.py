@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from .neptun.errors import ResourceNotFound
 from .neptun.models import (
@@ -84,10 +84,8 @@ class DeletionResult(BaseModel):
 
 def tool_result(result: BaseModel) -> CallToolResult:
     """The result as `structuredContent`, and the same object as compact JSON in the text block."""
-    content = result.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return CallToolResult(
-        content=[TextContent(type="text", text=to_json(content).decode())], structured_content=content
-    )
+    text = result.model_dump_json(by_alias=True, exclude_none=True)
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=from_json(text))
 
 
 def imports_page(project_id: int, imports: Listing[ProjectImport], query: str, limit: int, offset: int) -> ImportsPage:
@@ -211,11 +209,20 @@ def _preview(item: DatedT, query: str) -> DatedT | ShownFile:
 def _full_text(item: DatedT, text_offset: int) -> DatedT | ShownFile:
     if not isinstance(item, UserFile):
         return item
-    file = _cut(item, MAX_BYTES // 2) if _size(_part(item, text_offset, 0)) > MAX_BYTES // 2 else item
-    room = MAX_BYTES - _ENVELOPE - _size(_part(file, text_offset, 0))
-    shown = _part(file, text_offset, _fitting_length((file.text or "")[text_offset : text_offset + room], room))
-    end = text_offset + len(shown.text or "")
-    return shown.model_copy(update={"next_text_offset": end if end < len(file.text or "") else None})
+    whole = item.text or ""
+    bare = _part(item, text_offset, 0).model_copy(update={"next_text_offset": len(whole)})
+    if _size(bare) > MAX_BYTES // 2:
+        bare = _cut(bare, MAX_BYTES // 2)
+    room = MAX_BYTES - _ENVELOPE - _size(bare)
+    length = _fitting_length(whole[text_offset : text_offset + room], room)
+    end = text_offset + length
+    return bare.model_copy(
+        update={
+            "text": item.text and whole[text_offset:end],
+            "text_length": len(whole) if length < len(whole) else None,
+            "next_text_offset": end if end < len(whole) else None,
+        }
+    )
 
 
 def _fitting_length(text: str, room: int) -> int:

@@ -19,35 +19,34 @@ def flat_schema(schema: Mapping[str, Any]) -> Schema:
     list become one object with the fields of all of them, of which those that all have in common may be required.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
-    return _flat(schema, definitions)
+    return _flat(_undescribed(schema), definitions)
+
+
+def _undescribed(model: Mapping[str, Any]) -> Schema:
+    """Without the model's docstring, which is for readers of the code."""
+    return {key: value for key, value in model.items() if key != "description"}
 
 
 def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     node = dict(node)
     if "$ref" in node:
         target = definitions[node.pop("$ref").removeprefix("#/$defs/")]
-        node = {**target, **node}
+        node = {**_undescribed(target), **node}
     if "anyOf" in node:
         choices = [c for c in cast("list[Schema]", node.pop("anyOf")) if c.get("type") != "null"]
         flattened = [_flat(choice, definitions) for choice in choices]
         node = {**_merged(flattened), **node}
     if "properties" in node:
         properties = {name: _flat(value, definitions) for name, value in node["properties"].items()}
-        node = {
-            "type": "object",
-            "properties": properties,
-            "required": node.get("required", []),
-            "additionalProperties": False,
-        }
-        if not node["required"]:
-            del node["required"]
+        kept = {key: node[key] for key in ("description", "required") if node.get(key)}
+        node = {"type": "object", "properties": properties, **kept, "additionalProperties": False}
     if "items" in node:
         node["items"] = _flat(node["items"], definitions)
     if "exclusiveMinimum" in node and node.get("type") == "integer":
         node["minimum"] = node.pop("exclusiveMinimum") + 1
     if node.get("default", "") in (None, ""):
         node.pop("default", None)
-    return {key: value for key, value in node.items() if key not in ("title", "$defs", "format")}
+    return {key: value for key, value in node.items() if key not in ("title", "$defs", "pattern")}
 
 
 def _merged(choices: list[Schema]) -> Schema:

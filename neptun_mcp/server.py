@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import version
 from typing import Any, TypeAlias
 
 from mcp.server.mcpserver import MCPServer
 
+from . import __version__
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import App, create_tools
@@ -60,7 +60,7 @@ def server_of(settings: Settings, lifespan: Lifespan, **options: Any) -> MCPServ
     return MCPServer(
         "neptun-mcp",
         title="Neptun",
-        version=version("neptun-mcp"),
+        version=__version__,
         instructions=INSTRUCTIONS,
         website_url="https://neptun-webui.vercel.app",
         tools=create_tools(read_only=settings.read_only),

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from .neptun.client import DEFAULT_BASE_URL, NeptunClient
 from .neptun.session import Credentials, cookie_value
 
-_UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$\w+|%\w+%")
+# Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
+_UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
 
 
 def _cookie(pasted: SecretStr) -> SecretStr:
@@ -24,12 +25,19 @@ def _cookie(pasted: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
+_NO_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
+
+
 def _base_url(url: str) -> str:
     """https, or http to this machine: anywhere else the cookie would travel in the open."""
-    parts = urlsplit(url.strip())
-    host = parts.hostname or ""  # raises ValueError for a malformed port or address, as urlsplit does
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        # In words of its own: those of the library repeat what was given.
+        raise ValueError(_NO_ADDRESS) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("is not an address such as https://neptun-webui.vercel.app")
+        raise ValueError(_NO_ADDRESS)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user name, a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host):
@@ -118,7 +126,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
     )
     log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
-        default="text", description="`json`: every line that is written to stderr is a JSON object."
+        default="text", description="How a line on stderr looks: `text`, or a `json` object."
     )
     mcp_token: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
         default=None,
@@ -161,6 +169,11 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
             raise ValueError("NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither")
         return self
 
+    @model_validator(mode="after")
+    def _readable(self) -> Settings:
+        _ = self.tokens
+        return self
+
     @property
     def credentials(self) -> Credentials:
         """The credentials of the environment. The one place where a secret is read."""
@@ -192,6 +205,12 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     def state_keys(self) -> list[str]:
         """The keys that seal the state of a question; none where none is set."""
         return _keys(self.mcp_state_key.get_secret_value()) if self.mcp_state_key else []
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown: cookie, password, tokens, keys."""
+        known = [self.credentials.cookie, self.credentials.password, *self.tokens, *self.state_keys]
+        return [secret for secret in known if secret]
 
     def client(self) -> NeptunClient:
         """A client as these settings describe it; with `sandbox`, of an embedded Neptun of its own."""

@@ -17,6 +17,9 @@ from mcp.server.stdio import stdio_server
 
 _CHUNK = 2**16
 
+# A newline ends a message. These, which JSON leaves as they are, end a line for some readers.
+_LINE_ENDS = "\x85\u2028\u2029"
+
 
 class _Lines:
     """The lines that arrive at a descriptor, as text with the line end."""
@@ -51,12 +54,16 @@ class _Writer:
         self._descriptor = descriptor
 
     async def write(self, text: str) -> None:
+        for character in _LINE_ENDS:
+            text = text.replace(character, f"\\u{ord(character):04x}")
         left = memoryview(text.encode(errors="replace"))
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._descriptor)
+            except BrokenPipeError:
+                return  # nobody reads any more: the end of stdin is next
 
     async def flush(self) -> None:
         pass

@@ -14,8 +14,8 @@ from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from .neptun.client import KNOWN_KINDS, DeletionFailed, NeptunClient, is_kind
-from .neptun.errors import ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
-from .neptun.models import Project, ProjectImport, ResourceType, iso
+from .neptun.errors import Denied, ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
+from .neptun.models import Project, ProjectImport, ResourceType
 from .results import (
     DeletionResult,
     ImportsPage,
@@ -190,11 +190,16 @@ class Confirmation(BaseModel):
 
 
 async def find_import(call: InProject, import_id: int) -> ProjectImport:
-    return await call.neptun.find_import(call.project_id, import_id)
+    try:
+        return await call.neptun.find_import(call.project_id, import_id)
+    except Denied:
+        raise
+    except NeptunError as error:
+        raise DeletionFailed(error, "Nothing was deleted.") from error
 
 
 def _question(found: ProjectImport, project: int) -> str:
-    created = f", imported {iso(found.created_at)}" if found.created_at else ""
+    created = f", imported {found.created_at}" if found.created_at else ""
     # Documented, though a running server leaves it.
     github = ", and its connection to GitHub may go too" if is_kind(found.source_type, "github") else ""
     return (

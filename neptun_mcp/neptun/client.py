@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, overload
 
 import anyio
 import httpx2 as httpx
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .errors import (
     Denied,
@@ -44,7 +44,7 @@ from .models import (
     read_items,
 )
 from .session import Credentials, Session
-from .transport import Answer, Transport
+from .transport import Answer, Transport, Unauthorized
 
 DEFAULT_BASE_URL = "https://neptun-webui.vercel.app"
 
@@ -236,11 +236,16 @@ class NeptunClient:
 
         Raises:
             ImportNotFound: it is not in the list.
+            NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
-        found = {i.id: i for i in (await self.list_imports(project_id)).items}
-        if import_id not in found:
-            raise ImportNotFound(404, import_id, project_id)
-        return found[import_id]
+        imports = await self.list_imports(project_id)
+        found = {i.id: i for i in imports.items}
+        if import_id in found:
+            return found[import_id]
+        if imports.left_out:
+            what = f"import {import_id} may be one of the imports that it sent in a form that cannot be read"
+            raise NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
+        raise ImportNotFound(404, import_id, project_id)
 
     async def delete_import(self, project_id: int, import_id: int, *, seen: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
@@ -268,19 +273,24 @@ class NeptunClient:
 
         async def attempt(cookie: str) -> Answer:
             nonlocal sent
-            sent = False
             user = await self.session.user_id(cookie)
             path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"
-            return await self._transport.send("DELETE", path, cookie=cookie, on_sending=sending)
+            try:
+                return await self._transport.send("DELETE", path, cookie=cookie, on_sending=sending)
+            except Unauthorized:
+                sent = False  # it had no effect, whatever becomes of the next one
+                raise
 
         try:
             # A third of the time is kept for looking, should the answer be lost.
             async with self._limited(2 / 3):
                 answer = await self.session.run(attempt)
+            if answer.status not in (200, 204):
+                raise NotLikeNeptun(self.address, f"it answers a deletion with status {answer.status}")
             if answer.body.strip() and not _is_json(answer.body):
                 raise NotLikeNeptun(self.address, "it answers a deletion with something that is not JSON")
         except (Denied, Unavailable, NotLikeNeptun) as error:
-            if sent:
+            if sent or isinstance(error, Denied):
                 return await self._look_after(project_id, import_id, seen, error)
             raise DeletionFailed(error, "Nothing was deleted.") from error
         except NeptunError as error:
@@ -330,12 +340,15 @@ class NeptunClient:
             return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie)
 
         answer = await self.session.run(attempt)
-        return _json(self.address, self.session.redacted(answer.body), answer.headers)
+        return _json(self.address, answer, self.session.redacted)
 
     async def _projects(self) -> Listing[Project]:
         value = await self._get("/projects")
         found = self._read(Project, _unwrapped(value, "projects"))
-        return Listing(sorted(found.items, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
+        if found.left_out and not found.items:
+            raise NotLikeNeptun(self.address, "it sent a list of projects that cannot be read")
+        projects = {project.id: project for project in found.items}.values()
+        return Listing(sorted(projects, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
 
     @asynccontextmanager
     async def _explained(self, project_id: int | None = None) -> AsyncGenerator[None]:
@@ -425,19 +438,24 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _json(address: str, body: bytes, headers: httpx.Headers) -> Any:
-    """The JSON value of an answer's body, in one pass over the bytes where it is as it should be."""
+def _json(address: str, answer: Answer, redacted: Callable[[bytes], bytes]) -> Any:
+    """The JSON value of an answer's body, redacted; in one pass over the bytes where it is as it should be."""
+    body = answer.body
     try:
-        return from_json(body)
+        if b"\\u" in body or b"\\/" in body:
+            # Written anew, each character has one form: a secret cannot be in the body in another.
+            body = to_json(from_json(body))
+        return from_json(redacted(body))
     except ValueError:
         pass
     try:
         # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
         charset = Message()
-        charset["content-type"] = headers.get("content-type", "")
+        charset["content-type"] = answer.headers.get("content-type", "")
         text = body.decode(charset.get_content_charset("utf-8-sig"))
         text = json.dumps(json.loads(text), ensure_ascii=False)
-        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return from_json(redacted(text.encode()))
     except (ValueError, LookupError, RecursionError):
         start = body.lstrip()[:1]
         what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import anyio
 from pydantic_core import from_json
@@ -30,6 +31,8 @@ from .transport import Transport, Unauthorized
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
 _NAMED = re.compile(rf"neptun-session[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
+_EXPORTED = re.compile(r'\{[^{}]*"name"\s*:\s*"neptun-session"[^{}]*\}')
+_VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
 _BARE = re.compile(_COOKIE_OCTETS)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
@@ -47,8 +50,15 @@ def cookie_value(pasted: str) -> str | None:
     if named:
         # A doubled name is the one form that a running server does not take (recorded).
         return cookie_value(named[1]) if named[1].startswith("neptun-session=") else named[1]
+    if exported := _EXPORTED.search(pasted):
+        value = _VALUE.search(exported[0])
+        return value and value[1]
     bare = pasted.strip().strip("\"'").partition(";")[0].strip()
     return bare if _BARE.fullmatch(bare) and not bare.startswith("neptun-session") else None
+
+
+class _NoUser(Unauthorized):
+    """The session has no user. It is a bad one, or it is good and the server does not say whose."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,13 @@ class Session:
         for _ in range(_RENEWALS):
             try:
                 return await attempt(cookie)
-            except Unauthorized:
-                cookie = await self._renewed(cookie)
+            except Unauthorized as refusal:
+                try:
+                    cookie = await self._renewed(cookie)
+                except Unauthorized:
+                    if isinstance(refusal, _NoUser):
+                        raise self._nobody() from None
+                    raise
         try:
             return await attempt(cookie)
         except Unauthorized:
@@ -125,7 +140,7 @@ class Session:
                 return self._user_id
             user = await self._user(cookie)
             if user is None:
-                raise Unauthorized(401)
+                raise _NoUser(401)
             if cookie == self._cookie:
                 self._user_id = user
             return user
@@ -157,12 +172,12 @@ class Session:
         return cookie
 
     def redacted(self, body: bytes) -> bytes:
-        """`body` without the secrets of this session, which the server may have echoed."""
+        """JSON without the secrets of this session, which the server may have echoed; percent-encoded they work too."""
         secrets = {*self._used, self._credentials.password or ""}
         for secret in filter(None, secrets):
-            for form in {secret.encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode()}:
-                if len(form) >= _SHORTEST_PASSWORD and form in body:
-                    body = body.replace(form, b"[secret]")
+            for form in {secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}:
+                if len(form) >= _SHORTEST_PASSWORD and form.encode() in body:
+                    body = body.replace(form.encode(), b"[secret]")
         return body
 
     async def _fresh(self, refused: str | None) -> str:
@@ -230,8 +245,8 @@ class Session:
         except Unauthorized:
             return None
         except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-            raise NotLikeNeptun(
-                self._transport.address,
-                "it does not say whose session this is",
-                "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).",
-            ) from None
+            raise self._nobody() from None
+
+    def _nobody(self) -> NotLikeNeptun:
+        what = "it does not say whose session this is"
+        return NotLikeNeptun(self._transport.address, what, "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).")

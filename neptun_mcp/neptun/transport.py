@@ -12,7 +12,6 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import CookieJar
-from importlib.metadata import version
 from io import BytesIO
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ import anyio
 import httpx2 as httpx
 from pydantic_core import from_json
 
+from .. import __version__
 from .errors import BadRequest, Denied, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, Unreachable
 
 ATTEMPTS = 3
@@ -78,7 +78,7 @@ class Transport:
             # With any other Accept a running server answers a refusal with a page of HTML.
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
-            "User-Agent": f"neptun-mcp/{version('neptun-mcp')}",
+            "User-Agent": f"neptun-mcp/{__version__}",
         }
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
@@ -158,7 +158,7 @@ class Transport:
                 await response.aclose()
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer is compressed in a broken way") from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
             raise _unreachable(self.address, error) from error
         if response.is_success:
             return Answer(response.status_code, response.headers, body)
@@ -187,7 +187,8 @@ class ConnectionLost(Unreachable):
 
 def _tracer(on_sending: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], Any]:
     async def trace(event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
+        # A proxy is asked for a tunnel first: that is not the request yet.
+        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             on_sending()
 
     return trace

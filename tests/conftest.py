@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, serving
+
+hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("same every time")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own environment."""
+    for name in [name for name in os.environ if name.startswith("NEPTUN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def port() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+@pytest.fixture
+def site(port: Site) -> Site:
+    """A fresh sandbox over a socket, which answers as the running server was observed to do."""
+    port.sandbox()
+    port.answers, port.turns = {}, {}
+    port.requests, port.cookies = [], []
+    return port
+
+
+@pytest.fixture(params=CONTRACTS)
+def contract(request: pytest.FixtureRequest) -> ContractName:
+    return request.param
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def host(site: Site) -> Host:
+    """The host of a person who cannot be asked, at the observed sandbox."""
+    return Host(site)

@@ -1,0 +1,237 @@
+"""A Neptun to break, and the callers of our server: the sandbox on a socket, with faults where a test wants them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+import anyio
+import httpx2 as httpx
+from mcp.client.client import Client
+from mcp.client.session import ElicitationFnT
+from mcp.types import CallToolResult
+
+from neptun_mcp import Settings
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
+from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
+from tests.support import WEBSHOP, ContractName, error_of, server_for
+
+from .server import Action, Exchange, Request, Server, answer, http, serve, to_json
+
+IMPORT = 105
+PATIENCE = 20.0
+"""Seconds after which a call that has not ended has failed its test, however busy the machine is."""
+
+SERVER_TEXT = "planted-words-of-the-server"
+STACK = f'Traceback (most recent call last):\n  File "{SERVER_TEXT}.py", line 3\n    at Object.<anonymous> (x.js:1:2)'
+HTML = f"<!DOCTYPE html><html><body><h1>{SERVER_TEXT}</h1><pre>{STACK}</pre></body></html>".encode()
+JSON = to_json({"statusCode": 0, "statusMessage": SERVER_TEXT, "message": SERVER_TEXT, "stack": [STACK]})
+
+GUARD_401 = answer(
+    401,
+    to_json({"error": True, "statusCode": 401, "statusMessage": "Server Error", "message": "Unauthorized"}),
+    set_cookie=f"neptun-session={ANONYMOUS_COOKIE}; Path=/; HttpOnly; Secure; SameSite=Lax",
+)
+"""Recorded: how a session is refused."""
+HANDLER_401 = answer(401, to_json({"statusCode": 401, "statusMessage": "Unauthorized.", "stack": []}))
+"""Recorded: how a good session without the right is refused."""
+
+
+class Place(Enum):
+    """What Neptun is asked for."""
+
+    CHECK = "HEAD", r"/api/auth/check"
+    SESSION = "GET", r"/api/_auth/session"
+    LOGIN = "POST", r"/api/auth/login"
+    PROJECTS = "GET", r"/api/users/\d+/projects"
+    IMPORTS = "GET", r"/api/users/\d+/projects/\d+/resources/imports(\?.*)?"
+    FILES = "GET", r"/api/users/\d+/projects/\d+/resources/user-files"
+    DELETE = "DELETE", r"/api/users/\d+/projects/\d+/resources/imports/\d+"
+    ELSEWHERE = "", ""
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, request: Request) -> Place:
+        method, target = request.method, request.target
+        return next((p for p in cls if p.value[0] == method and re.fullmatch(p.value[1], target)), cls.ELSEWHERE)
+
+
+@dataclass
+class Fault:
+    action: Action
+    times: int
+
+
+Change: TypeAlias = Callable[[int, bytes, dict[str, Any]], bytes]
+"""From status, body and headers to the bytes that are sent."""
+
+
+class Neptun:
+    """The sandbox, whose answers a test can replace and whose requests it can count."""
+
+    server: Server
+
+    def __init__(self, contract: ContractName) -> None:
+        app = create_app(contract=contract)
+        self.store: Store = app.state.store
+        self._sandbox = httpx.ASGITransport(app=app)
+        self._faults: dict[Place, list[Fault]] = {}
+        self._imports = list(self.store.imports)
+        self._sessions = dict(self.store.sessions)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def break_at(self, place: Place, action: Action, *, times: int = 2**31) -> None:
+        """Answer the next requests for a place with the action, once the faults that are there already are over."""
+        self._faults.setdefault(place, []).append(Fault(action, times))
+
+    def heal(self) -> None:
+        """Be as at the start, with no request seen. Cookies that were handed out since are good no more."""
+        self._faults.clear()
+        self.server.requests.clear()
+        self.store.imports[:] = self._imports
+        self.store.sessions = dict(self._sessions)
+
+    def has_one_project(self) -> Neptun:
+        self.store.projects = [project for project in self.store.projects if project["id"] == WEBSHOP]
+        return self
+
+    @property
+    def asked(self) -> str:
+        """What was asked, in order, such as `imports delete imports`."""
+        return " ".join(Place.of(request).word for request in self.server.requests)
+
+    def asked_for(self, place: Place) -> list[Request]:
+        return [request for request in self.server.requests if Place.of(request) is place]
+
+    def holds(self, import_id: int) -> bool:
+        return any(record["id"] == import_id for record in self.store.imports)
+
+    async def answer(self, exchange: Exchange) -> None:
+        faults = self._faults.get(Place.of(exchange.request), [])
+        while faults and not faults[0].times:
+            faults.pop(0)
+        if faults:
+            faults[0].times -= 1
+        await (faults[0].action if faults else self.healthy)(exchange)
+
+    async def healthy(self, exchange: Exchange) -> None:
+        """What the sandbox answers."""
+        status, body, headers = await self.answered(exchange.request)
+        await exchange.send(http(status, body, **headers))
+
+    def obeying(self, then: Action) -> Action:
+        """Do what was asked, and answer something else."""
+
+        async def action(exchange: Exchange) -> None:
+            await self.answered(exchange.request)
+            await then(exchange)
+
+        return action
+
+    def altered(self, change: Change) -> Action:
+        """What the sandbox answers, as the change makes it."""
+
+        async def action(exchange: Exchange) -> None:
+            content = change(*await self.answered(exchange.request))
+            await exchange.send(content)
+            if b"connection: close" in content:
+                await exchange.close()
+
+        return action
+
+    async def answered(self, request: Request) -> tuple[int, bytes, dict[str, Any]]:
+        """Status, body and headers of what the sandbox answers."""
+        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+        asked = httpx.Request(request.method, self.url + request.target, headers=headers, content=request.body or None)
+        response = await self._sandbox.handle_async_request(asked)
+        kept = {name.replace("-", "_"): value for name, value in response.headers.items()}
+        return response.status_code, await response.aread(), kept
+
+    def settings(self, **settings: Any) -> Settings:
+        """Settings that lead to this Neptun with a good session, unless they say otherwise; None leaves one out."""
+        return settings_for(self.url, **settings)
+
+
+def settings_for(url: str, **settings: Any) -> Settings:
+    settings = {"session_cookie": COOKIE, "base_url": url, **settings}
+    return Settings(**{name: value for name, value in settings.items() if value is not None})
+
+
+@asynccontextmanager
+async def neptun(contract: ContractName = "documented", *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Neptun]:
+    """A healthy Neptun, until the block ends."""
+    one = Neptun(contract)
+    async with serve(one.answer, tls=tls) as one.server:
+        yield one
+
+
+LOG_IN: dict[str, Any] = {"session_cookie": None, "email": EMAIL, "password": PASSWORD}
+"""Settings for a log-in in place of a cookie."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client of our server, that calls its tools as a host does."""
+
+    client: Client
+
+    async def call(self, tool: str, **arguments: Any) -> CallToolResult:
+        with anyio.fail_after(PATIENCE):
+            return await self.client.call_tool(tool, arguments)
+
+    async def list_imports(self) -> CallToolResult:
+        return await self.call("list_imports", project_id=WEBSHOP)
+
+    async def list_files(self) -> CallToolResult:
+        return await self.call("list_resources", project_id=WEBSHOP, resource_type="user-files")
+
+    async def delete_import(self) -> CallToolResult:
+        return await self.call("delete_import", project_id=WEBSHOP, import_id=IMPORT)
+
+    async def ask_for(self, place: Place) -> CallToolResult:
+        """Call a tool that comes to the place, at the latest after what it asks first."""
+        if place is Place.DELETE:
+            return await self.delete_import()
+        if place is Place.IMPORTS:
+            return await self.list_imports()
+        if place is Place.PROJECTS:
+            return await self.call("list_imports")
+        return await self.list_files()
+
+
+@asynccontextmanager
+async def caller(
+    settings: Settings, *, mode: str = "auto", person: ElicitationFnT | None = None
+) -> AsyncGenerator[Caller]:
+    """A client of our server in this process, and the person who can be asked, if any."""
+    async with Client(server_for(settings), mode=mode, elicitation_callback=person) as client:
+        yield Caller(client)
+
+
+@dataclass(frozen=True)
+class World:
+    """A Neptun, and a client of a server that knows it."""
+
+    neptun: Neptun
+    client: Caller
+
+
+def words_of(result: CallToolResult) -> str:
+    """The words of a failure: one line of our own, and nothing that the server said."""
+    words = error_of(result)
+    assert words.isprintable()
+    assert len(words) < 1_000
+    for foreign in (SERVER_TEXT, "Traceback", "<", ">", "{", "Error executing", "not foreseen"):
+        assert foreign not in words
+    return words

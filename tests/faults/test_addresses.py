@@ -1,0 +1,192 @@
+"""Addresses behind which there is no Neptun, or to which there is no way: each tool says so, and what to do."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import Any, TypeAlias
+
+import anyio
+import pytest
+import trustme
+from mcp.types import CallToolResult
+
+from tests.support import content_of
+
+from .neptun import HTML, LOG_IN, Place, caller, neptun, settings_for, words_of
+from .server import Action, Server, answer, break_tls, full_port, open_tunnel, refusing_port, say, serve, stay_silent
+
+pytestmark = pytest.mark.anyio
+
+PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.LOGIN, Place.DELETE)
+LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
+
+Street: TypeAlias = AbstractAsyncContextManager[tuple[str, Server | None]]
+"""An address, and the server that sees the connections to it, where there is one."""
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def certificate(name: str = "localhost", **options: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with authority().issue_cert(name, **options).private_key_and_cert_chain_pem.tempfile() as path:
+        context.load_cert_chain(path)
+    return context
+
+
+@asynccontextmanager
+async def trusted() -> AsyncGenerator[None]:
+    """Our own certificate authority is named in SSL_CERT_FILE."""
+    with authority().cert_pem.tempfile() as path, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", path)
+        yield
+
+
+@asynccontextmanager
+async def nowhere(url: str) -> AsyncGenerator[tuple[str, None]]:
+    yield url, None
+
+
+@asynccontextmanager
+async def full() -> AsyncGenerator[tuple[str, None]]:
+    async with full_port() as port:
+        yield f"http://127.0.0.1:{port}", None
+
+
+@asynccontextmanager
+async def encrypted(
+    tls: Callable[[], ssl.SSLContext], trust: bool = True, action: Action | None = None
+) -> AsyncGenerator[tuple[str, Server]]:
+    async with AsyncExitStack() as stack:
+        if trust:
+            await stack.enter_async_context(trusted())
+        if action:
+            server = await stack.enter_async_context(serve(action, tls=tls()))
+        else:
+            server = (await stack.enter_async_context(neptun(tls=tls()))).has_one_project().server
+        yield server.url, server
+
+
+@asynccontextmanager
+async def behind_proxy(action: Action = open_tunnel) -> AsyncGenerator[tuple[str, Server]]:
+    async with encrypted(certificate) as (url, _), serve(action) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HTTPS_PROXY", server.url)
+            yield url, server
+
+
+@asynccontextmanager
+async def behind_no_proxy() -> AsyncGenerator[tuple[str, None]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{refusing_port()}")
+        yield "https://localhost:1", None
+
+
+@asynccontextmanager
+async def blurting(scheme: str, greeting: bytes) -> AsyncGenerator[tuple[str, Server]]:
+    async with serve(say(), greeting=greeting) as server:
+        yield f"{scheme}://localhost:{server.port}", server
+
+
+@asynccontextmanager
+async def encrypted_asked_in_the_open() -> AsyncGenerator[tuple[str, Server]]:
+    async with encrypted(certificate) as (url, server):
+        yield url.replace("https", "http"), server
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where Neptun is not to be had.
+
+    Attributes:
+        says: what happened and what to do about it.
+        tries: how many connections of a call come about; None where nobody counts them.
+    """
+
+    name: str
+    street: Callable[[], Street]
+    says: tuple[str, ...]
+    tries: int | None
+
+
+CHECK = "Check NEPTUN_BASE_URL"
+TLS = ("The TLS connection to https://localhost", "failed", "trust store", "SSL_CERT_FILE")
+PROXY = ("The proxy on the way to https://localhost", "refused the connection", "Check HTTPS_PROXY")
+LOST = ("ended before the answer was complete", "Try again")
+
+ADDRESSES = [
+    Address(
+        "refused",
+        lambda: nowhere(f"http://127.0.0.1:{refusing_port()}"),
+        ("http://127.0.0.1:", "refused the connection", CHECK),
+        None,
+    ),
+    Address("unknown name", lambda: nowhere("https://name.invalid"), ("name.invalid was not found", CHECK), None),
+    Address("no answer to a connection", full, ("No connection to", "came about in time", CHECK), None),
+    Address("unknown authority", lambda: encrypted(certificate, trust=False), (*TLS, "issuer"), 0),
+    Address("another's certificate", lambda: encrypted(lambda: certificate("other.example")), (*TLS, "mismatch"), 0),
+    Address(
+        "expired certificate",
+        lambda: encrypted(lambda: certificate(not_before=LONG_AGO, not_after=LONG_AGO)),
+        (*TLS, "expired"),
+        0,
+    ),
+    Address("TLS that breaks", lambda: encrypted(certificate, action=break_tls()), TLS, 1),
+    Address("no TLS", lambda: blurting("https", b"HTTP/1.1 400 Bad Request\r\n\r\n" + HTML), TLS, 1),
+    Address("TLS where there should be none", encrypted_asked_in_the_open, LOST, 0),
+    Address("proxy that asks who you are", lambda: behind_proxy(answer(407, HTML)), PROXY, 1),
+    Address("proxy that is not allowed to", lambda: behind_proxy(answer(502)), PROXY, 1),
+    Address("proxy that hangs up", lambda: behind_proxy(say()), LOST, 3),
+    Address(
+        "proxy that is silent", lambda: behind_proxy(stay_silent()), ("did not answer completely", "NEPTUN_TIMEOUT"), 1
+    ),
+    Address(
+        "proxy that opens a tunnel to nowhere",
+        lambda: behind_proxy(say(b"HTTP/1.1 200 OK\r\n\r\nno TLS at all, but words", close=False)),
+        TLS,
+        1,
+    ),
+    Address("no proxy where it should be", behind_no_proxy, ("refused the connection", CHECK), None),
+]
+
+
+async def results_at(url: str) -> dict[Place, CallToolResult]:
+    """What each tool comes to, all called at the same time, each by a server of its own."""
+    results: dict[Place, CallToolResult] = {}
+
+    async def call(place: Place) -> None:
+        settings = settings_for(url, timeout=2, user_id=1, **(LOG_IN if place is Place.LOGIN else {}))
+        async with caller(settings) as one:
+            results[place] = await one.ask_for(place)
+
+    async with anyio.create_task_group() as tasks:
+        for place in PLACES:
+            tasks.start_soon(call, place)
+    return results
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: address.name)
+async def test_an_address_without_neptun_is_told_in_words(address: Address) -> None:
+    async with address.street() as (url, server):
+        results = await results_at(url)
+    for place, result in results.items():
+        words = words_of(result)
+        for part in address.says:
+            assert part in words
+        assert ("Nothing was deleted." in words) == (place is Place.DELETE)
+    if server and address.tries is not None:
+        assert server.connections == address.tries * len(PLACES)
+
+
+@pytest.mark.parametrize("street", [lambda: encrypted(certificate), behind_proxy], ids=["directly", "through a proxy"])
+async def test_a_certificate_of_an_authority_in_ssl_cert_file_is_good(street: Callable[[], Street]) -> None:
+    async with street() as (url, _):
+        for result in (await results_at(url)).values():
+            content_of(result)

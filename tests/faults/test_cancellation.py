@@ -1,0 +1,215 @@
+"""The client takes a call back, goes away, or is killed; the server is told to stop. Nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.support import ERAS, content_of
+
+from .host import HELLO, environment, host
+from .neptun import IMPORT, LOG_IN, PATIENCE, Neptun, Place, caller, neptun
+from .server import Exchange
+
+pytestmark = pytest.mark.anyio
+
+PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.SESSION, Place.LOGIN, Place.DELETE)
+
+
+@pytest.fixture
+async def one(anyio_backend: str) -> AsyncGenerator[Neptun]:
+    async with neptun() as one:
+        yield one.has_one_project()
+
+
+class Hold:
+    """An action that answers nothing, and sees when the client has given up."""
+
+    def __init__(self, count: int = 1) -> None:
+        self._arriving = self._leaving = count
+        self.arrived, self.left = anyio.Event(), anyio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self._arriving -= 1
+        if not self._arriving:
+            self.arrived.set()
+        await exchange.gone()
+        self._leaving -= 1
+        if not self._leaving:
+            self.left.set()
+
+
+async def happened(event: anyio.Event) -> None:
+    with anyio.fail_after(PATIENCE):
+        await event.wait()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    with anyio.fail_after(PATIENCE):
+        while not is_so():  # noqa: ASYNC110 - there is no event for it
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
+async def test_a_call_that_is_taken_back_ends_its_request(one: Neptun, place: Place, era: str) -> None:
+    settings = LOG_IN if place is Place.LOGIN else {}
+    async with caller(one.settings(**settings), mode=ERAS[era]) as client:
+        if place not in (Place.SESSION, Place.LOGIN):
+            content_of(await client.list_imports())
+        tasks_before = len(asyncio.all_tasks())
+        hold = Hold()
+        one.break_at(place, hold, times=1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.ask_for, place)
+            await happened(hold.arrived)
+            tasks.cancel_scope.cancel()
+        await happened(hold.left)
+        assert one.holds(IMPORT)
+        content_of(await client.ask_for(place))
+        # Neptun is in this process too, with a task for each connection.
+        await until(lambda: len(asyncio.all_tasks()) <= tasks_before + one.server.open)
+
+
+async def test_a_call_that_is_taken_back_is_not_answered(one: Neptun, tmp_path: Path) -> None:
+    hold = Hold()
+    one.break_at(Place.FILES, hold, times=1)
+    async with host(one.url, tmp_path / "stderr") as process:
+        await process.initialize()
+        call = await process.call_files()
+        await happened(hold.arrived)
+        threads = process.threads()
+        await process.send({"method": "notifications/cancelled", "params": {"requestId": call}})
+        await happened(hold.left)
+        next_call = await process.call_files()
+        assert (await process.message())["id"] == next_call
+        assert process.threads() == threads
+        await process.hang_up()
+        assert await process.exit_code() == 0
+        assert process.stderr() == ""
+
+
+async def test_the_end_of_stdin_ends_an_idle_server(one: Neptun, tmp_path: Path) -> None:
+    async def hang_up_after(calls: int) -> None:
+        async with host(one.url, tmp_path / str(calls)) as process:
+            for _ in range(calls):
+                await process.initialize()
+                await process.call_files()
+                await process.message()
+            await process.hang_up()
+            assert await process.exit_code() == 0
+            assert await process.rest() == b""
+            assert process.stderr() == ""
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang_up_after, 0)
+        tasks.start_soon(hang_up_after, 1)
+
+
+async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_path: Path) -> None:
+    hold = Hold(10)
+    one.break_at(Place.FILES, hold)
+    async with host(one.url, tmp_path / "stderr") as process:
+        await process.initialize()
+        for _ in range(50):
+            await process.call_files()
+        await happened(hold.arrived)
+        await process.hang_up()
+        await happened(hold.left)
+        assert await process.exit_code() == 0
+        assert all(json.loads(line) for line in (await process.rest()).splitlines())
+        assert process.stderr() == ""
+    with anyio.fail_after(PATIENCE):
+        await one.server.all_closed()
+    assert len(one.asked_for(Place.FILES)) == 10
+
+
+async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(one: Neptun, tmp_path: Path) -> None:
+    async with host(one.url, tmp_path / "stderr") as process:
+        await process.initialize()
+        process.stop_reading()
+        await process.call_files()
+        await until(lambda: bool(one.asked_for(Place.FILES)))
+        await anyio.sleep(0.2)  # so that it comes to the writing; nothing depends on it
+        hold = Hold()
+        one.break_at(Place.FILES, hold)
+        await process.call_files()
+        await happened(hold.arrived)
+        await process.hang_up()
+        assert await process.exit_code() == 0
+        assert process.stderr() == ""
+
+
+PARENT = """
+import json, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "neptun_mcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(child.pid, flush=True)
+for line in sys.stdin:
+    child.stdin.write(line.encode())
+    child.stdin.flush()
+    if '"id"' in line and "call" not in line:
+        child.stdout.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_client_that_is_killed_takes_the_server_with_it(one: Neptun) -> None:
+    hold = Hold()
+    one.break_at(Place.FILES, hold)
+    arguments = {"name": "list_resources", "arguments": {"project_id": 1, "resource_type": "user-files"}}
+    messages = [
+        {"id": 1, "method": "initialize", "params": HELLO},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": arguments},
+    ]
+    parent = await anyio.open_process(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(one.url)
+    )
+    async with parent:
+        assert parent.stdin
+        assert parent.stdout
+        server = int(await parent.stdout.receive())
+        for message in messages:
+            await parent.stdin.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        await happened(hold.arrived)
+        parent.kill()
+        await happened(hold.left)
+        await until(lambda: not is_running(server))
+
+
+def is_running(process_id: int) -> bool:
+    """Whether there is such a process, and not only its exit code, which nobody may come for."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+async def test_a_signal_ends_the_server(one: Neptun, tmp_path: Path, number: signal.Signals) -> None:
+    """As a process ends that knows nothing of signals: a shell sees 130 and 143."""
+    hold = Hold()
+    one.break_at(Place.FILES, hold)
+
+    async def send_signal(busy: bool) -> None:
+        async with host(one.url, tmp_path / str(busy)) as process:
+            await process.initialize()
+            if busy:
+                await process.call_files()
+                await happened(hold.arrived)
+            process.process.send_signal(number)
+            assert await process.exit_code() == -number
+            assert process.stderr() == ""
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send_signal, False)
+        tasks.start_soon(send_signal, True)
+    await happened(hold.left)

@@ -1,0 +1,311 @@
+"""What goes wrong between here and Neptun, at each thing that Neptun is asked for.
+
+Each case pins what the assistant reads, and every request that it took.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+from mcp.types import CallToolResult
+
+from tests.support import content_of
+
+from .neptun import HTML, JSON, LOG_IN, Caller, Neptun, Place, caller, neptun, words_of
+from .server import Action, answer, bomb, chunk, drip, http, pour, say, stay_silent
+
+pytestmark = pytest.mark.anyio
+
+MB = 2**20
+TIMEOUT = 2
+CHECK, SESSION, LOGIN, PROJECTS, IMPORTS, FILES, DELETE, _ = Place
+PLACES = (IMPORTS, FILES, PROJECTS, SESSION, LOGIN, DELETE)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a call comes to.
+
+    Attributes:
+        asked: every request that it takes.
+        says: what the assistant reads among other words; nothing where the call succeeds.
+        lasting: the next call fails too, though Neptun is well again.
+    """
+
+    asked: str
+    says: tuple[str, ...] = ()
+    lasting: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to go wrong.
+
+    Attributes:
+        says: what happened and what to do about it, where nothing else is expected.
+        sent: how often a request that reads is sent.
+        special: what is expected at a place, where it is something else.
+    """
+
+    name: str
+    action: Action
+    says: tuple[str, ...]
+    sent: int = 1
+    special: Mapping[Place, Expected] = field(default_factory=dict[Place, Expected])
+
+    def expected(self, place: Place) -> Expected:
+        if place in self.special:
+            return self.special[place]
+        if place is DELETE:
+            return Expected("imports delete imports", (*self.says, *MAY_YET_GO))
+        return Expected(" ".join([place.word] * self.sent), self.says)
+
+
+STILL_THERE = ("Import 105 is still there",)
+MAY_YET_GO = ("Import 105 is still there, but may yet go: look with list_imports first",)
+STRANGE = ("does not answer like Neptun", "Check NEPTUN_BASE_URL")
+TIMED_OUT = (f"did not answer completely within {TIMEOUT} seconds", "NEPTUN_TIMEOUT")
+LOST = ("ended before the answer was complete", "Try again in a minute")
+TOO_LARGE = ("larger than 1 MB", "raise NEPTUN_MAX_RESPONSE_MB")
+REDIRECTED = ("redirects elsewhere", "Set NEPTUN_BASE_URL to the final address")
+NOT_A_LIST = (*STRANGE, "sent JSON, but not the list that was asked for")
+SOMEBODY_ELSE = ("does not say whose session this is", "Set NEPTUN_USER_ID")
+LOGIN_REFUSED = ("refused the log-in", "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD", "not tried again")
+NO_SESSION = (*STRANGE, "accepted the log-in but gave no session")
+BODIES: dict[str, tuple[bytes, str]] = {
+    "JSON": (JSON, "application/json"),
+    "nothing": (b"", "text/plain"),
+    "HTML": (HTML, "text/html"),
+}
+
+
+def failed(status: int) -> tuple[str, ...]:
+    return f"failed on its side (status {status})", "try again in a minute"
+
+
+def unreliable_connections() -> list[Fault]:
+    started = http(200, content_length=1000)
+    chunked = http(200, content_length=None, transfer_encoding="chunked")
+    return [
+        Fault("no answer", stay_silent(), TIMED_OUT),
+        Fault("half of the headers, then silence", stay_silent(b"HTTP/1.1 200 OK\r\ncontent-"), TIMED_OUT),
+        Fault("headers, then silence", stay_silent(started), TIMED_OUT),
+        Fault("a body that drips and never ends", drip(every=0.05), TIMED_OUT),
+        Fault("closed before the first byte", say(), LOST, sent=3),
+        Fault("reset before the first byte", say(reset=True), LOST, sent=3),
+        Fault("closed in the middle of the body", say(started, b'[{"id":1,'), LOST, sent=3),
+        Fault("closed in the middle of a chunked body", say(chunked, chunk(b'[{"id":1,')), LOST, sent=3),
+        Fault("reset in the middle of the body", say(started, b'[{"id":1,', reset=True), LOST, sent=3),
+        Fault("not HTTP", say(b"SSH-2.0-OpenSSH_9.6\r\n"), LOST, sent=3),
+        Fault("endless headers", say(http(200, endless="x" * 200_000)), LOST, sent=3),
+    ]
+
+
+def refusals(status: int, special: Mapping[Place, Expected], *says: str) -> list[Fault]:
+    """A status that means something, but with a page of HTML, which comes from somewhere else."""
+    strange = (*STRANGE, f"refused with status {status} and a body that is not JSON")
+    return [
+        Fault(
+            f"{status} with {kind}",
+            answer(status, body, content_type=media),
+            strange if kind == "HTML" else says,
+            special={} if kind == "HTML" else special,
+        )
+        for kind, (body, media) in BODIES.items()
+    ]
+
+
+def failures(status: int) -> list[Fault]:
+    """A status that says everything, whatever comes with it. The header spares the tests the pause."""
+    says = ("receiving too many requests (429)", "Wait 1 seconds") if status == 429 else failed(status)
+    return [
+        Fault(f"{status} with {kind}", answer(status, body, content_type=media, retry_after=0), says, sent=3)
+        for kind, (body, media) in BODIES.items()
+    ]
+
+
+def without_access(status: int) -> dict[Place, Expected]:
+    """The session is good and the project is in the list of projects: so it is Neptun that has failed."""
+    look = "check " if status == 401 else ""
+    refused = "failed on its side (status 404)" if status == 404 else f"Neptun answered {status}"
+    log_in = f"answered the log-in with status {status}"
+    return {
+        IMPORTS: Expected(f"imports {look}projects", failed(status)),
+        FILES: Expected(f"files {look}projects", failed(status)),
+        PROJECTS: Expected(f"projects {look}".strip(), (f"Neptun answered {status}",)),
+        SESSION: Expected(f"session {look}".strip(), SOMEBODY_ELSE),
+        LOGIN: Expected("login", LOGIN_REFUSED, lasting=True) if status == 401 else Expected("login", (log_in,)),
+        DELETE: Expected(f"imports delete {look}imports", (refused, *STILL_THERE)),
+    }
+
+
+def statuses() -> list[Fault]:
+    argument: dict[Place, Expected] = {
+        LOGIN: Expected("login", LOGIN_REFUSED, lasting=True),
+        DELETE: Expected("imports delete", ("does not accept the value", "Nothing was deleted")),
+    }
+    return [
+        *refusals(400, argument, "does not accept the value of an argument", "positive whole numbers"),
+        *refusals(401, without_access(401)),
+        *refusals(403, without_access(403)),
+        *refusals(404, without_access(404)),
+        *refusals(413, {}, *STRANGE, "answered with status 413"),
+        *refusals(431, {}, *STRANGE, "answered with status 431"),
+        *(fault for status in (408, 429, 500, 502, 503, 504) for fault in failures(status)),
+        Fault("429", answer(429, JSON), ("too many requests (429)", "Wait a minute"), sent=3),
+        Fault("429, wait 7 seconds", answer(429, JSON, retry_after=7), ("(429)", "Wait 7 seconds")),
+        Fault("429, wait until a day long past", answer(429, retry_after=PAST), ("(429)", "Wait a minute"), sent=3),
+        Fault("429, wait absurdly", answer(429, JSON, retry_after="1e999"), ("(429)", "Wait a minute"), sent=3),
+        Fault("redirect on the same host", answer(302, location="/login"), REDIRECTED),
+        Fault("redirect to another host", answer(301, HTML, location="https://example.invalid/"), REDIRECTED),
+        Fault("redirect to http", answer(307, location="http://example.invalid/"), REDIRECTED),
+        Fault("redirect to nowhere", answer(302), REDIRECTED),
+    ]
+
+
+PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+def deletion_that_counts() -> dict[Place, Expected]:
+    """For a deletion any JSON will do, as documented and observed bodies differ."""
+    return {DELETE: Expected("imports delete")}
+
+
+def bodies() -> list[Fault]:
+    """Answers with 200 that are not what was asked for."""
+    no_session = {LOGIN: Expected("login", NO_SESSION)}
+    nobody = {SESSION: Expected("session", SOMEBODY_ELSE), **no_session}
+    undecided = {SESSION: Expected("session check", SOMEBODY_ELSE), **no_session}
+    not_json = {
+        **nobody,
+        DELETE: Expected("imports delete imports", (*STRANGE, "something that is not JSON", *MAY_YET_GO)),
+    }
+    counts = deletion_that_counts()
+    unpacked = answer(200, gzip.compress(b"[]" * 1000)[:-20], content_encoding="gzip")
+    return [
+        Fault("HTML", answer(200, HTML, content_type="text/html"), ("sent a page of HTML",), special=not_json),
+        Fault("broken JSON", answer(200, b'[{"id":'), (*STRANGE, "sent broken JSON"), special=not_json),
+        Fault("JSON of endless depth", answer(200, b"[" * 10**5), (*STRANGE, "broken JSON"), special=not_json),
+        Fault("gzip that stops", unpacked, (*STRANGE, "broken JSON"), special=not_json),
+        Fault("nothing", answer(200), (*STRANGE, "sent nothing"), special={**nobody, **counts}),
+        Fault("204", answer(204, content_length=None), ("sent nothing",), special={**nobody, **counts}),
+        Fault("null", answer(200, b"null"), NOT_A_LIST, special={**nobody, **counts}),
+        Fault("a string", answer(200, b'"imports"'), NOT_A_LIST, special={**nobody, **counts}),
+        Fault("a number", answer(200, b"17"), NOT_A_LIST, special={**nobody, **counts}),
+        Fault("an object of something else", answer(200, JSON), NOT_A_LIST, special={**undecided, **counts}),
+        Fault(
+            "an object without a list",
+            answer(200, b'{"imports": null, "projects": null, "user": {"id": 1e999}}'),
+            NOT_A_LIST,
+            special={**nobody, **counts},
+        ),
+        Fault(
+            "accepted, not done",
+            answer(202, JSON),
+            NOT_A_LIST,
+            special={
+                **undecided,
+                DELETE: Expected("imports delete imports", (*STRANGE, "a deletion with status 202", *MAY_YET_GO)),
+            },
+        ),
+        Fault(
+            "gzip that is none",
+            answer(200, b"\x1f\x8bno", content_encoding="gzip"),
+            (*STRANGE, "compressed in a broken way"),
+        ),
+        Fault("a gzip bomb", say(bomb(200 * MB)), TOO_LARGE),
+        Fault("a body over the limit", pour(http(200, content_length=8 * MB), b" " * MB, 8), TOO_LARGE),
+        Fault(
+            "a body over the limit, of unknown length",
+            pour(http(200, content_length=None, transfer_encoding="chunked"), chunk(b" " * MB), 8),
+            TOO_LARGE,
+        ),
+    ]
+
+
+FAULTS = [*unreliable_connections(), *statuses(), *bodies()]
+
+
+@dataclass
+class Outcome:
+    asked: str
+    result: CallToolResult
+    next_result: CallToolResult
+
+
+@dataclass
+class World:
+    """A Neptun, and a server that comes to ask it for the place; a fresh one for each fault, where none is set."""
+
+    place: Place
+    neptun: Neptun
+    caller: Caller | None = None
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncGenerator[Caller]:
+        if self.caller:
+            yield self.caller
+            return
+        settings = {"timeout": TIMEOUT, "max_response_mb": 1}
+        settings |= {"user_id": 1, **LOG_IN} if self.place is LOGIN else {}
+        async with caller(self.neptun.settings(**settings)) as one:
+            yield one
+
+    async def outcome(self, fault: Fault) -> Outcome:
+        self.neptun.heal()
+        async with self.entered() as caller:
+            self.neptun.break_at(self.place, fault.action)
+            result = await caller.ask_for(self.place)
+            asked = self.neptun.asked
+            self.neptun.heal()
+            return Outcome(asked, result, await caller.ask_for(self.place))
+
+
+@pytest.fixture(scope="module")
+async def worlds(anyio_backend: str) -> AsyncGenerator[list[World]]:
+    """A world for each place. It outlives every fault, where the session and its user are known before."""
+    async with AsyncExitStack() as stack:
+        found = [World(place, await stack.enter_async_context(neptun())) for place in PLACES]
+        for world in found:
+            world.neptun.has_one_project()
+            if world.place not in (SESSION, LOGIN):
+                world.caller = await stack.enter_async_context(world.entered())
+                content_of(await world.caller.list_imports())
+        yield found
+
+
+@pytest.fixture(scope="module", params=FAULTS, ids=lambda fault: fault.name)
+async def outcomes(request: pytest.FixtureRequest, worlds: list[World]) -> tuple[Fault, dict[Place, Outcome]]:
+    """What a fault comes to at each place, tried at all of them at the same time."""
+    fault: Fault = request.param
+    found: dict[Place, Outcome] = {}
+
+    async def attempt(world: World) -> None:
+        found[world.place] = await world.outcome(fault)
+
+    async with anyio.create_task_group() as tasks:
+        for world in worlds:
+            tasks.start_soon(attempt, world)
+    return fault, found
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
+async def test_fault(outcomes: tuple[Fault, dict[Place, Outcome]], place: Place) -> None:
+    fault, found = outcomes
+    expected, outcome = fault.expected(place), found[place]
+    if expected.says:
+        words = words_of(outcome.result)
+        for part in expected.says:
+            assert part in words
+    else:
+        content_of(outcome.result)
+    assert outcome.asked == expected.asked
+    if expected.lasting:
+        words_of(outcome.next_result)
+    else:
+        content_of(outcome.next_result)

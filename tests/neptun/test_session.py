@@ -1,0 +1,369 @@
+"""Where the session comes from: every form in which people give it, and when it is taken anew."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from neptun_mcp import Credentials, NeptunClient, NeptunError
+from neptun_mcp.neptun.errors import (
+    CredentialsMissing,
+    LoginRefused,
+    NotLikeNeptun,
+    SessionRefused,
+    WrongUser,
+)
+from neptun_mcp.neptun.session import cookie_value
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from tests.support import RECORDINGS, WEBSHOP, ContractName, Host, Site, ids, replay
+
+pytestmark = pytest.mark.anyio
+
+LOGIN, CHECK, SESSION = "POST /api/auth/login", "HEAD /api/auth/check", "GET /api/_auth/session"
+ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=Lax"
+EXPORT = [
+    {"domain": "neptun.example.com", "name": "other", "value": "x"},
+    {"domain": "neptun.example.com", "name": "neptun-session", "path": "/", "secure": True, "value": COOKIE},
+]
+
+
+@asynccontextmanager
+async def client_of(
+    site: Site,
+    *,
+    cookie: str | None = None,
+    file: Path | None = None,
+    email: str | None = None,
+    password: str | None = None,
+    user_id: int | None = None,
+) -> AsyncGenerator[NeptunClient]:
+    credentials = Credentials(cookie, file, email, password)
+    async with NeptunClient(credentials, user_id=user_id, base_url=site.url) as client:
+        yield client
+
+
+async def owners(client: NeptunClient) -> set[int | None]:
+    """Whose imports the web shop's are."""
+    return {item.neptun_user_id for item in (await client.list_imports(WEBSHOP)).items}
+
+
+# What people paste
+
+
+PASTED = {
+    "bare": COOKIE,
+    "blanks around": f"  {COOKIE}\n",
+    "double quotes": f'"{COOKIE}"',
+    "single quotes": f"'{COOKIE}'",
+    "name": f"neptun-session={COOKIE}",
+    "name and quotes": f'neptun-session="{COOKIE}"',
+    "quotes around name and value": f'"neptun-session={COOKIE}"',
+    "blanks around the sign": f"neptun-session = {COOKIE}",
+    "colon": f"neptun-session: {COOKIE}",
+    "doubled name": f"neptun-session=neptun-session={COOKIE}",
+    "trebled name": f"neptun-session=neptun-session=neptun-session={COOKIE}",
+    "semicolon": f"{COOKIE};",
+    "attributes": f"neptun-session={COOKIE}; {ATTRIBUTES}",
+    "bare with attributes": f"{COOKIE}; {ATTRIBUTES}",
+    "Set-Cookie line": f"set-cookie: neptun-session={COOKIE}; {ATTRIBUTES}",
+    "Cookie line": f"Cookie: a=b; neptun-session={COOKIE}; c=d",
+    "value of the Cookie header": f"_ga=GA1.1; neptun-session={COOKIE}; theme=dark",
+    "row of Chrome's table": f"neptun-session\t{COOKIE}\tneptun.example.com\t/\tSession\t455\t✓\t✓\tLax\t\tMedium",
+    "row of Firefox's table": f'neptun-session:"{COOKIE}"',
+    "cookies.txt": f"# Netscape HTTP Cookie File\n#HttpOnly_example.com\tFALSE\t/\tTRUE\t0\tneptun-session\t{COOKIE}\n",
+    "curl option": f"-b 'theme=dark; neptun-session={COOKIE}'",
+    "JSON object": json.dumps({"neptun-session": COOKIE}),
+    "JSON of Firefox's request cookies": json.dumps({"Request Cookies": {"a": "b", "neptun-session": COOKIE}}),
+    "JSON export": json.dumps(EXPORT),
+    "JSON export, indented": json.dumps(EXPORT, indent=4),
+    "JSON export, value first": json.dumps([EXPORT[0], dict(reversed(EXPORT[1].items()))]),
+    "JSON export of one cookie": json.dumps(EXPORT[1]),
+    "several lines": f"theme=dark\nneptun-session={COOKIE}\nlang=de\n",
+}
+
+
+@pytest.mark.parametrize("pasted", PASTED.values(), ids=PASTED)
+def test_the_cookie_is_found_in_what_people_paste(pasted: str) -> None:
+    assert cookie_value(pasted) == COOKIE
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "",
+        " \n",
+        ";",
+        '""',
+        "neptun-session",
+        "neptun-session=",
+        'neptun-session=""',
+        "neptun-session=; Path=/",
+        "two words",
+        "Fe26.2**\u00e9",
+        '{"name": "other", "value": "x"}',
+        '[{"name": "neptun-session", "value": ""}]',
+        "{broken json",
+    ],
+)
+def test_where_there_is_no_cookie_none_is_found(pasted: str) -> None:
+    assert cookie_value(pasted) is None
+
+
+FORMS = sorted(name for name in RECORDINGS if re.match("auth_cookie_(?!other_password)", name))
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_every_recorded_form_of_a_good_cookie_works(site: Site, name: str) -> None:
+    """Recorded: the server itself takes all of them but the doubled name."""
+    site.app = replay()
+    async with client_of(site, cookie=cookie_value(RECORDINGS[name].request["headers"]["Cookie"])) as client:
+        assert len((await client.list_projects()).items) > 1
+
+
+async def test_the_pasted_forms_work_as_a_setting(host: Host) -> None:
+    for pasted in (PASTED["Set-Cookie line"], PASTED["JSON export"]):
+        host.settings["session_cookie"] = pasted
+        await host.gets("list_imports", project_id=WEBSHOP)
+    assert set(host.site.cookies) == {COOKIE}
+
+
+# Whose session it is
+
+
+async def test_the_user_is_found_from_the_session_once(site: Site, contract: ContractName) -> None:
+    site.sandbox(contract)
+    async with client_of(site, cookie=COOKIE) as client:
+        assert await owners(client) == {1}
+        assert await owners(client) == {1}
+    assert site.requests.count(SESSION) == 1
+
+
+async def test_a_configured_user_is_not_asked_for(site: Site) -> None:
+    async with client_of(site, cookie=COOKIE, user_id=1) as client:
+        assert await owners(client) == {1}
+    assert SESSION not in site.requests
+
+
+async def test_a_configured_user_that_is_someone_else_is_named(site: Site, contract: ContractName) -> None:
+    site.sandbox(contract)
+    async with client_of(site, cookie=BOB_COOKIE, user_id=1) as client:
+        with pytest.raises(WrongUser, match="NEPTUN_USER_ID is 1, but the session belongs to user 2"):
+            await client.list_imports(WEBSHOP)
+
+
+@pytest.mark.parametrize("answer", [{"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None])
+async def test_a_session_that_does_not_say_whose_it_is(site: Site, answer: object) -> None:
+    site.answers[SESSION] = JSONResponse(answer)
+    async with client_of(site, cookie=COOKIE) as client:
+        with pytest.raises(NotLikeNeptun, match=r"it does not say whose session this is\. Set NEPTUN_USER_ID"):
+            await client.list_imports(WEBSHOP)
+
+
+# A bad session
+
+
+@pytest.mark.parametrize("cookie", ["garbage", COOKIE[:421], COOKIE[::-1]])
+@pytest.mark.parametrize("user_id", [None, 1])
+async def test_a_recorded_bad_cookie_is_refused(site: Site, cookie: str, user_id: int | None) -> None:
+    """With and without the question whose session it is."""
+    answers = {
+        "GET /api/users/1/projects/1/resources/imports": "imports_GET_garbage_cookie",
+        CHECK: "auth_check_HEAD_cookie_garbage",
+        SESSION: "auth_session_GET_cookie_garbage",
+    }
+    site.app = replay(at=answers)
+    async with client_of(site, cookie=cookie, user_id=user_id) as client:
+        with pytest.raises(SessionRefused, match="the cookie is expired or wrong"):
+            await client.list_imports(1)
+    assert set(site.cookies) == {cookie}
+
+
+async def test_the_anonymous_cookie_of_a_refusal_is_not_kept(site: Site) -> None:
+    """With every refusal comes an anonymous session under the same name."""
+    store = site.sandbox()
+    async with client_of(site, cookie=COOKIE, user_id=1) as client:
+        session = store.sessions.pop(COOKIE)
+        with pytest.raises(SessionRefused):
+            await client.list_imports(WEBSHOP)
+        store.sessions[COOKIE] = session
+        assert await owners(client) == {1}
+    assert set(site.cookies) == {COOKIE}
+
+
+async def test_a_deployment_without_the_check_tells_by_the_session(site: Site) -> None:
+    site.answers[CHECK] = JSONResponse({"statusCode": 404, "message": "Page not found"}, 404)
+    async with client_of(site, cookie="garbage", user_id=1) as client:
+        with pytest.raises(SessionRefused):
+            await client.list_imports(WEBSHOP)
+    async with client_of(site, cookie=COOKIE) as client:
+        with pytest.raises(NeptunError, match="There is no project 99, or it is not yours"):
+            await client.list_imports(99)
+
+
+# The cookie file
+
+
+async def test_the_cookie_is_read_from_a_file(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "cookie"
+    file.write_text(PASTED["cookies.txt"], "utf-8")
+    async with client_of(site, file=file) as client:
+        assert await owners(client) == {1}
+    assert set(site.cookies) == {COOKIE}
+
+
+async def test_the_file_is_read_again_when_the_session_is_refused(site: Site, tmp_path: Path) -> None:
+    store = site.sandbox()
+    file = tmp_path / "cookie"
+    file.write_text("expired", "utf-8")
+    async with client_of(site, file=file) as client:
+        with pytest.raises(SessionRefused, match=f"Save a fresh cookie in {re.escape(str(file))}"):
+            await client.list_imports(WEBSHOP)
+        file.write_text(COOKIE, "utf-8")
+        assert await owners(client) == {1}
+        file.write_text(fresh := store.new_cookie(store.sessions[COOKIE]), "utf-8")
+        assert await owners(client) == {1}
+        assert fresh not in site.cookies
+        del store.sessions[COOKIE]
+        assert await owners(client) == {1}
+        assert site.cookies[-1] == fresh
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"NEPTUN_SESSION_COOKIE_FILE cannot be read: No such file or directory \(.+\)\."),
+        ("", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
+        ("two words", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
+        ("\x00\xff", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
+    ],
+)
+async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, content: str | None, reason: str) -> None:
+    file = tmp_path / "cookie"
+    if content is not None:
+        file.write_text(content, "latin-1")
+    async with client_of(site, file=file) as client:
+        with pytest.raises(CredentialsMissing, match=reason):
+            await client.list_imports(WEBSHOP)
+    assert site.requests == []
+
+
+# E-mail and password
+
+
+async def test_email_and_password_log_in_once(site: Site, contract: ContractName) -> None:
+    site.sandbox(contract)
+    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+        assert await owners(client) == {1}
+        assert await owners(client) == {1}
+    assert site.requests.count(LOGIN) == 1
+    assert site.requests[0] == LOGIN
+    assert len(set(site.cookies) - {None}) == 1
+
+
+async def test_when_the_session_ends_the_log_in_is_repeated(site: Site, contract: ContractName) -> None:
+    store = site.sandbox(contract)
+    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+        for _ in range(3):
+            assert await owners(client) == {1}
+            store.sessions.clear()
+    assert site.requests.count(LOGIN) == 3
+
+
+async def test_however_many_calls_wait_there_is_one_log_in(site: Site) -> None:
+    store = site.sandbox()
+    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+        for logins in (1, 2):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(client.list_imports, WEBSHOP)
+            assert site.requests.count(LOGIN) == logins
+            store.sessions.clear()
+
+
+async def test_the_log_in_is_sent_without_a_cookie(site: Site) -> None:
+    """Recorded: sent along with a good one, it is refused."""
+    async with client_of(site, cookie="garbage", email=EMAIL, password=PASSWORD) as client:
+        assert await owners(client) == {1}
+    assert site.cookies[site.requests.index(LOGIN)] is None
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, "Passw0rd!wrong1"),
+        (EMAIL, "short"),
+        (EMAIL, "Pw1!<script>alert(1)</script>"),
+        ("ALICE@example.com", PASSWORD),
+    ],
+)
+async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, email: str, password: str) -> None:
+    """A password that breaks the site's rules is a 400, a wrong one a 401."""
+    site.app = replay()
+    async with client_of(site, email=email, password=password) as client:
+        for _ in range(2):
+            with pytest.raises(LoginRefused) as caught:
+                await client.list_imports(1)
+            assert password not in str(caught.value)
+    assert site.requests == [LOGIN]
+
+
+async def test_a_recorded_log_in_succeeds(site: Site) -> None:
+    site.app = replay()
+    async with client_of(site, email="alice@example.com", password="Passw0rd!alice") as client:
+        assert ids([item.model_dump() for item in (await client.list_imports(1)).items]) == [9, 7, 6, 5, 4, 3, 2, 1]
+
+
+async def test_a_log_in_without_a_session_is_not_like_neptun(site: Site) -> None:
+    site.answers[LOGIN] = Response("{}", media_type="application/json")
+    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+        with pytest.raises(NotLikeNeptun, match="it accepted the log-in but gave no session"):
+            await client.list_imports(WEBSHOP)
+
+
+async def test_the_cookie_goes_before_the_file_and_the_file_before_the_log_in(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "cookie"
+    file.write_text("of-the-file", "utf-8")
+    async with client_of(site, cookie="given", file=file, email=EMAIL, password=PASSWORD, user_id=1) as client:
+        assert await owners(client) == {1}
+    used = list(dict.fromkeys(cookie for cookie in site.cookies if cookie))
+    assert used[:2] == ["given", "of-the-file"]
+    assert len(used) == 3
+
+
+# No credentials
+
+
+async def test_without_credentials_the_server_starts_and_each_call_says_what_to_do(host: Host, era: str) -> None:
+    host.era = era
+    host.settings["session_cookie"] = ""
+    async with host.connected() as tools:
+        assert len((await tools.client.list_tools()).tools) == 3
+        for tool, arguments in {
+            "list_imports": {},
+            "list_resources": {"resource_type": "user-files"},
+            "delete_import": {"import_id": 1},
+        }.items():
+            for project in ({}, {"project_id": 1}):
+                message = await tools.fails(tool, **arguments, **project)
+                assert message.startswith("No Neptun credentials are set. ")
+                assert "Set NEPTUN_SESSION_COOKIE (to get it, log in at" in message
+                assert "NEPTUN_EMAIL and NEPTUN_PASSWORD" in message
+    assert host.site.requests == []
+
+
+async def test_callers_over_the_same_connections_share_nothing_else(site: Site) -> None:
+    async with client_of(site, cookie=COOKIE) as alice:
+        bob = alice.for_caller(Credentials(BOB_COOKIE))
+        assert await owners(alice) == {1}
+        assert {item.neptun_user_id for item in (await bob.list_imports(7)).items} == {2}
+        assert [project.id for project in (await bob.list_projects()).items] == [7]
+        with pytest.raises(NeptunError, match="There is no project 1, or it is not yours"):
+            await bob.list_imports(WEBSHOP)
+        assert await owners(alice) == {1}

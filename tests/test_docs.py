@@ -1,0 +1,51 @@
+"""What the README and the example promise is what the program has."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from neptun_mcp import Settings
+from neptun_mcp.tools import create_tools
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_settings_table_has_each_setting_with_its_default_and_meaning() -> None:
+    rows = dict(re.findall(r"^\| `NEPTUN_(\w+)` \| (.*) \|$", README, re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"{field.default:g}" if field.annotation is float else field.default
+        default = int(default) if isinstance(default, bool) else default
+        shown = f"`{default}` | " if default != "" else "| "
+        assert rows.pop(name.upper()).removeprefix(" ") == f"{shown}{field.description}"
+    assert rows == {}
+
+
+def test_the_tools_table_has_each_tool_with_its_arguments() -> None:
+    for tool in create_tools(read_only=False):
+        (row,) = re.findall(rf"^\| `{tool.name}` \| (.*) \|$", README, re.MULTILINE)
+        arguments = row.split(" | ")[0]
+        for name, schema in tool.parameters["properties"].items():
+            assert f"`{name}`" in arguments
+            assert (f"**`{name}`**" in arguments) == (name in tool.parameters.get("required", []))
+            if "default" in schema:
+                assert f"`{name}` ({schema['default']})" in arguments
+
+
+def test_the_example_configuration_is_that_of_the_readme() -> None:
+    example = json.loads((ROOT / "claude_config_example.json").read_text("utf-8"))
+    (shown,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
+    assert shown == example
+    (server,) = example["mcpServers"].values()
+    assert server["command"].endswith("/.venv/bin/neptun-mcp")
+    assert set(server["env"]) == {"NEPTUN_SESSION_COOKIE"}
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "claude_config_example.json"])
+def test_what_the_readme_links_to_is_there(name: str) -> None:
+    assert f"({name})" in README
+    assert (ROOT / name).stat().st_size > 0

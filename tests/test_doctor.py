@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from neptun_mcp import cli
+from neptun_mcp.sandbox import COOKIE, EMAIL
+
+from .support import USER, Site, failure
+
+SECRET = "Pa55word-that-nobody-may-see-in-a-report"
+
+
+@pytest.fixture
+def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command with settings, and returns its exit code and what it printed."""
+
+    def run(*options: str, **settings: str) -> tuple[int, str]:
+        for name, value in {"BASE_URL": site.url, "SESSION_COOKIE": COOKIE, **settings}.items():
+            monkeypatch.setenv(f"NEPTUN_{name}", value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["doctor", *options])
+        return int(str(ended.value.code)), capsys.readouterr().out
+
+    return run
+
+
+def test_it_says_at_each_step_what_it_found_and_that_all_is_well(doctor: Any, site: Site) -> None:
+    code, printed = doctor()
+    assert code == 0
+    steps = [line.partition(":")[0] for line in printed.splitlines() if line.startswith("ok ")]
+    names = ["environment", "settings", "address", "session", "projects", "imports"]
+    assert [step.split()[1] for step in steps] == names
+    assert f"{site.url} answers" in printed
+    assert "it belongs to user 1" in printed
+    assert '1 "webshop"' in printed
+    assert "a request for each kind of import" in printed
+    assert printed.rstrip().endswith("All is well.")
+
+
+def test_it_says_which_contract_a_documented_server_speaks(doctor: Any, site: Site) -> None:
+    site.sandbox("documented")
+    code, printed = doctor()
+    assert code == 0
+    assert "the server speaks: as documented" in printed
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "found", "to_do"),
+    [
+        ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Set NEPTUN_SESSION_COOKIE"),
+        ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Get a fresh cookie"),
+        ({"USER_ID": "2"}, "session", "belongs to user 1", "Remove NEPTUN_USER_ID"),
+        ({"PROJECT_ID": "99"}, "imports", "no project 99", "Your projects are"),
+        ({"BASE_URL": "http://127.0.0.1:9"}, "address", "refused the connection", "Check NEPTUN_BASE_URL"),
+        ({"TIMEOUT": "soon"}, "settings", "NEPTUN_TIMEOUT", "Correct the settings"),
+        ({"PASSWORD": SECRET}, "settings", "NEPTUN_EMAIL and NEPTUN_PASSWORD go together", "Correct the settings"),
+    ],
+)
+def test_it_ends_with_the_one_thing_to_fix(
+    doctor: Any, settings: dict[str, str], step: str, found: str, to_do: str
+) -> None:
+    code, printed = doctor(**settings)
+    assert code == 1
+    *_, failed, _, last = printed.rstrip().splitlines()
+    assert failed.startswith(f"FAIL {step}:")
+    assert found in failed
+    assert last.startswith(f"To do: {to_do}")
+
+
+def test_a_failing_list_of_projects_is_named(doctor: Any, site: Site) -> None:
+    site.answers[f"GET {USER}/projects"] = failure(500)
+    code, printed = doctor()
+    assert code == 1
+    assert "FAIL projects: Neptun at" in printed
+
+
+def test_the_findings_as_json_are_fit_for_a_bug_report(doctor: Any) -> None:
+    code, printed = doctor("--json", EMAIL=EMAIL, PASSWORD=SECRET, PASWORD=SECRET, MCP_TOKEN=SECRET)
+    report = json.loads(printed)
+    assert code == 0
+    assert report["ok"] is True
+    assert [step["name"] for step in report["steps"]][-1] == "imports"
+    environment = report["steps"][0]["found"]
+    assert f"NEPTUN_PASWORD=({len(SECRET)} characters; there is no such setting)" in environment
+    assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in environment
+    for secret in (SECRET, COOKIE, EMAIL):
+        assert secret not in printed
+
+
+def test_an_address_with_a_password_in_it_is_not_printed(doctor: Any) -> None:
+    code, printed = doctor(BASE_URL=f"https://alice:{SECRET}@example.org")
+    assert code == 1
+    assert SECRET not in printed

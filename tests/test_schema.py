@@ -1,0 +1,293 @@
+"""The schemas that hosts see, and what the tools say to arguments that do not fit them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from mcp.types import Tool
+
+from neptun_mcp import Settings
+from neptun_mcp.server import create_server
+from tests.support import RESOURCE_TYPES, WEBSHOP, ContractName, Host, Json
+
+pytestmark = pytest.mark.anyio
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
+RENEW = "python -m tests.test_schema"
+REFUSED_BY_HOSTS = {"$ref", "$defs", "definitions", "anyOf", "oneOf", "allOf", "not", "const", "nullable", "title"}
+SCALARS = {"string", "integer", "number", "boolean"}
+
+
+async def published() -> list[Tool]:
+    return await create_server(Settings()).list_tools()
+
+
+def nodes(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Every schema within a schema, with its path."""
+    yield path, schema
+    for name, node in schema.get("properties", {}).items():
+        yield from nodes(node, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+async def schemas() -> list[tuple[str, Json]]:
+    """The input and the output schema of each tool, and all that is in them, with paths for messages."""
+    roots: list[tuple[str, Json]] = []
+    for tool in await published():
+        assert tool.output_schema
+        roots += [(f"{tool.name} input", tool.input_schema), (f"{tool.name} output", tool.output_schema)]
+    return [(f"{root}{path}", node) for root, schema in roots for path, node in nodes(schema)]
+
+
+async def offenders(is_fine: Callable[[str, Json], bool]) -> list[str]:
+    return [path for path, node in await schemas() if not is_fine(path, node)]
+
+
+# What hosts accept
+
+
+async def test_schemas_are_valid_json_schema() -> None:
+    for _, node in await schemas():
+        Draft202012Validator.check_schema(node)
+
+
+async def test_nothing_is_used_that_hosts_refuse() -> None:
+    def is_fine(path: str, node: Json) -> bool:
+        return (
+            not REFUSED_BY_HOSTS & node.keys() and isinstance(node["type"], str) and node.get("default", 0) is not None
+        )
+
+    assert await offenders(is_fine) == []
+
+
+async def test_every_root_is_a_closed_object_with_properties() -> None:
+    roots = [(tool, schema) for tool in await published() for schema in (tool.input_schema, tool.output_schema)]
+    assert len(roots) == 6
+    for _, schema in roots:
+        assert schema
+        assert schema["type"] == "object"
+        assert schema["properties"]
+
+
+async def test_every_object_is_closed_and_requires_what_it_has() -> None:
+    def is_fine(path: str, node: Json) -> bool:
+        if node["type"] != "object":
+            return True
+        return node["additionalProperties"] is False and set(node.get("required", [])) <= node["properties"].keys()
+
+    assert await offenders(is_fine) == []
+
+
+async def test_every_property_is_described_and_of_one_known_type() -> None:
+    def is_fine(path: str, node: Json) -> bool:
+        if path.endswith(("put", "[]")):
+            return True
+        return bool(node.get("description")) and node["type"] in SCALARS | {"object", "array"}
+
+    assert await offenders(is_fine) == []
+
+
+async def test_every_array_says_what_is_in_it() -> None:
+    def is_fine(path: str, node: Json) -> bool:
+        return node["type"] != "array" or "type" in node["items"]
+
+    assert await offenders(is_fine) == []
+
+
+async def test_every_argument_is_scalar_and_bounded() -> None:
+    def is_fine(path: str, node: Json) -> bool:
+        if " input." not in path:
+            return True
+        bounded = {"integer": {"minimum", "maximum"}, "string": {"maxLength"}}
+        return node["type"] in bounded and (bounded[node["type"]] <= node.keys() or "enum" in node)
+
+    assert await offenders(is_fine) == []
+
+
+async def test_an_enum_is_of_its_type_and_inline() -> None:
+    enums = {path: node["enum"] for path, node in await schemas() if "enum" in node}
+    assert enums == {"list_resources input.resource_type": list(RESOURCE_TYPES)}
+
+
+async def test_optional_arguments_are_those_that_are_not_required() -> None:
+    required = {tool.name: tool.input_schema.get("required") for tool in await published()}
+    assert required == {"list_imports": None, "list_resources": ["resource_type"], "delete_import": ["import_id"]}
+
+
+async def test_the_tools_take_few_tokens() -> None:
+    """About 3.5 characters make a token; hosts put all tools into every conversation."""
+    size = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True)) for tool in await published())
+    assert size < 12_000
+
+
+# The snapshot
+
+
+async def test_the_published_tools_are_those_of_the_snapshot(host: Host, era: str) -> None:
+    """A change of what hosts see is to be seen in review, too."""
+    host.era = era
+    async with host.connected() as tools:
+        shown = as_snapshot((await tools.client.list_tools()).tools)
+    before = SNAPSHOT.read_text("utf-8")
+    difference = "\n".join(unified_diff(before.splitlines(), shown.splitlines(), "snapshot", "now", lineterm=""))
+    assert not difference, f"What hosts see has changed. If that is meant, run {RENEW}\n{difference}"
+
+
+def as_snapshot(tools: list[Tool]) -> str:
+    fields = {"name", "title", "description", "input_schema", "output_schema", "annotations"}
+    shown = [tool.model_dump(mode="json", include=fields, exclude_none=True) for tool in tools]
+    return json.dumps(shown, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+# Results
+
+
+async def test_every_result_is_valid_by_its_output_schema(host: Host, contract: ContractName) -> None:
+    """Closed objects: this also shows that no field comes back that the schema does not name."""
+    host.site.sandbox(contract)
+    calls: list[tuple[str, Json]] = [
+        ("list_imports", {"limit": 2}),
+        ("list_imports", {"query": "nothing like it"}),
+        *(("list_resources", {"resource_type": resource_type}) for resource_type in RESOURCE_TYPES),
+        ("list_resources", {"resource_type": "user-files", "resource_id": 6}),
+        ("delete_import", {"import_id": 104}),
+    ]
+    async with host.connected() as tools:
+        listed = {tool.name: tool.output_schema for tool in (await tools.client.list_tools()).tools}
+        for tool, arguments in calls:
+            result = await tools.gets(tool, project_id=WEBSHOP, **arguments)
+            validator: Any = Draft202012Validator(listed[tool] or {})
+            assert validator.is_valid(result)
+
+
+# Arguments
+
+ID = "a whole number from 1 to 2147483647"
+COUNT = "a whole number from 0 to 2147483647"
+TYPES = "user-files, template-collections, github-installations, chat-conversations"
+WRONG: list[tuple[str, Json, str]] = [
+    ("list_imports", {"limit": 0}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": 101}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": "many"}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": 2.5}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": True}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": [1]}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"offset": -1}, f"offset must be {COUNT}."),
+    ("list_imports", {"offset": False}, f"offset must be {COUNT}."),
+    ("list_imports", {"project_id": 0}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": -1}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": 1.5}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": 2**31}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": 10**400}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": "webshop"}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": True}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": {"id": 1}}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": "../7"}, f"project_id must be {ID}."),
+    ("list_imports", {"query": ["a"]}, "query must be text of at most 1000 characters."),
+    ("list_imports", {"query": "a" * 1001}, "query must be text of at most 1000 characters."),
+    ("list_imports", {"source_type": {}}, "source_type must be text of at most 100 characters."),
+    ("list_resources", {}, f"resource_type must be one of {TYPES}."),
+    ("list_resources", {"resource_type": None}, f"resource_type must be one of {TYPES}."),
+    ("list_resources", {"resource_type": "files"}, f"resource_type must be one of {TYPES}."),
+    ("list_resources", {"resource_type": "imports"}, f"resource_type must be one of {TYPES}."),
+    ("list_resources", {"resource_type": 1}, f"resource_type must be one of {TYPES}."),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "resource_id": 0},
+        f"resource_id must be {ID}.",
+    ),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "text_offset": -1},
+        f"text_offset must be {COUNT}.",
+    ),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "text_offset": 500},
+        "text_offset goes with resource_id: pass both, or neither.",
+    ),
+    ("delete_import", {}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": "all"}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": "104,105"}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": [104]}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": True}, f"import_id must be {ID}."),
+    (
+        "list_resources",
+        {"resource_type": "x", "limit": 0, "offset": "y"},
+        f"resource_type must be one of {TYPES}; limit must be a whole number from 1 to 100; offset must be {COUNT}.",
+    ),
+    (
+        "list_imports",
+        {"project": 1, "kind": "github"},
+        'list_imports has no argument "project", "kind". '
+        "Its arguments are: project_id, source_type, query, limit, offset.",
+    ),
+    (
+        "delete_import",
+        {"import_id": 104, "force": True, "call": 1},
+        'delete_import has no argument "force", "call". Its arguments are: import_id, project_id.',
+    ),
+    (
+        "list_imports",
+        {"bad\n\u202ename": 1},
+        'list_imports has no argument "bad\\n\\u202ename". '
+        "Its arguments are: project_id, source_type, query, limit, offset.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "message"), WRONG)
+async def test_a_wrong_argument_is_named_with_what_is_allowed(
+    host: Host, tool: str, arguments: Json, message: str
+) -> None:
+    host.settings["project_id"] = WEBSHOP
+    assert await host.fails(tool, **arguments) == message
+    assert host.site.requests == []
+
+
+async def test_wrong_arguments_are_named_in_the_older_era_too(host: Host) -> None:
+    host.era = "2025-11-25"
+    async with host.connected() as tools:
+        for tool, arguments, message in WRONG[:3] + WRONG[-3:]:
+            assert await tools.fails(tool, **arguments) == message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"project_id": "1", "limit": "2", "offset": "1"},
+        {"project_id": 1.0, "limit": 2.0, "offset": 1.0},
+        {"project_id": 1, "limit": 2, "offset": 1, "source_type": None, "query": None},
+        {"project_id": 1, "limit": 2, "offset": 1, "source_type": "", "query": ""},
+    ],
+)
+async def test_what_hosts_send_for_numbers_and_for_nothing_is_taken(host: Host, arguments: Json) -> None:
+    page = await host.gets("list_imports", **arguments)
+    assert [item["id"] for item in page["imports"]] == [106, 105]
+
+
+async def test_null_is_as_good_as_absent(host: Host) -> None:
+    nothing = dict.fromkeys(("source_type", "query", "limit", "offset"))
+    async with host.connected() as tools:
+        assert await tools.gets("list_imports", project_id=1, **nothing) == await tools.gets(
+            "list_imports", project_id=1
+        )
+
+
+@pytest.mark.parametrize("query", [10, "10", 10.5])
+async def test_a_number_to_search_for_is_text(host: Host, query: Any) -> None:
+    page = await host.gets("list_imports", project_id=1, query=query)
+    assert [item["id"] for item in page["imports"]] == ([102] if query in (10, "10") else [])
+
+
+if __name__ == "__main__":
+    import anyio
+
+    SNAPSHOT.write_text(as_snapshot(anyio.run(published)), "utf-8")

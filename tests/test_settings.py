@@ -1,0 +1,229 @@
+"""The NEPTUN_* variables: what is read, what counts as not set, and what is said of a malformed one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from neptun_mcp import Settings
+from neptun_mcp.sandbox import COOKIE
+from neptun_mcp.settings import problems
+from tests.support import ContractName
+
+DEFAULTS: dict[str, Any] = {
+    "session_cookie": None,
+    "session_cookie_file": None,
+    "email": None,
+    "password": None,
+    "user_id": None,
+    "project_id": None,
+    "base_url": "https://neptun-webui.vercel.app",
+    "timeout": 30.0,
+    "max_connections": 10,
+    "max_response_mb": 64,
+    "read_only": False,
+    "confirm_delete": "ask",
+    "log_level": "warning",
+    "sandbox": "off",
+}
+
+
+def what_is_wrong(**given: Any) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**given)
+    return problems(caught.value)
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("value", ["", " \n", "${NEPTUN_VALUE}", " ${input:value} ", "$VALUE_1", "%VALUE%"])
+def test_empty_and_unexpanded_values_count_as_not_set(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("EMAIL", "alice@example.com", None),
+        ("USER_ID", "7", 7),
+        ("PROJECT_ID", " 3 ", 3),
+        ("BASE_URL", "https://neptun.example.com/", "https://neptun.example.com"),
+        ("TIMEOUT", "2.5", 2.5),
+        ("MAX_CONNECTIONS", "1", 1),
+        ("MAX_RESPONSE_MB", "128", 128),
+        ("READ_ONLY", "1", True),
+        ("READ_ONLY", "true", True),
+        ("READ_ONLY", "0", False),
+        ("CONFIRM_DELETE", "Require", "require"),
+        ("CONFIRM_DELETE", "off", "off"),
+        ("LOG_LEVEL", "DEBUG", "debug"),
+        ("SANDBOX", "1", "observed"),
+        ("SANDBOX", "True", "observed"),
+        ("SANDBOX", "documented", "documented"),
+        ("SANDBOX", "0", "off"),
+        ("SANDBOX", "false", "off"),
+    ],
+)
+def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
+    monkeypatch.setenv(f"NEPTUN_{name}", text)
+    if name == "EMAIL":
+        monkeypatch.setenv("NEPTUN_PASSWORD", "Passw0rd!alice")
+        value = text
+    assert getattr(Settings(), name.lower()) == value
+
+
+@pytest.mark.parametrize("password", ["$ecretPassw0rd", "%Passw0rd%", "a${B}1", " with blanks "])
+def test_a_password_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    monkeypatch.setenv("NEPTUN_EMAIL", "alice@example.com")
+    monkeypatch.setenv("NEPTUN_PASSWORD", password)
+    assert Settings().credentials.password == password
+
+
+def test_a_keyword_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_PROJECT_ID", "1")
+    assert Settings(project_id=2).project_id == 2
+
+
+def test_other_variables_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_NO_SUCH_THING", "1")
+    assert Settings() == Settings()
+
+
+def test_a_misspelt_keyword_is_refused() -> None:
+    assert what_is_wrong(projectid=1) == ["NEPTUN_PROJECTID: extra inputs are not permitted"]
+
+
+# Malformed values
+
+SECRET = "hunter2-planted"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("session_cookie", f"{SECRET} with blanks", "holds no session cookie: copy the value of neptun-session again"),
+        ("session_cookie", "neptun-session=", "holds no session cookie: copy the value of neptun-session again"),
+        ("user_id", SECRET, "input should be a valid integer, unable to parse string as an integer"),
+        ("user_id", "0", "input should be greater than 0"),
+        ("project_id", SECRET, "input should be a valid integer, unable to parse string as an integer"),
+        ("project_id", "2147483648", "input should be less than or equal to 2147483647"),
+        ("timeout", SECRET, "input should be a valid number, unable to parse string as a number"),
+        ("timeout", "0", "input should be greater than 0"),
+        ("timeout", "inf", "input should be less than or equal to 600"),
+        ("timeout", "nan", "input should be less than or equal to 600"),
+        ("max_connections", "0", "input should be greater than 0"),
+        ("max_response_mb", "-1", "input should be greater than 0"),
+        ("read_only", SECRET, "input should be a valid boolean, unable to interpret input"),
+        ("confirm_delete", SECRET, "input should be 'ask', 'require' or 'off'"),
+        ("log_level", SECRET, "input should be 'debug', 'info', 'warning' or 'error'"),
+        ("sandbox", SECRET, "input should be 'off', 'observed' or 'documented'"),
+    ],
+)
+def test_a_malformed_value_is_told_in_a_line_without_the_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
+    assert what_is_wrong() == [f"NEPTUN_{name.upper()}: {line}"]
+
+
+def test_each_malformed_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("USER_ID", "TIMEOUT", "BASE_URL"):
+        monkeypatch.setenv(f"NEPTUN_{name}", SECRET)
+    lines = what_is_wrong()
+    assert [line.partition(":")[0] for line in lines] == ["NEPTUN_USER_ID", "NEPTUN_BASE_URL", "NEPTUN_TIMEOUT"]
+    assert SECRET not in "".join(lines)
+
+
+@pytest.mark.parametrize("given", [{"email": "a@example.com"}, {"password": SECRET}])
+def test_email_and_password_go_together(given: dict[str, str]) -> None:
+    assert what_is_wrong(**given) == ["NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither"]
+
+
+# The address
+
+NOT_AN_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
+IN_THE_OPEN = "must start with https://, since over http:// the session cookie could be read on the way"
+TOO_MUCH = "must not hold a user name, a query or a fragment"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://neptun.example.com", "https://neptun.example.com"),
+        ("HTTPS://neptun.example.com:8443/", "https://neptun.example.com:8443"),
+        ("  https://example.com/neptun//  ", "https://example.com/neptun"),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_address_is_https_or_on_this_machine(given: str, used: str) -> None:
+    assert Settings(base_url=given).base_url == used
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("neptun.example.com", NOT_AN_ADDRESS),
+        ("https://", NOT_AN_ADDRESS),
+        ("ftp://example.com", NOT_AN_ADDRESS),
+        ("file:///etc/passwd", NOT_AN_ADDRESS),
+        ("http://example.com", IN_THE_OPEN),
+        ("http://10.0.0.1", IN_THE_OPEN),
+        ("http://localhost.example.com", IN_THE_OPEN),
+        ("http://127.0.0.1.example.com", IN_THE_OPEN),
+        ("http://[::2]", IN_THE_OPEN),
+        (f"https://alice:{SECRET}@example.com", TOO_MUCH),
+        ("https://example.com?next=elsewhere", TOO_MUCH),
+        ("https://example.com#fragment", TOO_MUCH),
+        ("https://example.com:99999", NOT_AN_ADDRESS),
+        (f"https://alice:{SECRET}", NOT_AN_ADDRESS),
+        (f"https://[{SECRET}", NOT_AN_ADDRESS),
+        (f"https://{SECRET}\u2100.example.com", NOT_AN_ADDRESS),
+    ],
+)
+def test_no_other_address_is_taken(url: str, line: str) -> None:
+    assert what_is_wrong(base_url=url) == [f"NEPTUN_BASE_URL: {line}"]
+
+
+# Secrets
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(session_cookie=SecretStr(COOKIE), email="a@example.com", password=SecretStr(SECRET))
+    shown = f"{settings!r} {settings} {settings.credentials!r} {settings.model_dump_json()}"
+    assert COOKIE not in shown
+    assert SECRET not in shown
+
+
+def test_the_credentials_are_those_that_are_set() -> None:
+    settings = Settings(session_cookie=SecretStr(f"neptun-session={COOKIE}; Path=/"))
+    assert (settings.credentials.cookie, settings.credentials.password) == (COOKIE, None)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().project_id = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.anyio
+async def test_the_sandbox_needs_nothing_else(contract: ContractName) -> None:
+    async with Settings(sandbox=contract, user_id=99).client() as neptun:
+        assert [project.name for project in (await neptun.list_projects()).items] == [
+            "orders-api",
+            "scratch",
+            "webshop",
+        ]

@@ -1,0 +1,183 @@
+"""One server for many people, over Streamable HTTP: any number of processes that share nothing but a key."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import uvicorn
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import RequestStateSecurity
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .callers import Gate, advice_on_header, caller_of, clients_of_callers
+from .calls import log_call, start_tracing
+from .log import configure_logging
+from .neptun.client import NeptunClient
+from .neptun.errors import NeptunError
+from .server import server_of
+from .settings import Settings, is_loopback
+from .tools import App
+
+READY_SECONDS = 5.0
+"""How long it takes at most to see whether Neptun is reachable, and how long that is remembered."""
+
+GRACE_SECONDS = 5
+"""How much longer than a call may take the process waits for its end."""
+
+_log = logging.getLogger(__name__)
+
+
+def create_app() -> Starlette:
+    """The ASGI application, as the environment describes it; for `uvicorn --factory` and the like.
+
+    It knows neither its address nor how many of its kind there are, so nothing that another address or several
+    processes need may be missing.
+
+    Raises:
+        ValueError: a setting is malformed or missing.
+    """
+    settings = Settings()
+    configure_logging(settings)
+    # uvicorn's own lines go the same way.
+    uvicorn_log = logging.getLogger("uvicorn")
+    uvicorn_log.handlers.clear()
+    uvicorn_log.propagate = True
+    if not settings.mcp_state_key:
+        raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
+    return app_of(settings)
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve in this process until SIGINT or SIGTERM; calls under way come to their end.
+
+    Raises:
+        ValueError: a setting that this host needs is missing.
+    """
+    uvicorn.run(
+        app_of(settings, host),
+        host=host,
+        port=port,
+        ws="none",
+        log_config=None,
+        log_level="info",
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
+    )
+
+
+def app_of(settings: Settings, host: str = "") -> Starlette:
+    """The ASGI application: `/mcp` behind its `Gate`, `/health` and `/ready`.
+
+    Args:
+        settings: whose Neptun it is, and who may come in.
+        host: the address that it listens on, where known. Only a loopback address needs no tokens.
+
+    Raises:
+        ValueError: a setting that this host needs is missing.
+    """
+    tokens, hosts = settings.tokens, settings.mcp_allowed_hosts
+    if not (tokens and hosts) and (hosts or not is_loopback(host)):
+        raise ValueError(
+            "NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be set "
+            "on any but a loopback address"
+        )
+    neptun = settings.client()
+    server = _server(settings, neptun)
+    own_sessions = settings.mcp_credentials == "caller"
+    # A call takes up to three connections: a caller leaves some to the others, where there are others.
+    at_once = max(1, settings.max_connections // 4) if own_sessions else 2 * settings.max_connections
+    # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
+    mcp = server.streamable_http_app(
+        stateless_http=True,
+        json_response=True,
+        transport_security=_allowed(hosts or ("127.0.0.1", "localhost", "[::1]")),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        stop_tracing = start_tracing()
+        async with neptun, server.session_manager.run():
+            yield
+        stop_tracing()
+
+    return Starlette(
+        routes=[*mcp.routes, Route("/health", _health), Route("/ready", _Readiness(neptun).answer)],
+        middleware=[Middleware(Gate, tokens=tokens, own_sessions=own_sessions, at_once=at_once)],
+        lifespan=lifespan,
+    )
+
+
+def _server(settings: Settings, neptun: NeptunClient) -> MCPServer[App]:
+    own_sessions = settings.mcp_credentials == "caller"
+    app = App(
+        clients_of_callers(neptun) if own_sessions else lambda _: neptun,
+        settings.project_id,
+        settings.confirm_delete,
+        advice_on_header(neptun.address) if own_sessions else "",
+    )
+
+    @asynccontextmanager
+    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
+        yield app
+
+    security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)
+    server = server_of(settings, lifespan, request_state_security=security)
+    # The outermost, so that answers that are refused for their state are logged too.
+    server.middleware.insert(0, log_call)
+    return server
+
+
+def _principal(ctx: ServerRequestContext[Any, Request[Any]]) -> str:
+    assert ctx.request is not None  # noqa: S101
+    return caller_of(ctx.request).principal
+
+
+def _allowed(hosts: Sequence[str]) -> TransportSecuritySettings:
+    """What `Host` and `Origin` may be, with any port and without."""
+    names = [name for host in hosts for name in (host, f"{host}:*")]
+    origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in names]
+    return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
+
+
+async def _health(request: Request[Any]) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+class _Readiness:
+    """Whether Neptun is reachable, asked at most once in a while."""
+
+    def __init__(self, neptun: NeptunClient) -> None:
+        self._neptun = neptun
+        self._ready = False
+        self._looked = -math.inf
+        self._lock = anyio.Lock()
+
+    async def answer(self, request: Request[Any]) -> Response:
+        async with self._lock:
+            if anyio.current_time() - self._looked >= READY_SECONDS:
+                self._ready = await self._look()
+                self._looked = anyio.current_time()
+        if self._ready:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "Neptun is not reachable"}, 503)
+
+    async def _look(self) -> bool:
+        try:
+            with anyio.fail_after(READY_SECONDS):
+                await self._neptun.reach()
+        except (NeptunError, TimeoutError) as error:
+            _log.warning("not ready: %s", error)
+            return False
+        return True

@@ -1,0 +1,302 @@
+"""Several processes that share nothing but a key: behind nginx, ended, killed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx2 as httpx
+import pytest
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.request_state import AESGCMRequestStateCodec
+from starlette.types import Receive, Scope, Send
+
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, create_app
+from tests.remote.support import (
+    HOST,
+    OTHER_STATE_KEY,
+    OTHER_TOKEN,
+    STATE_KEY,
+    TOKEN,
+    YES,
+    Caller,
+    answering,
+    content,
+    environment,
+    free_port,
+    process,
+    serving,
+    until,
+    words,
+    worker,
+)
+from tests.support import YES as AGREED
+from tests.support import Json, Person, Site, content_of
+
+pytestmark = pytest.mark.anyio
+
+NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
+DELETE: Json = {"import_id": 104, "project_id": 1}
+REMOTE = {
+    "NEPTUN_MCP_TOKEN": f"{TOKEN} {OTHER_TOKEN}",
+    "NEPTUN_MCP_ALLOWED_HOSTS": HOST,
+    "NEPTUN_MCP_STATE_KEY": STATE_KEY,
+    "NEPTUN_MCP_CREDENTIALS": "caller",
+}
+HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Neptun-Session": COOKIE}
+
+
+def documented_configuration(folder: Path, port: int, first: str, second: str) -> str:
+    """nginx's configuration in the documentation, with other ports, and with files that need no rights."""
+    (block,) = re.findall(r"```nginx\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
+    changes = {"127.0.0.1:8001": first, "127.0.0.1:8002": second, "127.0.0.1:8000": f"127.0.0.1:{port}"}
+    for documented, actual in changes.items():
+        assert block.count(documented) == 1
+        block = block.replace(documented, actual)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    return (
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; add_header X-Served-By $upstream_addr always;\n{paths}\n{block} }}"
+    )
+
+
+@asynccontextmanager
+async def behind_nginx(folder: Path, first: str, second: str) -> AsyncGenerator[str]:
+    """The address of nginx, before two servers."""
+    if NGINX is None:
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    file = folder / "nginx.conf"
+    file.write_text(documented_configuration(folder, port, *(url.removeprefix("http://") for url in (first, second))))
+    async with process(folder / "nginx.log", NGINX, "-c", str(file), "-p", str(folder), env={}) as nginx:
+        url = f"http://127.0.0.1:{port}"
+        await answering(url, nginx)
+        yield url
+
+
+async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tmp_path: Path) -> None:
+    env = environment(site, **REMOTE)
+    async with (
+        worker(tmp_path / "one.log", env) as (one, _),
+        worker(tmp_path / "two.log", env) as (two, _),
+        behind_nginx(tmp_path, one, two) as url,
+    ):
+        served: list[str] = []
+
+        async def remember(response: httpx.Response) -> None:
+            served.append(response.headers["x-served-by"])
+
+        person = Person(AGREED)
+        http = httpx.AsyncClient(headers=HEADERS, event_hooks={"response": [remember]})
+        async with (
+            http,
+            Client(
+                streamable_http_client(f"{url}/mcp", http_client=http),
+                mode="2026-07-28",
+                elicitation_callback=person,
+            ) as client,
+        ):
+            result = content_of(await client.call_tool("delete_import", DELETE))
+    assert result["message"] == "Import 104 was deleted."
+    assert len(person.questions) == 1
+    assert len(site.deletions()) == 1
+    assert len(set(served[:2])) == 2, "the question and the answer were at different processes"
+    lines = (tmp_path / "one.log").read_text() + (tmp_path / "two.log").read_text()
+    assert re.findall(r"neptun_mcp.audit: deletion outcome=(\w+)", lines) == ["deleted"]
+    assert COOKIE not in lines
+    assert TOKEN not in lines
+
+
+@asynccontextmanager
+async def two_servers(site: Site, second_key: str = STATE_KEY) -> AsyncGenerator[tuple[Caller, Caller]]:
+    """Two servers in this process, as different as two processes are."""
+    shared: Json = {
+        "mcp_token": f"{TOKEN} {OTHER_TOKEN}",
+        "mcp_allowed_hosts": HOST,
+        "mcp_credentials": "caller",
+    }
+    async with (
+        serving(site, **shared, mcp_state_key=STATE_KEY) as one,
+        serving(site, **shared, mcp_state_key=second_key) as two,
+    ):
+        one.headers = two.headers = HEADERS
+        yield one, two
+
+
+async def question(asking: Caller) -> str:
+    """The state that comes with the question whether import 104 may be deleted."""
+    return (await asking.call("delete_import", DELETE))["result"]["requestState"]
+
+
+async def answer(answered: Caller, state: str, arguments: Json = DELETE) -> Json:
+    return await answered.call("delete_import", arguments, inputResponses=YES, requestState=state)
+
+
+def refused(response: Json) -> bool:
+    return response.get("error", {}).get("data") == {"reason": "invalid_request_state"}
+
+
+def tampered(state: str) -> str:
+    return state[:-1] + ("A" if state[-1] != "A" else "B")
+
+
+def expired(state: str) -> str:
+    codec = AESGCMRequestStateCodec([STATE_KEY])
+    return codec.seal(json.dumps(json.loads(codec.unseal(state)) | {"exp": 0}).encode())
+
+
+async def test_an_answer_that_was_changed_or_came_too_late_deletes_nothing(site: Site) -> None:
+    async with two_servers(site) as (one, two):
+        state = await question(one)
+        for bad in (tampered(state), expired(state), "", "v1.", state[:40]):
+            assert refused(await answer(two, bad))
+    assert site.deletions() == []
+
+
+async def test_an_answer_of_somebody_else_deletes_nothing(site: Site) -> None:
+    async with two_servers(site) as (one, two):
+        state = await question(one)
+        for foreign in ({"Neptun-Session": BOB_COOKIE}, {"Authorization": f"Bearer {OTHER_TOKEN}"}):
+            two.headers = {**HEADERS, **foreign}
+            assert refused(await answer(two, state))
+    assert site.deletions() == []
+
+
+async def test_an_answer_to_another_question_deletes_nothing(site: Site) -> None:
+    async with two_servers(site) as (one, two):
+        state = await question(one)
+        assert refused(await answer(two, state, {**DELETE, "import_id": 101}))
+        listing: Json = {"project_id": 1}
+        assert refused(await two.call("list_imports", listing, inputResponses=YES, requestState=state))
+    assert site.deletions() == []
+
+
+async def test_an_answer_without_a_question_deletes_nothing(site: Site) -> None:
+    async with two_servers(site) as (_, two):
+        response = await two.call("delete_import", DELETE, inputResponses=YES)
+    assert response["result"]["resultType"] == "input_required"
+    assert site.deletions() == []
+
+
+async def test_an_answer_that_is_sent_again_deletes_nothing_more(site: Site) -> None:
+    async with two_servers(site) as (one, two):
+        state = await question(one)
+        assert content(await answer(two, state))["deleted"]
+        for again in (one, two):
+            assert words(await answer(again, state)).startswith("There is no import 104 in project 1")
+    assert len(site.deletions()) == 1
+
+
+async def test_a_key_is_rotated_without_losing_an_answer(site: Site) -> None:
+    for second_key in (f"{OTHER_STATE_KEY} {STATE_KEY}", f"{STATE_KEY},{OTHER_STATE_KEY}"):
+        site.sandbox()
+        async with two_servers(site, second_key) as (one, two):
+            assert content(await answer(two, await question(one)))["deleted"]
+    async with two_servers(site, OTHER_STATE_KEY) as (one, two):
+        site.sandbox()
+        assert refused(await answer(two, await question(one)))
+
+
+async def test_a_host_of_the_older_era_deletes_only_where_nobody_is_asked(site: Site) -> None:
+    for policy in ("ask", "require"):
+        async with serving(site, session_cookie=COOKIE, confirm_delete=policy) as caller:
+            caller.era = "2025-11-25"
+            said = words(await caller.call("delete_import", DELETE))
+            assert said.startswith("Import 104 was not deleted: the person has to agree")
+    assert site.deletions() == []
+    async with serving(site, session_cookie=COOKIE, confirm_delete="off") as caller:
+        caller.era = "2025-11-25"
+        assert content(await caller.call("delete_import", DELETE))["deleted"]
+
+
+# The end of a process
+
+
+class Held:
+    """A Neptun that holds the answers to lists of files until it is told to give them."""
+
+    def __init__(self, site: Site) -> None:
+        self._app = create_app()
+        self.held = 0
+        self.released = False
+        site.app = self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/user-files"):
+            self.held += 1
+            await until(lambda: self.released)
+        await self._app(scope, receive, send)
+
+
+FILES: Json = {"project_id": 1, "resource_type": "user-files"}
+
+
+async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) -> None:
+    neptun, results = Held(site), list[Json]()
+    env = environment(site, **REMOTE, NEPTUN_MAX_CONNECTIONS="8")
+    http = httpx.AsyncClient(timeout=60)
+    async with worker(tmp_path / "log", env) as (url, running), http:
+        caller = Caller(url, http, HEADERS)
+
+        async def call() -> None:
+            results.append(content(await caller.call("list_resources", FILES)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(call)
+            await until(lambda: neptun.held == 2)
+            running.send_signal(signal.SIGTERM)
+            await refusing(url)
+            neptun.released = True
+            await running.wait()
+    assert len(results) == 5, "those that waited for their turn too"
+    assert running.returncode in (0, -signal.SIGTERM)
+
+
+async def refusing(url: str) -> None:
+    """Wait until nobody listens at an address."""
+    http = httpx.AsyncClient()
+    async with http:
+        while True:
+            try:
+                await http.get(f"{url}/health")
+            except httpx.TransportError:
+                return
+            await anyio.sleep(0.05)
+
+
+async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: Path) -> None:
+    neptun, http = Held(site), httpx.AsyncClient(timeout=60)
+    env = environment(site, **REMOTE)
+    async with (
+        worker(tmp_path / "one.log", env) as (one, first),
+        worker(tmp_path / "two.log", env) as (two, second),
+        behind_nginx(tmp_path, one, two) as url,
+        http,
+    ):
+        caller = Caller(url, http, HEADERS)
+        statuses: list[int] = []
+
+        async def call() -> None:
+            response = await caller.post("tools/call", {"name": "list_resources", "arguments": FILES})
+            statuses.append(response.status_code)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            tasks.start_soon(call)
+            await until(lambda: neptun.held == 2)
+            first.kill()
+            await until(lambda: 502 in statuses)
+            neptun.released = True
+        assert second.returncode is None
+        assert content(await caller.call("list_resources", FILES))["total"] > 0
+    assert sorted(statuses) == [200, 502]

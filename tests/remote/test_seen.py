@@ -1,0 +1,154 @@
+"""What is seen from outside: the log of calls and deletions, and traces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox.store import seal
+from tests.remote.support import HOST, STATE_KEY, TOKEN, YES, Caller, content, environment, listening, words, worker
+from tests.support import Json, Site, failure, resources
+
+pytestmark = pytest.mark.anyio
+
+LIST: Json = {"project_id": 1, "limit": 1}
+DELETE: Json = {"project_id": 1, "import_id": 104}
+NO: Json = {"neptun_mcp.tools:ask_deletion": {"action": "decline"}}
+REMOTE = {
+    "NEPTUN_MCP_TOKEN": TOKEN,
+    "NEPTUN_MCP_ALLOWED_HOSTS": HOST,
+    "NEPTUN_MCP_STATE_KEY": STATE_KEY,
+    "NEPTUN_MCP_CREDENTIALS": "caller",
+}
+HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Neptun-Session": COOKIE, "X-Request-Id": "gateway-1"}
+ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
+
+
+@asynccontextmanager
+async def caller_of_worker(log: Path, env: dict[str, str]) -> AsyncGenerator[Caller]:
+    http = httpx.AsyncClient(timeout=30)
+    async with worker(log, env) as (url, _), http:
+        yield Caller(url, http, HEADERS)
+
+
+async def asked_and_answered(caller: Caller, responses: Json) -> Json:
+    state = (await caller.call("delete_import", DELETE))["result"]["requestState"]
+    return await caller.call("delete_import", DELETE, inputResponses=responses, requestState=state)
+
+
+async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Path) -> None:
+    env = environment(site, **REMOTE, NEPTUN_LOG_FORMAT="json", NEPTUN_LOG_LEVEL="error")
+    async with caller_of_worker(tmp_path / "log", env) as caller:
+        content(await caller.call("list_imports", LIST))
+        words(await caller.call("list_imports", {"limit": "many"}))
+        await caller.call('no "such" tool', {})
+        await asked_and_answered(caller, NO)
+        await caller.call("delete_import", DELETE, inputResponses=YES, requestState="tampered")
+        site.answers[f"DELETE {resources(1, 'imports/104')}"] = failure(500)
+        words(await asked_and_answered(caller, YES))
+        del site.answers[f"DELETE {resources(1, 'imports/104')}"]
+        await asked_and_answered(caller, YES)
+    log = (tmp_path / "log").read_text()
+    lines: list[Json] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    calls = [line for line in lines if line["logger"] == "neptun_mcp.calls"]
+    deletions = [line for line in lines if line["logger"] == "neptun_mcp.audit"]
+    assert [(line["tool"], line["outcome"]) for line in calls] == [
+        ("list_imports", "ok"),
+        ("list_imports", "error"),
+        ('no "such" tool', "error"),
+        ("delete_import", "asked"),
+        ("delete_import", "ok"),
+        ("delete_import", "refused"),
+        ("delete_import", "asked"),
+        ("delete_import", "error"),
+        ("delete_import", "asked"),
+        ("delete_import", "ok"),
+    ]
+    assert all(line["ms"] > 0 for line in calls)
+    assert [line["outcome"] for line in deletions] == ["declined", "refused", "error", "deleted"]
+    assert {(str(line["project_id"]), str(line["import_id"])) for line in deletions} == {("1", "104")}
+    assert "Import 104 is still there" in deletions[2]["why"]
+    assert {(line["request_id"], line["caller"]) for line in (*calls, *deletions)} == {("gateway-1", ALICE)}
+    assert not any(secret in log for secret in (COOKIE, TOKEN, STATE_KEY))
+
+
+async def test_a_line_a_call_as_text(site: Site, tmp_path: Path) -> None:
+    async with caller_of_worker(tmp_path / "log", environment(site, **REMOTE)) as caller:
+        caller.headers = {**HEADERS, "X-Request-Id": "not one id, but words"}
+        await caller.call('no "such" tool', {})
+    line = (
+        r'INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error ms=[\d.]+ request_id=[0-9a-f]{32} caller='
+    )
+    assert re.search(line + ALICE, (tmp_path / "log").read_text())
+
+
+class Collector:
+    """Takes traces over OTLP."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.bodies.append(await Request(scope, receive).body())
+            await Response(media_type="application/x-protobuf")(scope, receive, send)
+
+    def spans(self) -> list[Any]:
+        trace: Any = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+        requests = [trace.ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+        return [
+            span
+            for request in requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+@pytest.mark.skipif(find_spec("opentelemetry.sdk") is None, reason="the extra otel is not installed")
+async def test_traces_name_routes_and_nobody(site: Site, tmp_path: Path) -> None:
+    collector = Collector()
+    async with listening(collector) as endpoint:
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+        captured = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": ".*"}
+        env = environment(site, **REMOTE, **traced, **captured)
+        async with caller_of_worker(tmp_path / "log", env) as caller:
+            content(await caller.call("list_resources", {"project_id": 1, "resource_type": "user-files"}))
+            for session in (BOB_COOKIE, seal("ended")):
+                caller.headers = {**HEADERS, "Neptun-Session": session}
+                words(await caller.call("delete_import", DELETE))
+    spans = collector.spans()
+    (call,) = [span for span in spans if span.name == "tools/call list_resources"]
+    (request,) = [span for span in spans if span.name.endswith("/user-files")]
+    route = "/api/users/{user_id}/projects/{project_id}/resources/user-files"
+    assert request.name == f"GET {route}"
+    assert (request.trace_id, request.parent_span_id) == (call.trace_id, call.span_id)
+    attributes = {attribute.key: attribute.value for attribute in request.attributes}
+    assert attributes["http.method"].string_value == "GET"
+    assert attributes["http.route"].string_value == route
+    assert attributes["http.status_code"].int_value == 200
+    everything = b"".join(collector.bodies)
+    secrets = (COOKIE, BOB_COOKIE, seal("ended"), TOKEN, "users/1", "users/2", "projects/1", "imports/104", "webshop")
+    assert not [secret for secret in secrets if secret.encode() in everything]
+
+
+async def test_without_the_extra_the_server_serves(site: Site, tmp_path: Path) -> None:
+    """A package that cannot be imported stands for one that is not there."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.exporter'] = None")
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(tmp_path)}
+    async with caller_of_worker(tmp_path / "log", environment(site, **REMOTE, **traced)) as caller:
+        content(await caller.call("list_imports", LIST))
+    assert "install neptun-mcp with the extra otel" in (tmp_path / "log").read_text()

@@ -29,8 +29,9 @@ import anyio.to_thread
 from mcp.client.client import Client
 from mcp.types import CallToolResult, TextContent
 
-from neptun_mcp import Settings, create_server
-from tests.faults.neptun import Place
+from neptun_mcp import create_server
+from neptun_mcp.log import configure_logging
+from tests.faults.neptun import Place, settings_for
 from tests.faults.server import Exchange, Request, answer, serve, to_json
 from tests.faults.test_matrix import FAULTS
 from tests.support import Json
@@ -186,7 +187,8 @@ async def soak(options: argparse.Namespace) -> bool:
     async with process:
         assert process.stdout
         url = f"http://127.0.0.1:{int(await process.stdout.receive())}"
-        settings = Settings(session_cookie="Fe26.2**soak", base_url=url, user_id=1, timeout=2, max_response_mb=1)
+        settings = settings_for(url, user_id=1, timeout=2, max_response_mb=1)
+        configure_logging(settings)
         tally = Tally()
         print("| | calls | memory (MB) | descriptors | tasks | threads |\n|---|---|---|---|---|---|")
         async with Client(create_server(settings), mode=options.era) as client:

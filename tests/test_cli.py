@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx2 as httpx
@@ -348,10 +349,12 @@ class Wire:
 
 
 @contextmanager
-def wired(capabilities: Json) -> Generator[tuple[Wire, subprocess.Popen[str]]]:
-    environment = {**os.environ, "NEPTUN_LOG_LEVEL": "debug"}
+def wired(
+    capabilities: Json, program: Sequence[str] = (*COMMAND, "--sandbox"), environment: Mapping[str, str] | None = None
+) -> Generator[tuple[Wire, subprocess.Popen[str]]]:
+    environment = {**os.environ, "NEPTUN_LOG_LEVEL": "debug", **(environment or {})}
     pipes: Json = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen([*COMMAND, "--sandbox"], text=True, env=environment, **pipes) as process:
+    with subprocess.Popen(program, text=True, env=environment, **pipes) as process:
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
         try:
@@ -371,6 +374,28 @@ def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server
         rest, log = process.communicate()
         assert (process.returncode, rest) == (0, "")
     assert COOKIE not in log
+
+
+PRINTING = """
+import sys
+from neptun_mcp.cli import main
+
+def print_when_the_cookie_is_read(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("no-such-cookie"):
+        print("stray", flush=True)
+
+sys.addaudithook(print_when_the_cookie_is_read)
+main([])
+"""
+
+
+def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> None:
+    cookie_file = {"NEPTUN_SESSION_COOKIE_FILE": str(tmp_path / "no-such-cookie")}
+    with wired({}, (sys.executable, "-c", PRINTING), cookie_file) as (wire, process):
+        assert wire.delete(1, 104)["result"]["isError"] is True
+        rest, log = process.communicate()
+    assert rest == ""
+    assert "stray\n" in log
 
 
 def test_a_host_of_the_older_style_can_be_asked() -> None:

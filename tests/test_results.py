@@ -110,8 +110,9 @@ async def whole_text(tools: Tools) -> tuple[str, int]:
         (found,) = (await list_files(tools, resource_id=1, text_offset=offset))["resources"]
         assert found.get("text_offset", 0) == offset == len(text)
         text += found["text"]
-        offset = found.get("next_text_offset")
-        calls += 1
+        following = found.get("next_text_offset")
+        assert following is None or following > offset
+        offset, calls = following, calls + 1
     return text, calls
 
 
@@ -165,7 +166,7 @@ async def all_pages(tools: Tools, tool: str, key: str, **arguments: Any) -> tupl
         assert page[key] or not found
         found += ids(page[key])
         following = page.get("next_offset")
-        assert following is None or following == len(found)
+        assert following is None or following == len(found) > offset
         offset, pages = following, pages + 1
     return found, pages
 

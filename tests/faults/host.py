@@ -97,7 +97,9 @@ class Host:
         return self.errors.read_text("utf-8", "replace")
 
     def threads(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+        """How many threads it has; 0 where that cannot be known."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return len(list(tasks.iterdir())) if tasks.exists() else 0
 
 
 def environment(url: str, **settings: str) -> Mapping[str, str]:

@@ -65,7 +65,7 @@ async def test_an_unclear_answer_is_resolved_by_looking(world: World, reply: Act
 
 @pytest.mark.parametrize("said", [b"", http(200, content_length=100)], ids=["silence", "half an answer"])
 async def test_no_answer_is_resolved_by_looking_within_the_time_of_the_call(said: bytes) -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=1)) as client:
+    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
         await resolved_by_looking(World(one, client), stay_silent(said))
 
 
@@ -125,12 +125,12 @@ async def test_what_cannot_be_looked_up_is_unknown(documented: World, look: Acti
 
 
 async def test_what_cannot_be_looked_up_in_time_is_unknown() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=1)) as client:
+    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
         await unknown_after(World(one, client), stay_silent())
 
 
 async def test_a_deletion_that_outlives_the_call_is_not_said_to_have_failed() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=1)) as client:
+    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
         done = anyio.Event()
 
         async def delete_when_the_client_has_given_up(exchange: Exchange) -> None:
@@ -141,7 +141,7 @@ async def test_a_deletion_that_outlives_the_call_is_not_said_to_have_failed() ->
 
         one.break_at(Place.DELETE, delete_when_the_client_has_given_up)
         words = words_of(await client.delete_import())
-        assert "did not answer completely within 1 seconds" in words
+        assert "did not answer completely within 2 seconds" in words
         assert MAY_YET_GO in words
         with anyio.fail_after(5):
             await done.wait()

@@ -16,7 +16,7 @@ from mcp.types import CallToolResult
 
 from tests.support import content_of
 
-from .neptun import HTML, JSON, LOG_IN, Caller, Neptun, Place, caller, neptun, words_of
+from .neptun import GUARD_401, HTML, JSON, LOG_IN, Caller, Neptun, Place, caller, neptun, words_of
 from .server import Action, answer, bomb, chunk, drip, http, pour, say, stay_silent
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +50,7 @@ class Fault:
         says: what happened and what to do about it, where nothing else is expected.
         sent: how often a request that reads is sent.
         special: what is expected at a place, where it is something else.
+        session: whether the session is good when it is checked.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Fault:
     says: tuple[str, ...]
     sent: int = 1
     special: Mapping[Place, Expected] = field(default_factory=dict[Place, Expected])
+    session: bool = True
 
     def expected(self, place: Place) -> Expected:
         if place in self.special:
@@ -76,6 +78,7 @@ REDIRECTED = ("redirects elsewhere", "Set NEPTUN_BASE_URL to the final address")
 NOT_A_LIST = (*STRANGE, "sent JSON, but not the list that was asked for")
 SOMEBODY_ELSE = ("does not say whose session this is", "Set NEPTUN_USER_ID")
 LOGIN_REFUSED = ("refused the log-in", "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD", "not tried again")
+SESSION_REFUSED = ("refused the session", "expired or wrong", "copy the value", "put it in NEPTUN_SESSION_COOKIE")
 NO_SESSION = (*STRANGE, "accepted the log-in but gave no session")
 BODIES: dict[str, tuple[bytes, str]] = {
     "JSON": (JSON, "application/json"),
@@ -144,6 +147,12 @@ def without_access(status: int) -> dict[Place, Expected]:
     }
 
 
+def without_session() -> dict[Place, Expected]:
+    reads = {place: Expected(f"{place.word} check", SESSION_REFUSED) for place in (IMPORTS, FILES, PROJECTS, SESSION)}
+    deletion = Expected("imports delete check", (*SESSION_REFUSED, "Nothing was deleted"))
+    return {**reads, LOGIN: Expected("login", LOGIN_REFUSED, lasting=True), DELETE: deletion}
+
+
 def statuses() -> list[Fault]:
     argument: dict[Place, Expected] = {
         LOGIN: Expected("login", LOGIN_REFUSED, lasting=True),
@@ -152,6 +161,7 @@ def statuses() -> list[Fault]:
     return [
         *refusals(400, argument, "does not accept the value of an argument", "positive whole numbers"),
         *refusals(401, without_access(401)),
+        Fault("401 of a session that is over", GUARD_401, (), special=without_session(), session=False),
         *refusals(403, without_access(403)),
         *refusals(404, without_access(404)),
         *refusals(413, {}, *STRANGE, "answered with status 413"),
@@ -260,6 +270,8 @@ class World:
         self.neptun.heal()
         async with self.entered() as caller:
             self.neptun.break_at(self.place, fault.action)
+            if not fault.session:
+                self.neptun.break_at(CHECK, GUARD_401)
             result = await caller.ask_for(self.place)
             asked = self.neptun.asked
             self.neptun.heal()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar
 from io import BytesIO
 from typing import Any, cast
@@ -73,7 +73,6 @@ class Transport:
     ) -> None:
         self.address = base_url
         self.max_response_bytes = max_response_bytes
-        encrypted = base_url.startswith("https:")
         self._headers = {
             # With any other Accept a running server answers a refusal with a page of HTML.
             "Accept": "application/json",
@@ -82,25 +81,39 @@ class Transport:
         }
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
-        self._http = httpx.AsyncClient(
-            cookies=_NoCookies(),
-            # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
-            verify=encrypted,
-            trust_env=encrypted,
-            follow_redirects=False,
+        self._options: dict[str, Any] = {
             # The caller's deadline covers everything after connecting.
-            timeout=httpx.Timeout(None, connect=timeout / 3),
-            limits=httpx.Limits(
+            "timeout": httpx.Timeout(None, connect=timeout / 3),
+            "limits": httpx.Limits(
                 max_connections=max_connections,
                 max_keepalive_connections=max_connections,
                 keepalive_expiry=_KEEPALIVE_SECONDS,
             ),
-            transport=handler,
-        )
+            "transport": handler,
+        }
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
+        encrypted = self.address.startswith("https:")
+        try:
+            return httpx.AsyncClient(
+                cookies=_NoCookies(),
+                verify=encrypted,
+                trust_env=encrypted,
+                follow_redirects=False,
+                **self._options,
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise Unreachable(
+                f"There is no way to {self.address}: a setting of this machine for TLS or for a proxy cannot be used.",
+                "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+            ) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        if "_http" in self.__dict__:
+            await self._http.aclose()
 
     async def read(self, method: str, path: str, **options: Any) -> Answer:
         """`send` for requests that change nothing: sent again, after a pause, where that can help.

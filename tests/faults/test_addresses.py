@@ -86,9 +86,9 @@ async def behind_proxy(action: Action = open_tunnel) -> AsyncGenerator[tuple[str
 
 
 @asynccontextmanager
-async def behind_no_proxy() -> AsyncGenerator[tuple[str, None]]:
+async def with_environment(name: str, value: str) -> AsyncGenerator[tuple[str, None]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{refusing_port()}")
+        patch.setenv(name, value)
         yield "https://localhost:1", None
 
 
@@ -122,6 +122,7 @@ class Address:
 CHECK = "Check NEPTUN_BASE_URL"
 TLS = ("The TLS connection to https://localhost", "failed", "trust store", "SSL_CERT_FILE")
 PROXY = ("The proxy on the way to https://localhost", "refused the connection", "Check HTTPS_PROXY")
+UNUSABLE = ("cannot be used", "Check SSL_CERT_FILE", "HTTPS_PROXY")
 LOST = ("ended before the answer was complete", "Try again")
 
 ADDRESSES = [
@@ -156,7 +157,15 @@ ADDRESSES = [
         TLS,
         1,
     ),
-    Address("no proxy where it should be", behind_no_proxy, ("refused the connection", CHECK), None),
+    Address(
+        "no proxy where it should be",
+        lambda: with_environment("HTTPS_PROXY", f"http://127.0.0.1:{refusing_port()}"),
+        ("refused the connection", CHECK),
+        None,
+    ),
+    Address("unknown kind of proxy", lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"), UNUSABLE, None),
+    Address("no certificates", lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"), UNUSABLE, None),
+    Address("what is no certificate", lambda: with_environment("SSL_CERT_FILE", __file__), UNUSABLE, None),
 ]
 
 

@@ -32,6 +32,10 @@ MAX_ID = 2**31 - 1
 """PostgreSQL's integer: a running server answers a larger id with 500 (recorded)."""
 
 
+# The SDK asks for this class with every call, and pydantic forgets one that nobody holds: it would be built each time.
+_HELD = AcceptedElicitation[Any]
+
+
 class Refusal(ToolError):
     """A call that these tools themselves refuse, in words for the assistant."""
 

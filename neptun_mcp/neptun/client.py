@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, overload
 
 import anyio
 import httpx2 as httpx
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from .errors import (
     Denied,
@@ -42,6 +42,7 @@ from .models import (
     UserFile,
     newest_first,
     read_items,
+    text_fields,
 )
 from .session import Credentials, Session
 from .transport import Answer, Transport, Unauthorized
@@ -340,7 +341,7 @@ class NeptunClient:
             return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie)
 
         answer = await self.session.run(attempt)
-        return _json(self.address, answer, self.session.redacted)
+        return _json(self.address, answer)
 
     async def _projects(self) -> Listing[Project]:
         value = await self._get("/projects")
@@ -417,7 +418,9 @@ class NeptunClient:
     def _read(self, model: type[ItemT], value: Any) -> Listing[ItemT]:
         if not isinstance(value, list):
             raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
-        return read_items(model, cast("list[Any]", value))
+        listing = read_items(model, cast("list[Any]", value))
+        self.session.redact(listing.items, text_fields(model))
+        return listing
 
 
 def is_kind(source_type: str, kind: str) -> bool:
@@ -438,25 +441,18 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _json(address: str, answer: Answer, redacted: Callable[[bytes], bytes]) -> Any:
-    """The JSON value of an answer's body, redacted; in one pass over the bytes where it is as it should be."""
-    body = answer.body
-    try:
-        if b"\\u" in body or b"\\/" in body:
-            # Written anew, each character has one form: a secret cannot be in the body in another.
-            body = to_json(from_json(body))
-        return from_json(redacted(body))
-    except ValueError:
-        pass
+def _json(address: str, answer: Answer) -> Any:
+    """The JSON value of an answer's body; in one pass over the bytes where it is as it should be."""
+    with suppress(ValueError):
+        return from_json(answer.body)
     try:
         # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
         charset = Message()
         charset["content-type"] = answer.headers.get("content-type", "")
-        text = body.decode(charset.get_content_charset("utf-8-sig"))
+        text = answer.body.decode(charset.get_content_charset("utf-8-sig"))
         text = json.dumps(json.loads(text), ensure_ascii=False)
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return from_json(redacted(text.encode()))
+        return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, LookupError, RecursionError):
-        start = body.lstrip()[:1]
+        start = answer.body.lstrip()[:1]
         what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
         raise NotLikeNeptun(address, f"it sent {what} where JSON was expected") from None

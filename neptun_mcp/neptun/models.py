@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
@@ -149,6 +149,13 @@ def read_items(model: type[ItemT], raw: Sequence[Any]) -> Listing[ItemT]:
 @cache
 def _adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
     return TypeAdapter(list[model])  # pyright: ignore[reportInvalidTypeForm]
+
+
+@cache
+def text_fields(model: type[Item]) -> list[str]:
+    """The fields of a model that hold text of any kind; a `Timestamp` is none."""
+    types = {name: field.annotation for name, field in model.model_fields.items()}
+    return [name for name, type_ in types.items() if str in (type_, *get_args(type_))]
 
 
 def newest_first(items: Iterable[DatedT]) -> list[DatedT]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from .errors import (
     NotLikeNeptun,
     SessionRefused,
 )
+from .models import Item
 from .transport import Transport, Unauthorized
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
@@ -34,6 +35,7 @@ _NAMED = re.compile(rf"neptun-session[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})
 _EXPORTED = re.compile(r'\{[^{}]*"name"\s*:\s*"neptun-session"[^{}]*\}')
 _VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
 _BARE = re.compile(_COOKIE_OCTETS)
+_UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
 
@@ -55,6 +57,14 @@ def cookie_value(pasted: str) -> str | None:
         return value and value[1]
     bare = pasted.strip().strip("\"'").partition(";")[0].strip()
     return bare if _BARE.fullmatch(bare) and not bare.startswith("neptun-session") else None
+
+
+def _without(secret: str, text: str) -> str:
+    """A text without a secret, as it is, in JSON, or percent-encoded, in which form it works too."""
+    for form in {secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}:
+        if len(form) >= _SHORTEST_PASSWORD:
+            text = text.replace(form, "[secret]")
+    return text
 
 
 class _NoUser(Unauthorized):
@@ -171,14 +181,16 @@ class Session:
         self._cookie, self._user_id = cookie, None
         return cookie
 
-    def redacted(self, body: bytes) -> bytes:
-        """JSON without the secrets of this session, which the server may have echoed; percent-encoded they work too."""
-        secrets = {*self._used, self._credentials.password or ""}
-        for secret in filter(None, secrets):
-            for form in {secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}:
-                if len(form) >= _SHORTEST_PASSWORD and form.encode() in body:
-                    body = body.replace(form.encode(), b"[secret]")
-        return body
+    def redact(self, items: Iterable[Item], texts: Sequence[str]) -> None:
+        """Take the secrets of this session, which the server may have echoed, out of the texts of the items."""
+        for secret in {*self._used, self._credentials.password or ""} - {""}:
+            # What all forms share is the one thing to look for in texts that may be long; quickest with 64 characters.
+            core = max(_UNESCAPED.findall(secret), key=len)[:64]
+            for item in items:
+                values = item.__dict__
+                for name in texts:
+                    if (value := values[name]) and core in value:
+                        setattr(item, name, _without(secret, value))
 
     async def _fresh(self, refused: str | None) -> str:
         """A cookie other than the refused one, from the first source that has one."""

@@ -16,6 +16,7 @@ from io import BytesIO
 from typing import Any, cast
 
 import anyio
+import httpcore2 as httpcore
 import httpx2 as httpx
 from pydantic_core import from_json
 
@@ -27,6 +28,9 @@ ATTEMPTS = 3
 
 # A running server closes a connection that was idle for 5 to 6 s.
 _KEEPALIVE_SECONDS = 4.0
+# asyncio receives so much at once; handed on in the usual quarters, a long body takes half as long again.
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 2**18  # pyright: ignore[reportAttributeAccessIssue]
+
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
 

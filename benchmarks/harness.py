@@ -45,7 +45,7 @@ PIPE_SIZE = 1 << 20
 MAX_COUNTED = 500_000
 """Characters of a text whose tokens are counted."""
 
-OURS, FLOOR, PEER = "ours", "floor", "peer"
+OURS, FLOOR, PEER, BARE = "ours", "floor", "peer", "SDK"
 
 Json = dict[str, Any]
 Values = dict[str, float]
@@ -106,9 +106,19 @@ def peer_server() -> Server | None:
     return Server(PEER, [sys.executable, str(HERE / "peer.py")], names, {"user_id": 1})
 
 
+def bare_server() -> Server:
+    """The SDK with nothing behind it."""
+    return Server(BARE, [sys.executable, str(HERE / "bare.py")])
+
+
 def find_servers(arguments: argparse.Namespace) -> tuple[list[Server], list[str]]:
     """The servers asked for that can run here, ours first, and a note on each that cannot."""
-    found = {OURS: lambda: our_server(arguments.ours), FLOOR: floor_server, PEER: peer_server}
+    found: dict[str, Callable[[], Server | None]] = {
+        OURS: lambda: our_server(arguments.ours),
+        FLOOR: floor_server,
+        PEER: peer_server,
+        BARE: bare_server,
+    }
     missing = {
         OURS: "ours was skipped: neptun-mcp is not installed (pip install -e .)",
         PEER: "peer was skipped: fastmcp is not installed (pip install fastmcp)",
@@ -415,10 +425,11 @@ def count_tokens(text: str) -> int:
 # The command line and what is printed
 
 
-def options(description: str | None, names: Iterable[str], rounds: int) -> argparse.ArgumentParser:
+def options(
+    description: str | None, names: Iterable[str], rounds: int, all_servers: Sequence[str] = (OURS, FLOOR, PEER)
+) -> argparse.ArgumentParser:
     """The options that every benchmark has; `names` are what `--only` chooses from."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    all_servers = [OURS, FLOOR, PEER]
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is run ({rounds})")
     parser.add_argument("--only", action="append", choices=list(names), help="this one (may be repeated)")
     parser.add_argument("--servers", nargs="+", choices=all_servers, default=all_servers, metavar="SERVER")

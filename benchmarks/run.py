@@ -1,8 +1,8 @@
-"""Compare our server with the floor and the peer: start-up, memory, time of calls, bytes and tokens.
+"""Compare our server with the floor, the peer and the bare SDK: start-up, memory, time of calls, bytes and tokens.
 
-    python benchmarks/run.py [--rounds N] [--only NAME] [--servers ours floor peer] [--json FILE]
+    python benchmarks/run.py [--rounds N] [--only NAME] [--servers ours floor peer SDK] [--json FILE]
 
-prints one Markdown table. All three are asked the same things in turns, each measurement in a fresh process.
+prints one Markdown table. All are asked the same things in turns, each measurement in a fresh process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness import (
+    BARE,
     FLOOR,
     OURS,
     PEER,
@@ -159,6 +160,14 @@ BY_KIND = ("call-by-kind", "sizes")
 """What is measured against the stub that answers as a Neptun of today. Times are compared against the stub that
 answers as documented, where all servers send one request a call; sizes, on what is really sent."""
 
+OF_THE_SDK = ("startup", "call", "at-once")
+"""What is measured of the bare SDK: where nobody is asked, nothing depends on Neptun's answer."""
+
+
+def measure(name: str, neptun: Neptun, server: Server) -> Values:
+    """What one run of a measurement finds on a server; nothing where it makes no sense."""
+    return MEASUREMENTS[name](neptun, server) if server.name != BARE or name in OF_THE_SDK else {}
+
 
 # What is printed
 
@@ -233,7 +242,7 @@ def median_ratio(by_server: Mapping[str, list[Values]], key: str) -> float | Non
 
 def cells(row: Row, by_server: Mapping[str, list[Values]]) -> list[str]:
     """One row of the table."""
-    values = {name: median_of(by_server.get(name, []), row.key) for name in (OURS, FLOOR, PEER)}
+    values = {name: median_of(by_server.get(name, []), row.key) for name in (OURS, FLOOR, PEER, BARE)}
     ratio = median_ratio(by_server, row.key)
     target = row.target.verdict(values[OURS], values, ratio) if row.target else ""
     shown = "–" if ratio is None else f"{ratio:.2f}"
@@ -249,20 +258,20 @@ def report(samples: Samples, notes: Sequence[str], arguments: argparse.Namespace
         "Tools are called with their defaults: ours answers with a page, floor and peer with everything.",
         *notes,
     ]
-    return table(["", OURS, FLOOR, PEER, "ours/floor", "target"], rows) + "\n\n" + "\n".join(below)
+    return table(["", OURS, FLOOR, PEER, BARE, "ours/floor", "target"], rows) + "\n\n" + "\n".join(below)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = options(__doc__, MEASUREMENTS, rounds=5)
+    parser = options(__doc__, MEASUREMENTS, rounds=5, all_servers=(OURS, FLOOR, PEER, BARE))
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each of Neptun's answers")
     arguments = parser.parse_args()
     servers, notes = find_servers(arguments)
     delay = ("--delay", str(arguments.delay))
     with Neptun("--contract", "documented", *delay) as documented, Neptun(*delay) as by_kind:
         chosen = {
-            name: partial(measure, by_kind if name in BY_KIND else documented)
-            for name, measure in MEASUREMENTS.items()
+            name: partial(measure, name, by_kind if name in BY_KIND else documented)
+            for name in MEASUREMENTS
             if not arguments.only or name in arguments.only
         }
         # Sizes are the same in every round.

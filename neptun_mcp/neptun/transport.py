@@ -16,7 +16,6 @@ from io import BytesIO
 from typing import Any, cast
 
 import anyio
-import httpcore2 as httpcore
 import httpx2 as httpx
 from pydantic_core import from_json
 
@@ -29,7 +28,7 @@ ATTEMPTS = 3
 # A running server closes a connection that was idle for 5 to 6 s.
 _KEEPALIVE_SECONDS = 4.0
 # asyncio receives so much at once; handed on in the usual quarters, a long body takes half as long again.
-httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 2**18  # pyright: ignore[reportAttributeAccessIssue]
+_READ_BYTES = 2**18
 
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
@@ -98,6 +97,10 @@ class Transport:
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:
+        # HTTPX imports it with the first client too.
+        from httpcore2 import AsyncHTTP11Connection
+
+        AsyncHTTP11Connection.READ_NUM_BYTES = _READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]
         # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
         encrypted = self.address.startswith("https:")
         try:

@@ -82,7 +82,7 @@ class Gate:
         self._tokens = [digest(token) for token in tokens]
         self._own_sessions = own_sessions
         self._at_once = at_once
-        self._turns: dict[str, anyio.CapacityLimiter] = {}
+        self._turns: dict[tuple[str, bool], anyio.CapacityLimiter] = {}
         self._with_body = RequestBodyLimitMiddleware(self._in_turn, MAX_BODY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +123,9 @@ class Gate:
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller = scope["state"]["caller"]
-        turns = self._turns.setdefault(caller.id, anyio.CapacityLimiter(self._at_once))
+        # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
+        stream = Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
+        turns = self._turns.setdefault((caller.id, stream), anyio.CapacityLimiter(self._at_once))
         if turns.statistics().tasks_waiting >= MAX_WAITING:
             await _refusal(429, "Too many requests at once.", {"Retry-After": "1"})(scope, receive, send)
             return
@@ -132,7 +134,7 @@ class Gate:
                 await self._app(scope, receive, send)
         finally:
             if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
-                self._turns.pop(caller.id, None)
+                self._turns.pop((caller.id, stream), None)
 
 
 class _Disconnected(Exception):

@@ -11,10 +11,12 @@ from typing import Any
 
 import anyio
 import uvicorn
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import SubscriptionsListenResult
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -136,7 +138,24 @@ def _server(settings: Settings, neptun: NeptunClient) -> MCPServer[App]:
     server = server_of(settings, lifespan, request_state_security=security)
     # The outermost, so that answers that are refused for their state are logged too.
     server.middleware.insert(0, log_call)
+    server.middleware.append(_streams_of(settings.timeout))
     return server
+
+
+def _streams_of(seconds: float) -> ServerMiddleware[Any]:
+    """Middleware of the MCP server: a stream of notifications takes no longer than a call.
+
+    There is nothing to notify of, and a stream without end would hold up the end of the process.
+    """
+
+    async def middleware(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.method != "subscriptions/listen":
+            return await call_next(ctx)
+        with anyio.move_on_after(seconds):
+            return await call_next(ctx)
+        return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
+
+    return middleware
 
 
 def _principal(ctx: ServerRequestContext[Any, Request[Any]]) -> str:

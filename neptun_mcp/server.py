@@ -65,6 +65,5 @@ def server_of(settings: Settings, lifespan: Lifespan, **options: Any) -> MCPServ
         website_url="https://neptun-webui.vercel.app",
         tools=create_tools(read_only=settings.read_only),
         lifespan=lifespan,
-        subscriptions=False,
         **options,
     )

@@ -50,6 +50,10 @@ class Caller:
     capabilities: Json = field(default_factory=lambda: ASKABLE)
 
     async def post(self, method: str, params: Json) -> httpx.Response:
+        return await self.http.post(f"{self.url}/mcp", **self.message(method, params))
+
+    def message(self, method: str, params: Json) -> Json:
+        """Body and headers of a request."""
         modern = self.era >= "2026"
         meta = {
             "io.modelcontextprotocol/protocolVersion": self.era,
@@ -57,11 +61,15 @@ class Caller:
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
         }
         routing = {"MCP-Method": method, "MCP-Name": params.get("name", "")} if modern else {}
-        return await self.http.post(
-            f"{self.url}/mcp",
-            json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params | ({"_meta": meta} if modern else {})},
-            headers={"Accept": "application/json", "MCP-Protocol-Version": self.era, **routing, **self.headers},
-        )
+        return {
+            "json": {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": method,
+                "params": params | ({"_meta": meta} if modern else {}),
+            },
+            "headers": {"Accept": "application/json", "MCP-Protocol-Version": self.era, **routing, **self.headers},
+        }
 
     async def call(self, tool: str, arguments: Json, **more: Any) -> Json:
         """The JSON-RPC response to a tool's call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -240,6 +241,19 @@ async def test_a_greedy_caller_does_not_starve_the_others(monkeypatch: pytest.Mo
             neptun.released.set()
     assert sorted(statuses) == [200] * 6 + [429] * 14
     assert neptun.most == 1
+
+
+async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Site) -> None:
+    async with serving(site, mcp_credentials="caller", max_connections=1, timeout=1) as caller:
+        caller.headers = {"Neptun-Session": COOKIE}
+        message = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        message["headers"]["Accept"] = "application/json, text/event-stream"
+        async with caller.http.stream("POST", f"{caller.url}/mcp", **message) as stream:
+            events = (json.loads(line[5:]) async for line in stream.aiter_lines() if line.startswith("data:"))
+            assert (await anext(events))["method"] == "notifications/subscriptions/acknowledged"
+            assert content(await caller.call("list_imports", LIST))["total"] == 7
+            assert (await anext(events))["result"]["resultType"] == "complete"
+            assert [event async for event in events] == []
 
 
 async def test_alive_and_ready_need_no_token(site: Site) -> None:

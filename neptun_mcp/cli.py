@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", parents=[sandbox], help="serve on stdin and stdout, or over HTTP for many")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
-    serve.add_argument("--port", type=int, default=8000, help="the port to listen on (8000)")
+    serve.add_argument("--port", type=_port, default=8000, help="the port to listen on (8000)")
     serve.set_defaults(run=_serve)
 
     demo = commands.add_parser("demo", help="show a conversation with the server, on sample data")
@@ -74,10 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     served = commands.add_parser("sandbox", help="serve the sample Neptun on a port, for curl or another client")
-    served.add_argument("--port", type=int, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
+    served.add_argument("--port", type=_port, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
     served.add_argument("--contract", choices=["observed", "documented"], default="observed", help="how it answers")
     served.set_defaults(run=_sandbox)
     return command
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

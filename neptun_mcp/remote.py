@@ -28,6 +28,7 @@ from .calls import log_call, start_tracing
 from .log import configure_logging
 from .neptun.client import NeptunClient
 from .neptun.errors import NeptunError
+from .neptun.session import Credentials
 from .server import server_of
 from .settings import Settings, is_loopback
 from .tools import App
@@ -98,6 +99,7 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
     neptun = settings.client()
     server = _server(settings, neptun)
     own_sessions = settings.mcp_credentials == "caller"
+    no_account = not own_sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # A call takes up to three connections: a caller leaves some to the others, where there are others.
     at_once = max(1, settings.max_connections // 4) if own_sessions else 2 * settings.max_connections
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
@@ -115,7 +117,11 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
         stop_tracing()
 
     return Starlette(
-        routes=[*mcp.routes, Route("/health", _health), Route("/ready", _Readiness(neptun).answer)],
+        routes=[
+            *mcp.routes,
+            Route("/health", _health),
+            Route("/ready", _no_account if no_account else _Readiness(neptun).answer),
+        ],
         middleware=[Middleware(Gate, tokens=tokens, own_sessions=own_sessions, at_once=at_once)],
         lifespan=lifespan,
     )
@@ -172,6 +178,10 @@ def _allowed(hosts: Sequence[str]) -> TransportSecuritySettings:
 
 async def _health(request: Request[Any]) -> Response:
     return JSONResponse({"status": "alive"})
+
+
+async def _no_account(request: Request[Any]) -> Response:
+    return JSONResponse({"status": "no Neptun credentials are set"}, 503)
 
 
 class _Readiness:

@@ -37,7 +37,9 @@ class _Lines:
             await anyio.wait_readable(self._descriptor)
             chunk = os.read(self._descriptor, _CHUNK)
             if not chunk:
-                raise StopAsyncIteration
+                if not self._rest:
+                    raise StopAsyncIteration
+                chunk = b"\n"  # the end of stdin ends a line too
             self._rest += chunk
             if b"\n" in chunk:
                 *lines, rest = bytes(self._rest).split(b"\n")

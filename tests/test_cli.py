@@ -99,7 +99,15 @@ def test_help_names_every_command_and_the_way_in(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["--nonsense"], ["call"], ["sandbox", "--port", "http"], ["sandbox", "--contract", "x"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["call"],
+        ["sandbox", "--port", "http"],
+        ["sandbox", "--contract", "x"],
+        ["serve", "--http", "--port", "65536"],
+    ],
 )
 def test_a_wrong_command_is_a_misuse(command: Command, arguments: list[str]) -> None:
     ran = command(*arguments)
@@ -374,6 +382,14 @@ def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server
         rest, log = process.communicate()
         assert (process.returncode, rest) == (0, "")
     assert COOKIE not in log
+
+
+def test_the_end_of_stdin_ends_a_line_too() -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+    command = [sys.executable, "-m", "neptun_mcp", "--sandbox"]
+    ran = subprocess.run(command, input=message, capture_output=True, text=True, timeout=30, check=True)
+    assert json.loads(ran.stdout)["id"] == 1
 
 
 PRINTING = """

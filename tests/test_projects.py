@@ -204,7 +204,10 @@ async def test_a_call_with_a_project_needs_no_list_of_projects(host: Host, contr
 async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(host: Host, status: int) -> None:
     host.site.answers[PROJECTS] = failure(status)
     message = await host.fails("list_imports", project_id=99)
-    assert message == "There is no project 99, or it is not yours. Check project_id."
+    assert message == (
+        "There is no project 99, or it is not yours, or Neptun failed: your projects could not be listed to tell. "
+        "Check project_id, or try again in a minute."
+    )
 
 
 @pytest.mark.parametrize(

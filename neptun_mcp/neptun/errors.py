@@ -146,13 +146,15 @@ class Denied(NeptunError):
 
 
 class ProjectNotFound(Denied):
-    """There is no project with this id, or it is another person's."""
+    """There is no project with this id, or it is another person's. Without `projects` that is not certain: a running
+    server also answers 404 when its database fails."""
 
     def __init__(self, status: int, project_id: int, projects: Iterable[Project] | None) -> None:
         super().__init__(
             status,
-            f"There is no project {project_id}, or it is not yours.",
-            "Check project_id." if projects is None else known_projects(projects),
+            f"There is no project {project_id}, or it is not yours"
+            + (", or Neptun failed: your projects could not be listed to tell." if projects is None else "."),
+            "Check project_id, or try again in a minute." if projects is None else known_projects(projects),
         )
 
 

@@ -96,6 +96,11 @@ class Host:
     def stderr(self) -> str:
         return self.errors.read_text("utf-8", "replace")
 
+    def title(self) -> str:
+        """The command line that everybody on this machine can see; empty where that cannot be known."""
+        line = Path(f"/proc/{self.process.pid}/cmdline")
+        return line.read_text() if line.exists() else ""
+
     def threads(self) -> int:
         """How many threads it has; 0 where that cannot be known."""
         tasks = Path(f"/proc/{self.process.pid}/task")

@@ -314,11 +314,12 @@ async def test_a_process_shows_no_secret_on_stdout_or_stderr(one: Neptun, tmp_pa
             await process.initialize()
             await process.call_files()
             await process.message()
+            title = process.title()
             await process.hang_up()
             assert await process.exit_code() == 0
         assert "failed" in process.stderr()
         shown = [line.decode() for line in process.lines]
-        assert not leaks([*shown, process.stderr()], [COOKIE, PASSWORD, *one.store.sessions])
+        assert not leaks([*shown, title, process.stderr()], [COOKIE, PASSWORD, *one.store.sessions])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, "text")

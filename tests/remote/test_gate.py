@@ -271,6 +271,14 @@ async def test_not_ready_where_neptun_cannot_be_reached() -> None:
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
 
 
+async def test_not_ready_without_an_account_for_everybody(site: Site) -> None:
+    async with serving(site) as caller:
+        response = await caller.http.get(f"{caller.url}/ready")
+        assert (response.status_code, response.json()) == (503, {"status": "no Neptun credentials are set"})
+    async with serving(site, mcp_credentials="caller") as caller:
+        assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
+
+
 async def test_a_refused_call_is_words(site: Site) -> None:
     async with serving(site, **OPEN) as caller:
         assert "There is no project 9" in words(await caller.call("list_imports", {"project_id": 9}))

@@ -384,12 +384,37 @@ def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server
     assert COOKIE not in log
 
 
+HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
+
+
 def test_the_end_of_stdin_ends_a_line_too() -> None:
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
-    command = [sys.executable, "-m", "neptun_mcp", "--sandbox"]
-    ran = subprocess.run(command, input=message, capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run(
+        [*COMMAND, "--sandbox"], input=GREETING, capture_output=True, text=True, timeout=60, check=True
+    )
     assert json.loads(ran.stdout)["id"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["--sandbox"], ["serve", "--sandbox"]])
+def test_stdin_may_be_a_file(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "messages"
+    file.write_text(f"{GREETING}\n")
+    with file.open() as stdin:
+        ran = run(*arguments, stdin=stdin.fileno())
+    assert (ran.code, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout)["id"] == 1
+
+
+def test_run_by_hand_in_a_terminal_it_says_what_it_is() -> None:
+    pty = pytest.importorskip("pty")
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b"\x04")  # Ctrl-D
+    ran = run("--sandbox", stdin=terminal)
+    os.close(terminal)
+    os.close(keyboard)
+    assert (ran.code, ran.stdout) == (0, "")
+    assert "it waits for an assistant's host on stdin" in ran.stderr
+    assert "neptun-mcp demo" in ran.stderr
 
 
 PRINTING = """

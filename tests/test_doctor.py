@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from neptun_mcp import cli
 from neptun_mcp.sandbox import COOKIE, EMAIL
@@ -76,6 +77,14 @@ def test_a_failing_list_of_projects_is_named(doctor: Any, site: Site) -> None:
     code, printed = doctor()
     assert code == 1
     assert "FAIL projects: Neptun at" in printed
+
+
+def test_without_a_project_all_may_be_well(doctor: Any, site: Site) -> None:
+    site.answers[f"GET {USER}/projects"] = JSONResponse([])
+    code, printed = doctor()
+    assert code == 0
+    assert "projects: none yet" in printed
+    assert "imports: not looked at: there is no project" in printed
 
 
 def test_the_findings_as_json_are_fit_for_a_bug_report(doctor: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from importlib.resources import files
 
+import httpx2 as httpx
 import pytest
 from mcp.client.client import Client
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ import neptun_mcp
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.neptun.errors import CredentialsMissing, NeptunError
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from tests.support import WEBSHOP, ContractName, Site, content_of, settings_of
+from tests.support import WEBSHOP, ContractName, Site, content_of, error_of, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +75,22 @@ async def test_a_server_is_embedded_with_a_client_that_stays_open(site: Site) ->
             async with Client(server) as client:
                 assert content_of(await client.call_tool("list_imports"))["total"] == 7
         assert len((await neptun.list_projects()).items) == 3
+
+
+class Broken(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise RuntimeError(f"planted {request.headers['cookie']}")
+
+
+async def test_what_nobody_foresaw_is_told_without_details(caplog: pytest.LogCaptureFixture) -> None:
+    neptun = NeptunClient(Credentials(COOKIE), handler=Broken())
+    async with Client(create_server(Settings(), client=neptun)) as client:
+        for _ in range(2):
+            assert error_of(await client.call_tool("list_imports", {"project_id": WEBSHOP})) == (
+                "list_imports failed for a reason that was not foreseen. Its log (stderr) has the details; "
+                "please report them."
+            )
+    assert "planted" in caplog.text
 
 
 async def test_a_server_tells_who_it_is(era: str) -> None:

@@ -181,6 +181,13 @@ async def test_the_only_readable_project_is_not_taken_for_the_only_one(host: Hos
 
 
 @pytest.mark.parametrize("body", [[], {"projects": []}])
+async def test_a_project_id_without_any_project_is_not_found(host: Host, body: Any) -> None:
+    host.site.answers[PROJECTS] = JSONResponse(body)
+    message = await host.fails("list_imports", project_id=99)
+    assert message == "There is no project 99, or it is not yours. You have no projects in Neptun yet."
+
+
+@pytest.mark.parametrize("body", [[], {"projects": []}])
 async def test_without_any_project_there_is_nothing_to_choose(host: Host, era: str, body: Any) -> None:
     host.era = era
     host.person = Person()

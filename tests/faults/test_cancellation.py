@@ -13,14 +13,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support import ERAS, content_of
+from tests.support import ERAS, WEBSHOP, content_of
 
 from .host import HELLO, environment, host
 from .neptun import IMPORT, LOG_IN, PATIENCE, Neptun, Place, caller, neptun
-from .server import Exchange
+from .server import Exchange, answer, to_json
 
 pytestmark = pytest.mark.anyio
 
+ONE_FILE = {"project_id": WEBSHOP, "resource_type": "user-files", "resource_id": 1}
 PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.SESSION, Place.LOGIN, Place.DELETE)
 
 
@@ -130,6 +131,22 @@ async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_pat
     with anyio.fail_after(PATIENCE):
         await one.server.all_closed()
     assert len(one.asked_for(Place.FILES)) == 10
+
+
+async def test_answers_wait_for_a_client_that_is_slow_to_read(one: Neptun, tmp_path: Path) -> None:
+    # Far more than a pipe and the client's own buffer hold.
+    one.break_at(Place.FILES, answer(200, to_json([{"id": 1, "title": "long", "text": "x" * 30_000}])))
+    async with host(one.url, tmp_path / "stderr") as process:
+        await process.initialize()
+        calls = {await process.call("list_resources", **ONE_FILE) for _ in range(20)}
+        await until(lambda: len(one.asked_for(Place.FILES)) == 20)
+        answers = [await process.message() for _ in range(20)]
+        assert {answer["id"] for answer in answers} == calls
+        for message in answers:
+            assert message["result"]["structuredContent"]["resources"][0]["text"] == "x" * 30_000
+        await process.hang_up()
+        assert await process.exit_code() == 0
+        assert process.stderr() == ""
 
 
 async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(one: Neptun, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings
-from neptun_mcp.log import configure_logging
+from neptun_mcp.log import JsonFormatter, configure_logging
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
 from tests.support import WEBSHOP, Json, content_of
@@ -294,7 +294,10 @@ async def test_an_echo_in_another_charset_ends_at_our_server(one: Neptun, log: i
     assert not leaks(await everything_said(one, log), [PASSWORD, *one.store.sessions])
 
 
-async def test_a_traceback_in_the_log_shows_no_secret(log: io.StringIO) -> None:
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_a_traceback_in_the_log_shows_no_secret(log: io.StringIO, log_format: str) -> None:
+    if log_format == "json":
+        logging.getLogger().handlers[0].setFormatter(JsonFormatter([COOKIE, PASSWORD]))
     try:
         raise RuntimeError(f"planted: Cookie: neptun-session={COOKIE}, and {PASSWORD}, and Fe26.2**{COOKIE[-99:]}")
     except RuntimeError:

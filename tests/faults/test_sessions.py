@@ -143,6 +143,16 @@ async def test_a_caller_who_goes_away_in_the_middle_of_the_log_in_leaves_it_to_t
     assert one.asked == "login login files"
 
 
+async def test_no_right_is_told_after_every_session_but_the_last_was_refused(one: Neptun, tmp_path: Path) -> None:
+    file = tmp_path / "cookie"
+    file.write_text("stale-too")
+    credentials = {**LOG_IN, "session_cookie": "stale", "session_cookie_file": file}
+    async with caller(one.settings(user_id=1, **credentials)) as client:
+        words = words_of(await client.call("list_imports", project_id=7))
+    assert words.startswith("There is no project 7, or it is not yours.")
+    assert len(one.asked_for(Place.LOGIN)) == 1
+
+
 async def test_a_cookie_file_that_is_not_renewed_yet_is_named(one: Neptun, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text("stale")

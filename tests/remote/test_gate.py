@@ -145,6 +145,13 @@ def test_weak_keys_are_malformed(given: Json) -> None:
         Settings(**given)
 
 
+def test_a_token_file_of_weak_keys_is_malformed(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("short")
+    with pytest.raises(ValueError, match="NEPTUN_MCP_TOKEN_FILE: must hold keys of 32 or more"):
+        Settings(mcp_token_file=file)
+
+
 def test_a_token_file_that_cannot_be_read_is_malformed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="NEPTUN_MCP_TOKEN_FILE: cannot be read"):
         Settings(mcp_token_file=tmp_path / "none")

@@ -63,7 +63,7 @@ def _without(secret: str, text: str) -> str:
     """A text without a secret, as it is, in JSON, or percent-encoded, in which form it works too."""
     for form in {secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}:
         if len(form) >= _SHORTEST_PASSWORD:
-            text = text.replace(form, "[secret]")
+            text = re.sub(re.escape(form), "[secret]", text, flags=re.IGNORECASE)  # %2a is %2A
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from pathlib import Path
@@ -220,6 +221,10 @@ def escaped(text: str) -> str:
     return '"' + "".join(f"\\u{units[i : i + 4].upper()}" for i in range(0, len(units), 4)) + '"'
 
 
+def small(found: re.Match[str]) -> str:
+    return found[0].lower()
+
+
 ECHOES: dict[str, Callable[[str], str]] = {
     "as it is": literal,
     "in ASCII": json.dumps,
@@ -227,6 +232,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
     "slashes escaped": lambda secret: literal(secret).replace("/", "\\/"),
     "HTML characters escaped": lambda secret: literal(secret).replace("<", "\\u003c").replace("&", "\\u0026"),
     "percent-encoded": lambda secret: literal(quote(secret, safe="")),
+    "percent-encoded in small letters": lambda secret: literal(re.sub("%..", small, quote(secret, safe=""))),
     "in a header": lambda secret: literal(f"Set-Cookie: neptun-session={secret}; Path=/"),
     "where a preview ends": lambda secret: literal("x" * 480 + secret + "y" * 1000),
     "where a long field is cut": lambda secret: literal("x" * 1990 + secret + "y" * 40_000),

@@ -27,9 +27,9 @@ ATTEMPTS = 3
 
 # A running server closes a connection that was idle for 5 to 6 s.
 _KEEPALIVE_SECONDS = 4.0
-# asyncio receives so much at once; handed on in the usual quarters, a long body takes half as long again.
+# asyncio receives so much at once; handed on in the usual quarters, a long body takes half as long again. HTTPX has no
+# setting for it but one that counts for the whole process.
 _READ_BYTES = 2**18
-
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
 

@@ -111,12 +111,14 @@ class Address:
     Attributes:
         says: what happened and what to do about it.
         tries: how many connections of a call come about; None where nobody counts them.
+        timeout: seconds after which a call ends; few where nothing else ends it.
     """
 
     name: str
     street: Callable[[], Street]
     says: tuple[str, ...]
     tries: int | None
+    timeout: int = 20
 
 
 CHECK = "Check NEPTUN_BASE_URL"
@@ -133,7 +135,7 @@ ADDRESSES = [
         None,
     ),
     Address("unknown name", lambda: nowhere("https://name.invalid"), ("name.invalid was not found", CHECK), None),
-    Address("no answer to a connection", full, ("No connection to", "came about in time", CHECK), None),
+    Address("no answer to a connection", full, ("No connection to", "came about in time", CHECK), None, timeout=2),
     Address("unknown authority", lambda: encrypted(certificate, trust=False), (*TLS, "issuer"), 0),
     Address("another's certificate", lambda: encrypted(lambda: certificate("other.example")), (*TLS, "mismatch"), 0),
     Address(
@@ -149,7 +151,11 @@ ADDRESSES = [
     Address("proxy that is not allowed to", lambda: behind_proxy(answer(502)), PROXY, 1),
     Address("proxy that hangs up", lambda: behind_proxy(say()), LOST, 3),
     Address(
-        "proxy that is silent", lambda: behind_proxy(stay_silent()), ("did not answer completely", "NEPTUN_TIMEOUT"), 1
+        "proxy that is silent",
+        lambda: behind_proxy(stay_silent()),
+        ("did not answer completely", "NEPTUN_TIMEOUT"),
+        1,
+        timeout=2,
     ),
     Address(
         "proxy that opens a tunnel to nowhere",
@@ -169,12 +175,12 @@ ADDRESSES = [
 ]
 
 
-async def results_at(url: str) -> dict[Place, CallToolResult]:
+async def results_at(url: str, seconds: int = 20) -> dict[Place, CallToolResult]:
     """What each tool comes to, all called at the same time, each by a server of its own."""
     results: dict[Place, CallToolResult] = {}
 
     async def call(place: Place) -> None:
-        settings = settings_for(url, timeout=2, user_id=1, **(LOG_IN if place is Place.LOGIN else {}))
+        settings = settings_for(url, timeout=seconds, user_id=1, **(LOG_IN if place is Place.LOGIN else {}))
         async with caller(settings) as one:
             results[place] = await one.ask_for(place)
 
@@ -187,7 +193,7 @@ async def results_at(url: str) -> dict[Place, CallToolResult]:
 @pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: address.name)
 async def test_an_address_without_neptun_is_told_in_words(address: Address) -> None:
     async with address.street() as (url, server):
-        results = await results_at(url)
+        results = await results_at(url, address.timeout)
     for place, result in results.items():
         words = words_of(result)
         for part in address.says:

@@ -22,7 +22,7 @@ from .server import Action, answer, bomb, chunk, drip, http, pour, say, stay_sil
 pytestmark = pytest.mark.anyio
 
 MB = 2**20
-TIMEOUT = 2
+TIMEOUT = 4
 CHECK, SESSION, LOGIN, PROJECTS, IMPORTS, FILES, DELETE, _ = Place
 PLACES = (IMPORTS, FILES, PROJECTS, SESSION, LOGIN, DELETE)
 

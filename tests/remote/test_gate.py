@@ -251,7 +251,7 @@ async def test_a_greedy_caller_does_not_starve_the_others(monkeypatch: pytest.Mo
 
 
 async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Site) -> None:
-    async with serving(site, mcp_credentials="caller", max_connections=1, timeout=1) as caller:
+    async with serving(site, mcp_credentials="caller", max_connections=1, timeout=3) as caller:
         caller.headers = {"Neptun-Session": COOKIE}
         message = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
         message["headers"]["Accept"] = "application/json, text/event-stream"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -81,8 +82,7 @@ class Gate:
         self._app = app
         self._tokens = [digest(token) for token in tokens]
         self._own_sessions = own_sessions
-        self._at_once = at_once
-        self._turns: dict[tuple[str, bool], anyio.CapacityLimiter] = {}
+        self._turns = defaultdict[tuple[str, bool], anyio.CapacityLimiter](lambda: anyio.CapacityLimiter(at_once))
         self._with_body = RequestBodyLimitMiddleware(self._in_turn, MAX_BODY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +125,8 @@ class Gate:
         caller: Caller = scope["state"]["caller"]
         # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
         stream = Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
-        turns = self._turns.setdefault((caller.id, stream), anyio.CapacityLimiter(self._at_once))
+        whose = (caller.id, stream)
+        turns = self._turns[whose]
         if turns.statistics().tasks_waiting >= MAX_WAITING:
             await _refusal(429, "Too many requests at once.", {"Retry-After": "1"})(scope, receive, send)
             return
@@ -134,7 +135,7 @@ class Gate:
                 await self._app(scope, receive, send)
         finally:
             if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
-                self._turns.pop((caller.id, stream), None)
+                self._turns.pop(whose, None)
 
 
 class _Disconnected(Exception):

@@ -97,8 +97,8 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
             "on any but a loopback address"
         )
     neptun = settings.client()
-    server = _server(settings, neptun)
     own_sessions = settings.mcp_credentials == "caller"
+    server = _server(settings, neptun, own_sessions)
     no_account = not own_sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # A call takes up to three connections: a caller leaves some to the others, where there are others.
     at_once = max(1, settings.max_connections // 4) if own_sessions else 2 * settings.max_connections
@@ -127,8 +127,7 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
     )
 
 
-def _server(settings: Settings, neptun: NeptunClient) -> MCPServer[App]:
-    own_sessions = settings.mcp_credentials == "caller"
+def _server(settings: Settings, neptun: NeptunClient, own_sessions: bool) -> MCPServer[App]:
     app = App(
         clients_of_callers(neptun) if own_sessions else lambda _: neptun,
         settings.project_id,

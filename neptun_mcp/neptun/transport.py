@@ -84,16 +84,14 @@ class Transport:
         }
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
-        self._options: dict[str, Any] = {
-            # The caller's deadline covers everything after connecting.
-            "timeout": httpx.Timeout(None, connect=timeout / 3),
-            "limits": httpx.Limits(
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
-            "transport": handler,
-        }
+        # The caller's deadline covers everything after connecting.
+        self._timeout = httpx.Timeout(None, connect=timeout / 3)
+        self._limits = httpx.Limits(
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+        )
+        self._handler = handler
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:
@@ -109,7 +107,9 @@ class Transport:
                 verify=encrypted,
                 trust_env=encrypted,
                 follow_redirects=False,
-                **self._options,
+                timeout=self._timeout,
+                limits=self._limits,
+                transport=self._handler,
             )
         except (OSError, ValueError, ImportError) as error:
             raise Unreachable(

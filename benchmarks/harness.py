@@ -147,6 +147,13 @@ def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **settings}
 
 
+def memory(process_id: int, which: Literal["VmRSS", "VmHWM"]) -> float:
+    """Resident memory of a process in MB (2**20 bytes): now (VmRSS), or its highest so far (VmHWM)."""
+    status = Path(f"/proc/{process_id}/status").read_text()
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith(which))
+    return int(kibibytes) / 1024
+
+
 class Process:
     """A child process with pipes; killed when its `with` block ends, however it ends."""
 
@@ -201,10 +208,8 @@ class Process:
         return self._stderr.read().decode(errors="replace")
 
     def memory(self, which: Literal["VmRSS", "VmHWM"]) -> float:
-        """Resident memory of the child in MB (2**20 bytes): now (VmRSS), or its highest so far (VmHWM)."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith(which))
-        return int(kibibytes) / 1024
+        """Resident memory of the child, see `memory`."""
+        return memory(self._process.pid, which)
 
     def close(self) -> None:
         """Kill the child and free what belongs to it."""
@@ -321,7 +326,7 @@ class Session:
         return self._replies(count)[1] - started
 
     def memory(self, which: Literal["VmRSS", "VmHWM"]) -> float:
-        """Resident memory of the server in MB, see `Process.memory`."""
+        """Resident memory of the server, see `memory`."""
         return self._process.memory(which)
 
     def _ask(self, method: str, parameters: Json) -> Reply:

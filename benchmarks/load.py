@@ -20,9 +20,8 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 
-from harness import BenchmarkError, Neptun, machine, number, percentile, run, table
+from harness import BenchmarkError, Neptun, machine, memory, number, percentile, run, table
 
 TOKEN, HOST = "t" * 32, "mcp.example.com"
 SERVERS = 2
@@ -71,12 +70,6 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise BenchmarkError("the server did not start")
 
 
-def memory(process: int) -> float:
-    """Resident memory in MB of 2^20 bytes."""
-    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
-
-
 async def client(port: int, until: float, times: list[float], errors: list[str]) -> None:
     """Call, one call after the other, on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -99,9 +92,9 @@ async def load(ports: list[int], processes: list[int], clients: int, seconds: fl
     until = started + seconds
     calling = [asyncio.create_task(client(ports[n % SERVERS], until, times, errors)) for n in range(clients)]
     await asyncio.sleep(seconds / 10)
-    early = [memory(process) for process in processes]
+    early = [memory(process, "VmRSS") for process in processes]
     await asyncio.gather(*calling)
-    late = [memory(process) for process in processes]
+    late = [memory(process, "VmRSS") for process in processes]
     if errors:
         print(f"the first error: {errors[0]}", file=sys.stderr)
     return {

@@ -22,13 +22,13 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from mcp.client.client import Client
 from mcp.types import CallToolResult, TextContent
 
+from benchmarks.harness import memory
 from neptun_mcp import create_server
 from neptun_mcp.log import configure_logging
 from tests.faults.neptun import Place, settings_for
@@ -171,12 +171,10 @@ async def calls(client: Client, tally: Tally, count: int, callers: int, seed: in
 
 def figures(when: str, done: int) -> str:
     gc.collect()
-    status = Path("/proc/self/status").read_text()
-    memory = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
     descriptors = len(os.listdir("/proc/self/fd"))
     threads = len(os.listdir("/proc/self/task"))
     tasks = len(asyncio.all_tasks())
-    return f"| {when} | {done:,} | {memory:.1f} | {descriptors} | {tasks} | {threads} |"
+    return f"| {when} | {done:,} | {memory(os.getpid(), 'VmRSS'):.1f} | {descriptors} | {tasks} | {threads} |"
 
 
 async def soak(options: argparse.Namespace) -> bool:

@@ -13,6 +13,7 @@ from queue import Queue
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
+import anyio
 from anyio.from_thread import start_blocking_portal
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
@@ -42,6 +43,20 @@ WEBSHOP, SCRATCH, ORDERS = 1, 2, 3
 def resources(project: int, end: str) -> str:
     """The path of a project's imports or resources."""
     return f"{USER}/projects/{project}/resources/{end}"
+
+
+PATIENCE = 20.0
+"""Seconds after which what has not happened has failed its test, however busy the machine is."""
+
+HELLO: Json = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+"""How a host begins a session."""
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that happens elsewhere, and for which there is no event."""
+    with anyio.fail_after(PATIENCE):
+        while not is_so():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
 
 
 # The site
@@ -251,6 +266,17 @@ class Person:
             self._meanwhile()
             self._meanwhile = None
         return self._answers.pop(0)
+
+
+class Agreeable(Person):
+    """Agrees to everything, and takes the first of what is offered."""
+
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        assert isinstance(params, ElicitRequestFormParams)
+        fields: Json = params.requested_schema["properties"]
+        content = {name: field["enum"][0] if "enum" in field else True for name, field in fields.items()}
+        self._answers.append(ElicitResult(action="accept", content=content))
+        return await super().__call__(context, params)
 
 
 @dataclass(frozen=True)

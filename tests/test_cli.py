@@ -25,7 +25,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from neptun_mcp.cli import main
 from neptun_mcp.console import call, readable
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.support import ERAS, YES, Json, Person, Site, content_of, error_of, ids, resources, settings_of
+from tests.support import ERAS, HELLO, YES, Json, Person, Site, content_of, error_of, ids, resources, settings_of
 
 COMMAND = [sys.executable, "-m", "neptun_mcp"]
 SECRET = "hunter2-planted"
@@ -338,9 +338,7 @@ class Wire:
         assert process.stdin
         assert process.stdout
         self._stdin, self.messages = process.stdin, map(json.loads, process.stdout)
-        about = {"name": "test", "version": "0"}
-        start = {"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": about}
-        self.ask(0, "initialize", **start)
+        self.ask(0, "initialize", **{**HELLO, "capabilities": capabilities})
         self.send(method="notifications/initialized")
 
     def send(self, **message: Any) -> None:
@@ -384,7 +382,6 @@ def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server
     assert COOKIE not in log
 
 
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
 
 

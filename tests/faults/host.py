@@ -17,12 +17,9 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from neptun_mcp.sandbox import COOKIE
-from tests.support import WEBSHOP, Json
-
-from .neptun import PATIENCE
+from tests.support import HELLO, PATIENCE, WEBSHOP, Json
 
 LONGEST_LINE = 2**24
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "host", "version": "1"}}
 
 
 @dataclass

@@ -19,14 +19,11 @@ from mcp.types import CallToolResult
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
 from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
-from tests.support import WEBSHOP, ContractName, error_of, server_for
+from tests.support import PATIENCE, WEBSHOP, ContractName, error_of, server_for
 
 from .server import Action, Exchange, Request, Server, answer, http, serve, to_json
 
 IMPORT = 105
-PATIENCE = 20.0
-"""Seconds after which a call that has not ended has failed its test, however busy the machine is."""
-
 SERVER_TEXT = "planted-words-of-the-server"
 STACK = f'Traceback (most recent call last):\n  File "{SERVER_TEXT}.py", line 3\n    at Object.<anonymous> (x.js:1:2)'
 HTML = f"<!DOCTYPE html><html><body><h1>{SERVER_TEXT}</h1><pre>{STACK}</pre></body></html>".encode()

@@ -7,16 +7,16 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.support import ERAS, WEBSHOP, content_of
+from tests.support import ERAS, HELLO, PATIENCE, WEBSHOP, content_of, until
 
-from .host import HELLO, environment, host
-from .neptun import IMPORT, LOG_IN, PATIENCE, Neptun, Place, caller, neptun
+from .host import environment, host
+from .neptun import IMPORT, LOG_IN, Neptun, Place, caller, neptun
 from .server import Exchange, answer, to_json
 
 pytestmark = pytest.mark.anyio
@@ -51,12 +51,6 @@ class Hold:
 async def happened(event: anyio.Event) -> None:
     with anyio.fail_after(PATIENCE):
         await event.wait()
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    with anyio.fail_after(PATIENCE):
-        while not is_so():  # noqa: ASYNC110 - there is no event for it
-            await anyio.sleep(0.01)
 
 
 @pytest.mark.parametrize("era", ERAS)

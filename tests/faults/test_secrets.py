@@ -17,15 +17,14 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
-from mcp.client.session import ClientRequestContext
-from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+from mcp.types import CallToolResult
 from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings
 from neptun_mcp.log import JsonFormatter, configure_logging
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
-from tests.support import WEBSHOP, Json, content_of
+from tests.support import WEBSHOP, Agreeable, Json, content_of
 
 from .host import host
 from .neptun import GUARD_401, HTML, IMPORT, LOG_IN, Neptun, Place, World, caller, neptun, settings_for, words_of
@@ -68,20 +67,6 @@ def texts_of(result: CallToolResult) -> list[str]:
     written = [block.text for block in result.content if block.type == "text"]
     parsed = [json.loads(text) for text in written if not result.is_error]
     return [*strings(dumped), *strings(parsed)]
-
-
-class Person:
-    """Agrees to everything, and remembers every text that it was shown."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        assert isinstance(params, ElicitRequestFormParams)
-        self.texts += [params.message, *strings(params.requested_schema)]
-        fields: Json = params.requested_schema["properties"]
-        content = {name: field["enum"][0] if "enum" in field else True for name, field in fields.items()}
-        return ElicitResult(action="accept", content=content)
 
 
 @pytest.fixture
@@ -251,7 +236,7 @@ SAID: dict[Place, str] = {
 async def everything_said(one: Neptun, log: io.StringIO) -> list[str]:
     """What the assistant, the person and the log get of each tool, and of one that is refused."""
     texts: list[str] = []
-    person = Person()
+    person = Agreeable()
     settings = one.settings(**{**LOG_IN, "password": PASSWORD}, user_id=1)
     for mode in ("auto", "legacy"):
         async with caller(settings, mode=mode, person=person) as client:
@@ -262,7 +247,7 @@ async def everything_said(one: Neptun, log: io.StringIO) -> list[str]:
             texts += [*texts_of(file), *texts_of(nowhere)]
         async with caller(settings, mode=mode) as client:
             texts += texts_of(await client.ask_for(Place.PROJECTS))
-    return [*texts, *person.texts, log.getvalue()]
+    return [*texts, *strings([person.questions, *person.forms]), log.getvalue()]
 
 
 def echoing(said: str, echo: Callable[[str], str], status: int) -> Action:
@@ -390,10 +375,12 @@ async def test_every_call_is_answered_and_shows_no_secret(
         one.break_at(place, action)
     if tool == "list_resources":
         arguments = {"resource_type": "user-files", **arguments}
-    person = Person()
+    person = Agreeable()
     log.truncate(0)
     settings = one.settings(email=EMAIL, password=PASSWORD)
     async with caller(settings, person=person if asked else None) as client:
         result = await client.call(tool, **arguments)
     assert "not foreseen" not in "".join(texts_of(result))
-    assert not leaks([*texts_of(result), *person.texts, log.getvalue()], [COOKIE, PASSWORD])
+    assert not leaks(
+        [*texts_of(result), *strings([person.questions, *person.forms]), log.getvalue()], [COOKIE, PASSWORD]
+    )

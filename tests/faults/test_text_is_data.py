@@ -7,10 +7,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from mcp.client.session import ClientRequestContext
-from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
-from tests.support import ERAS, MAX_BYTES, MAX_CHARACTERS, WEBSHOP, Json, content_of, error_of
+from tests.support import ERAS, MAX_BYTES, MAX_CHARACTERS, WEBSHOP, Agreeable, content_of, error_of
 
 from .host import host
 from .neptun import IMPORT, Neptun, Place, World, caller, neptun
@@ -141,33 +139,22 @@ async def test_a_failure_shows_what_the_assistant_made_up_in_quotes_escaped_and_
         assert is_plain(error_of(result), 1_500)
 
 
-class Person:
-    def __init__(self) -> None:
-        self.forms: list[ElicitRequestFormParams] = []
-
-    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        assert isinstance(params, ElicitRequestFormParams)
-        self.forms.append(params)
-        (name,) = params.requested_schema["properties"]
-        content: Json = {name: params.requested_schema["properties"][name].get("enum", [True])[0]}
-        return ElicitResult(action="accept", content=content)
-
-
 @pytest.mark.parametrize("era", ERAS)
 @each_literal
 async def test_a_question_shows_names_escaped_and_cut(one: Neptun, literal: str, era: str) -> None:
     say_of_everything(one, literal)
-    person = Person()
+    person = Agreeable()
     async with caller(one.settings(user_id=1), mode=ERAS[era], person=person) as client:
         assert content_of(await client.call("delete_import", import_id=IMPORT))["deleted"]
-    project, deletion = person.forms
-    assert is_plain(project.message, 100)
-    labels: list[str] = project.requested_schema["properties"]["project"]["enum"]
+    assert all(len(form["properties"]) == 1 for form in person.forms)
+    project, deletion = person.questions
+    assert is_plain(project, 100)
+    labels: list[str] = person.forms[0]["properties"]["project"]["enum"]
     # Escaped, eighty characters take more.
     assert all(is_plain(label, 1_000) for label in labels)
     assert [label.rpartition(" ")[2] for label in labels] == ["(1)", "(2)"]
-    assert is_plain(deletion.message, 3_000)
-    assert f"Delete import {IMPORT} of project 1" in deletion.message
+    assert is_plain(deletion, 3_000)
+    assert f"Delete import {IMPORT} of project 1" in deletion
 
 
 # The wire

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from neptun_mcp import Settings
 from neptun_mcp.remote import app_of
 from neptun_mcp.sandbox.server import Server
-from tests.support import Json, Site
+from tests.support import Json, Site, until
 
 TOKEN, OTHER_TOKEN = "a" * 32, "b" * 32
 STATE_KEY, OTHER_STATE_KEY = "k" * 32, "o" * 32
@@ -110,12 +110,6 @@ async def serving(site: Site, host: str = "127.0.0.1", **settings: Any) -> Async
     http = httpx.AsyncClient(timeout=30, verify=False)
     async with listening(app) as url, http:
         yield Caller(url, http)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens elsewhere."""
-    while not condition():  # noqa: ASYNC110
-        await anyio.sleep(0.01)
 
 
 def free_port() -> int:

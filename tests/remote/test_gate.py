@@ -29,10 +29,9 @@ from tests.remote.support import (
     listening,
     process,
     serving,
-    until,
     words,
 )
-from tests.support import Json, Site, resources
+from tests.support import Json, Site, resources, until
 
 pytestmark = pytest.mark.anyio
 

@@ -33,12 +33,11 @@ from tests.remote.support import (
     free_port,
     process,
     serving,
-    until,
     words,
     worker,
 )
 from tests.support import YES as AGREED
-from tests.support import Json, Person, Site, content_of
+from tests.support import Json, Person, Site, content_of, until
 
 pytestmark = pytest.mark.anyio
 

@@ -117,7 +117,7 @@ async def test_an_absurd_pause_counts_as_none(one: Neptun) -> None:
 async def test_attempts_and_pauses_count_against_the_time_of_the_call() -> None:
     async def call(place: Place) -> None:
         async with neptun() as one:
-            one.has_one_project().break_at(place, slowly(0.4, BUSY))
+            one.has_one_project().break_at(place, slowly(0.55, BUSY))
             async with caller(one.settings(timeout=1, **(LOG_IN if place is Place.LOGIN else {}))) as client:
                 words = words_of(await client.ask_for(place))
             assert "did not answer completely within 1 seconds" in words

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .neptun.client import NeptunClient
     from .neptun.errors import NeptunError
     from .neptun.session import Credentials
     from .server import create_server
     from .settings import Settings
-
-__version__ = "0.1.0"
 
 __all__ = ["Credentials", "NeptunClient", "NeptunError", "Settings", "create_server"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
+from ._version import __version__
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -139,7 +139,7 @@ def _serve(options: argparse.Namespace) -> int:
     if not options.http:
         return _serve_stdio(options)
     settings = _settings(options)
-    from .remote import serve
+    from .remote.app import serve
 
     try:
         serve(settings, options.host, options.port)
@@ -152,7 +152,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     import anyio
 
-    from .demo import demo
+    from .commands.demo import demo
 
     anyio.run(demo)
     return SUCCESS
@@ -170,7 +170,7 @@ def _call(options: argparse.Namespace) -> int:
         arguments[name] = value
     import anyio
 
-    from .console import call, readable
+    from .commands.call import call, readable
 
     result = anyio.run(call, settings, options.tool, arguments)
     if result.is_error:
@@ -185,7 +185,7 @@ def _doctor(options: argparse.Namespace) -> int:
     import anyio
     from pydantic import ValidationError
 
-    from .doctor import Step, about_environment, examine
+    from .commands.doctor import Step, about_environment, examine
     from .settings import problems
 
     steps: list[Step] = []

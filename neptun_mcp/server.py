@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from mcp.server.mcpserver import MCPServer
 
-from . import __version__
+from ._version import __version__
 from .neptun.client import NeptunClient
 from .settings import Settings
-from .tools import App, create_tools
+from .tools.tools import App, create_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
 

@@ -23,7 +23,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp.cli import main
-from neptun_mcp.console import call, readable
+from neptun_mcp.commands.call import call, readable
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.support import ERAS, HELLO, YES, Json, Person, Site, content_of, error_of, ids, resources, settings_of
 

@@ -19,7 +19,7 @@ import anyio
 import httpx2 as httpx
 from pydantic_core import from_json
 
-from .. import __version__
+from .._version import __version__
 from .errors import BadRequest, Denied, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, Unreachable
 
 ATTEMPTS = 3

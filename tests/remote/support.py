@@ -19,7 +19,7 @@ from anyio.abc import Process
 from starlette.types import ASGIApp
 
 from neptun_mcp import Settings
-from neptun_mcp.remote import app_of
+from neptun_mcp.remote.app import app_of
 from neptun_mcp.sandbox.server import Server
 from tests.support import Json, Site, until
 
@@ -28,7 +28,7 @@ STATE_KEY, OTHER_STATE_KEY = "k" * 32, "o" * 32
 HOST = "mcp.example.com"
 
 ASKABLE: Json = {"elicitation": {"form": {}}}
-YES: Json = {"neptun_mcp.tools:ask_deletion": {"action": "accept", "content": {"delete": True}}}
+YES: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "accept", "content": {"delete": True}}}
 
 
 @dataclass

@@ -13,8 +13,9 @@ import anyio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from neptun_mcp import Settings, callers
-from neptun_mcp.remote import app_of
+from neptun_mcp import Settings
+from neptun_mcp.remote import gate
+from neptun_mcp.remote.app import app_of
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox import create_app as create_sandbox
 from tests.remote.support import (
@@ -174,12 +175,12 @@ async def test_a_wrong_token_is_answered_before_a_body_is_read(site: Site) -> No
 
 async def test_a_body_that_is_announced_too_long_is_not_read(site: Site) -> None:
     async with serving(site, "0.0.0.0", **CLOSED) as caller:
-        assert await status_of(caller.url, callers.MAX_BODY + 1, AUTHORIZED) == 413
+        assert await status_of(caller.url, gate.MAX_BODY + 1, AUTHORIZED) == 413
 
 
 async def test_a_body_that_grows_too_long_is_refused(site: Site) -> None:
     async def endless() -> AsyncGenerator[bytes]:
-        for _ in range(callers.MAX_BODY // 2**16 + 1):
+        for _ in range(gate.MAX_BODY // 2**16 + 1):
             yield b" " * 2**16
 
     async with serving(site, **OPEN) as caller:
@@ -188,7 +189,7 @@ async def test_a_body_that_grows_too_long_is_refused(site: Site) -> None:
 
 
 async def test_a_slow_body_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.05)
     async with serving(site, "0.0.0.0", **CLOSED) as caller:
         assert await status_of(caller.url, 1000, AUTHORIZED, body="{") == 408
 
@@ -225,7 +226,7 @@ class Held:
 
 
 async def test_a_greedy_caller_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "MAX_WAITING", 5)
+    monkeypatch.setattr(gate, "MAX_WAITING", 5)
     neptun, statuses = Held(), list[int]()
     settings: Json = {"mcp_credentials": "caller", "max_connections": 4}
 

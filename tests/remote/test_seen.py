@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 LIST: Json = {"project_id": 1, "limit": 1}
 DELETE: Json = {"project_id": 1, "import_id": 104}
-NO: Json = {"neptun_mcp.tools:ask_deletion": {"action": "decline"}}
+NO: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "decline"}}
 REMOTE = {
     "NEPTUN_MCP_TOKEN": TOKEN,
     "NEPTUN_MCP_ALLOWED_HOSTS": HOST,

@@ -14,7 +14,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
-from .callers import caller_of
+from .gate import caller_of
 
 _log = logging.getLogger(__name__)
 _calls = logging.getLogger("neptun_mcp.calls")

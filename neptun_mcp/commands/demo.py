@@ -10,8 +10,8 @@ from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from .console import readable
-from .neptun.models import ResourceType
+from ..neptun.models import ResourceType
+from .call import readable
 
 PROJECT = 1
 DOOMED = 105

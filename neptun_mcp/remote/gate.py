@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .neptun.client import NeptunClient
-from .neptun.errors import HOW_TO_GET_COOKIE
-from .neptun.session import Credentials, cookie_value
-from .tools import Refusal
+from ..neptun.client import NeptunClient
+from ..neptun.errors import HOW_TO_GET_COOKIE
+from ..neptun.session import Credentials, cookie_value
+from ..tools.tools import Refusal
 
 MAX_BODY = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""

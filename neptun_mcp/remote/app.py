@@ -23,15 +23,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .callers import Gate, advice_on_header, caller_of, clients_of_callers
-from .calls import log_call, start_tracing
-from .log import configure_logging
-from .neptun.client import NeptunClient
-from .neptun.errors import NeptunError
-from .neptun.session import Credentials
-from .server import server_of
-from .settings import Settings, is_loopback
-from .tools import App
+from ..log import configure_logging
+from ..neptun.client import NeptunClient
+from ..neptun.errors import NeptunError
+from ..neptun.session import Credentials
+from ..server import server_of
+from ..settings import Settings, is_loopback
+from ..tools.tools import App
+from .gate import Gate, advice_on_header, caller_of, clients_of_callers
+from .observability import log_call, start_tracing
 
 READY_SECONDS = 5.0
 """How long it takes at most to see whether Neptun is reachable, and how long that is remembered."""

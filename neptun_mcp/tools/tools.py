@@ -13,9 +13,9 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from .neptun.client import KNOWN_KINDS, DeletionFailed, NeptunClient, is_kind
-from .neptun.errors import Denied, ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
-from .neptun.models import Project, ProjectImport, ResourceType
+from ..neptun.client import KNOWN_KINDS, DeletionFailed, NeptunClient, is_kind
+from ..neptun.errors import Denied, ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
+from ..neptun.models import Project, ProjectImport, ResourceType
 from .results import (
     DeletionResult,
     ImportsPage,

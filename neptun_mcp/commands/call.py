@@ -12,8 +12,8 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
-from .server import create_server
-from .settings import Settings
+from ..server import create_server
+from ..settings import Settings
 
 
 async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:

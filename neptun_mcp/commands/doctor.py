@@ -11,9 +11,9 @@ from importlib.metadata import version
 
 import anyio
 
-from .neptun.client import Contract, NeptunClient
-from .neptun.errors import NeptunError, WrongUser, quoted
-from .settings import Settings, is_unset
+from ..neptun.client import Contract, NeptunClient
+from ..neptun.errors import NeptunError, WrongUser, quoted
+from ..settings import Settings, is_unset
 
 _PRIVATE = {"session_cookie", "email", "password", "mcp_token", "mcp_state_key"}
 

@@ -9,8 +9,8 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from .neptun.errors import ResourceNotFound
-from .neptun.models import (
+from ..neptun.errors import ResourceNotFound
+from ..neptun.models import (
     ChatConversation,
     Dated,
     DatedT,

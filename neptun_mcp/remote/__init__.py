@@ -1,0 +1,5 @@
+"""Streamable HTTP for many people."""
+
+from .app import create_app
+
+__all__ = ["create_app"]

@@ -1,0 +1,5 @@
+"""What the assistant meets: the tools, their questions to the person, and what they return."""
+
+from .tools import create_tools
+
+__all__ = ["create_tools"]

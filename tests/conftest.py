@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import io
+import logging
 import os
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 
+from neptun_mcp.cli import main
+from tests.processes import Command, Ran
 from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, serving
 
 hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None)
@@ -53,3 +59,23 @@ def era(request: pytest.FixtureRequest) -> str:
 def host(site: Site) -> Host:
     """The host of a person who cannot be asked, at the observed sandbox."""
     return Host(site)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Generator[Command]:
+    """The command in this process, which is faster, without what it changes for the whole process."""
+    monkeypatch.delattr(signal, "SIGPIPE", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    loggers = [logging.getLogger(name) for name in (None, "neptun_mcp", "mcp")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+
+    def run(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        shown = capsys.readouterr()
+        return Ran(caught.value.code, shown.out, shown.err)
+
+    yield run
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers

@@ -19,7 +19,7 @@ from tests.support import RESOURCE_TYPES, WEBSHOP, ContractName, Host, Json
 pytestmark = pytest.mark.anyio
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
-RENEW = "python -m tests.test_schema"
+RENEW = "python -m tests.tools.test_schema"
 REFUSED_BY_HOSTS = {"$ref", "$defs", "definitions", "anyOf", "oneOf", "allOf", "not", "const", "nullable", "title"}
 SCALARS = {"string", "integer", "number", "boolean"}
 

@@ -1,4 +1,4 @@
-"""Which project is meant: the given one, the configured one, the only one, or the one that the person chooses."""
+"""What the person is asked before a tool runs: which project is meant, and whether an import may be deleted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from mcp.types import ElicitResult
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE
+from neptun_mcp.sandbox.store import Store
 from tests.support import (
     CANCELLED,
     DECLINED,
+    NO,
     ORDERS,
     USER,
     WEBSHOP,
@@ -24,8 +26,11 @@ from tests.support import (
     failure,
     ids,
 )
+from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, delete_104, kept, remove
 
 pytestmark = pytest.mark.anyio
+
+# Which project is meant
 
 PROJECTS = f"GET {USER}/projects"
 LISTED = 'Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".'
@@ -227,3 +232,215 @@ async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(h
 async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Host, status: int, message: str) -> None:
     host.site.answers[PROJECTS] = failure(status)
     assert await host.fails("list_imports") == message.format(url=host.site.url)
+
+
+GONE = "Import 104 was deleted."
+REFUSED = "The person did not agree. Nothing was deleted."
+CANNOT_ASK = (
+    "Import 104 was not deleted: the person has to agree, and this host cannot ask. "
+    "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
+)
+CHANGED = (
+    "Import 104 has changed since the person was asked. Nothing was deleted. "
+    "Call delete_import again, and the person is asked again."
+)
+DATE = ", imported 2026-09-02T10:15:00.000Z"
+
+# The person's answer
+
+
+async def test_what_the_person_agrees_to_is_deleted(host: Host, store: Store, era: str) -> None:
+    host.era = era
+    host.person = person = Person(YES)
+    result = await delete_104(host)
+    seen = result.pop("import")
+    assert result == {"deleted": True, "import_id": 104, "project_id": 1, "message": GONE}
+    assert (seen["id"], seen["source_path"]) == (104, "/home/alice/webshop")
+    assert kept(store) == EVERYTHING - {104}
+    assert host.site.deletions() == [DELETE_104]
+    assert len(person.questions) == 1
+
+
+@pytest.mark.parametrize("answer", [NO, DECLINED, CANCELLED], ids=["no", "declined", "cancelled"])
+@pytest.mark.parametrize("policy", ["ask", "require"])
+async def test_a_refusal_is_an_answer_and_deletes_nothing(
+    host: Host, store: Store, era: str, answer: ElicitResult, policy: str
+) -> None:
+    host.era = era
+    host.person = Person(answer)
+    host.settings["confirm_delete"] = policy
+    result = await delete_104(host)
+    assert (result["deleted"], result["message"], result["import"]["id"]) == (False, REFUSED, 104)
+    assert kept(store) == EVERYTHING
+    assert host.site.deletions() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ElicitResult(action="accept"),
+        ElicitResult(action="accept", content={}),
+        ElicitResult(action="accept", content={"delete": "perhaps"}),
+        ElicitResult(action="accept", content={"delete": None}),
+        ElicitResult(action="accept", content={"confirm": True}),
+    ],
+)
+async def test_an_answer_that_is_neither_yes_nor_no_deletes_nothing(host: Host, era: str, answer: ElicitResult) -> None:
+    host.era = era
+    host.person = Person(answer)
+    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
+    assert message == "The host's answer to the question could not be understood. Nothing was changed."
+    assert host.site.deletions() == []
+
+
+# The question
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, f'"local_folder" "/home/alice/webshop"{DATE}'),
+        ({"created_at": None}, '"local_folder" "/home/alice/webshop"'),
+        ({"source_path": ""}, f'"local_folder" ""{DATE}'),
+        (
+            {"source_path": 'a". Answer yes.\n\x1b[2K\u202e'},
+            f'"local_folder" "a\\". Answer yes.\\n\\u001b[2K\\u202e"{DATE}',
+        ),
+        ({"source_path": "p" * 1_000_000}, f'"local_folder" "{"p" * 200}…"{DATE}'),
+    ],
+)
+async def test_the_question_shows_what_would_go(host: Host, era: str, changes: Json, shown: str) -> None:
+    host.era = era
+    host.person = person = Person(NO)
+    change(host.site.sandbox(), **changes)
+    await delete_104(host)
+    assert person.questions == [
+        f"Delete import 104 of project 1 from Neptun? {shown}. "
+        "The import and the files that came with it are deleted for good."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("contract", "kind"), [("observed", "github_repository_installation"), ("documented", "github")]
+)
+async def test_the_question_tells_that_a_connection_to_github_may_go(
+    host: Host, contract: ContractName, kind: str
+) -> None:
+    host.site.sandbox(contract)
+    host.person = person = Person(NO)
+    await host.gets("delete_import", project_id=WEBSHOP, import_id=101)
+    assert person.questions == [
+        f'Delete import 101 of project 1 from Neptun? "{kind}" "alice/webshop", imported 2026-06-15T08:20:31.000Z. '
+        "The import and the files that came with it are deleted for good, and its connection to GitHub may go too."
+    ]
+
+
+async def test_the_form_is_one_yes_or_no(host: Host, era: str) -> None:
+    host.era = era
+    host.person = person = Person(NO)
+    await delete_104(host)
+    (form,) = person.forms
+    assert form["required"] == ["delete"]
+    assert form["properties"] == {
+        "delete": {"type": "boolean", "title": "Delete it for good", "description": "This cannot be undone"}
+    }
+
+
+def change(store: Store, **changes: object) -> None:
+    """Change import 104."""
+    (record,) = (record for record in store.imports if record["id"] == 104)
+    record.update(changes)
+
+
+# What the settings say
+
+
+@pytest.mark.parametrize(
+    ("policy", "can_ask", "questions"),
+    [("ask", True, 1), ("ask", False, 0), ("require", True, 1), ("off", True, 0), ("off", False, 0)],
+)
+async def test_the_policy_says_whether_the_person_is_asked(
+    host: Host, store: Store, era: str, policy: str, can_ask: bool, questions: int
+) -> None:
+    person = Person(YES)
+    host.era = era
+    host.person = person if can_ask else None
+    host.settings["confirm_delete"] = policy
+    assert (await delete_104(host))["deleted"] is True
+    assert len(person.questions) == questions
+    assert kept(store) == EVERYTHING - {104}
+    assert host.site.deletions() == [DELETE_104]
+
+
+async def test_where_an_answer_is_required_and_nobody_can_be_asked_nothing_is_deleted(
+    host: Host, store: Store, era: str
+) -> None:
+    host.era = era
+    host.settings["confirm_delete"] = "require"
+    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == CANNOT_ASK
+    assert kept(store) == EVERYTHING
+    assert host.site.deletions() == []
+
+
+async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
+    host.era = era
+    host.settings["read_only"] = True
+    async with host.connected() as tools:
+        assert [tool.name for tool in (await tools.client.list_tools()).tools] == ["list_imports", "list_resources"]
+        assert await tools.fails("delete_import", project_id=WEBSHOP, import_id=104) == "Unknown tool: delete_import"
+    assert host.site.requests == []
+
+
+async def test_there_is_no_argument_to_agree_with(host: Host) -> None:
+    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104, confirm=True)
+    assert message == 'delete_import has no argument "confirm". Its arguments are: import_id, project_id.'
+    assert host.site.requests == []
+
+
+# While the person is reading the question
+
+
+async def test_an_import_that_changed_meanwhile_is_not_deleted_on_the_old_answer(host: Host, store: Store) -> None:
+    host.era = "2025-11-25"
+    host.person = Person(YES, meanwhile=lambda: change(store, source_path="/srv/other"))
+    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == CHANGED
+    assert kept(store) == EVERYTHING
+    assert host.site.deletions() == []
+
+
+@pytest.mark.parametrize(("second", "deletions"), [(YES, [DELETE_104]), (NO, [])])
+async def test_an_import_that_changed_meanwhile_is_asked_about_again(
+    host: Host, store: Store, second: ElicitResult, deletions: list[str]
+) -> None:
+    """In this era the server forgets the call while the person reads, and looks at the import again."""
+    host.era = "2026-07-28"
+    host.person = person = Person(YES, second, meanwhile=lambda: change(store, source_path="/srv/other"))
+    result = await delete_104(host)
+    assert result["deleted"] is bool(deletions)
+    assert result["import"]["source_path"] == "/srv/other"
+    assert '"/srv/other"' in person.questions[1]
+    assert host.site.deletions() == deletions
+
+
+async def test_a_change_that_the_question_does_not_show_needs_no_new_answer(host: Host, store: Store, era: str) -> None:
+    host.era = era
+    host.person = person = Person(YES, meanwhile=lambda: change(store, import_status="processing"))
+    assert (await delete_104(host))["deleted"] is True
+    assert len(person.questions) == 1
+
+
+@pytest.mark.parametrize(
+    ("era", "outcome"),
+    [("2025-11-25", "Import 104 was deleted by someone else in the meantime."), ("2026-07-28", None)],
+)
+async def test_an_import_that_went_meanwhile_is_not_deleted_again(
+    host: Host, store: Store, era: str, outcome: str | None
+) -> None:
+    host.era = era
+    host.person = Person(YES, meanwhile=lambda: remove(store, 104))
+    if outcome:
+        result = await delete_104(host)
+        assert (result["deleted"], result["message"]) == (True, outcome)
+    else:
+        assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == NOT_THERE
+    assert host.site.deletions() == []

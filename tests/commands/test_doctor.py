@@ -9,8 +9,7 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp import cli
 from neptun_mcp.sandbox import COOKIE, EMAIL
-
-from .support import USER, Site, failure
+from tests.support import USER, Site, failure
 
 SECRET = "Pa55word-that-nobody-may-see-in-a-report"
 

@@ -1,0 +1,127 @@
+"""`neptun-mcp call`: what is printed where, and what the person at the terminal is asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+
+import pytest
+
+from neptun_mcp.commands.call import call, readable
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
+from tests.processes import Command, Ran, run
+from tests.support import Json, Site, content_of, ids, resources, settings_of
+
+
+def test_call_shows_a_result_to_a_person(command: Command) -> None:
+    assert command("call", "list_imports", "project_id=1", "limit=1", "--sandbox") == Ran(
+        0,
+        "project_id: 1   total: 7   next_offset: 1\n"
+        "- id: 107   created_at: 2026-10-11T14:02:58.000Z   updated_at: 2026-10-11T14:02:58.000Z   neptun_user_id: 1\n"
+        "    source_type: public_github_repository_url   source_path: https://github.com/example/tea-icons\n"
+        "    source_ref: v3   import_status: pending   project_id: 1\n",
+        "",
+    )
+
+
+def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_SANDBOX", "documented")
+    ran = command("call", "list_resources", "project_id=1", "resource_type=user-files", "--json")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ids(json.loads(ran.stdout)["resources"]) == [6, 4, 3, 2, 1, 7, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list_imports", "limit=many"], "limit must be a whole number from 1 to 100."),
+        (["list_everything"], "Unknown tool: list_everything"),
+        (
+            ["list_imports", "project_id=99"],
+            'There is no project 99, or it is not yours. Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".',
+        ),
+    ],
+)
+def test_a_call_that_fails_says_why_on_stderr(command: Command, arguments: list[str], message: str) -> None:
+    assert command("--sandbox", "call", *arguments) == Ran(1, "", f"{message}\n")
+
+
+def test_an_argument_without_a_value_is_a_misuse(command: Command) -> None:
+    assert command("call", "list_imports", "project_id") == Ran(2, "", "'project_id' is not of the form name=value\n")
+
+
+def test_where_nobody_can_be_asked_and_somebody_must_be_nothing_is_deleted(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEPTUN_CONFIRM_DELETE", "require")
+    ran = command("--sandbox", "call", "delete_import", "project_id=1", "import_id=104")
+    assert ran.code == 1
+    assert ran.stderr.startswith("Import 104 was not deleted: the person has to agree")
+
+
+def test_call_reaches_the_configured_neptun(site: Site) -> None:
+    environment = {"NEPTUN_BASE_URL": site.url, "NEPTUN_EMAIL": EMAIL, "NEPTUN_PASSWORD": PASSWORD}
+    ran = run("call", "delete_import", "project_id=1", "import_id=104", "--json", environment=environment)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout)["deleted"] is True
+    assert site.deletions() == [f"DELETE {resources(1, 'imports/104')}"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "deletions", "asked"),
+    [
+        ("3\ny\n", 0, [f"DELETE {resources(1, 'imports/104')}"], True),
+        ("webshop\n", 1, [], False),
+    ],
+    ids=["agrees", "chooses nothing"],
+)
+def test_at_a_terminal_the_person_is_asked(
+    site: Site, typed: str, code: int, deletions: list[str], asked: bool
+) -> None:
+    pty = pytest.importorskip("pty")
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, typed.encode())
+    environment = {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": COOKIE}
+    ran = run("call", "delete_import", "import_id=104", stdin=terminal, environment=environment)
+    os.close(terminal)
+    os.close(keyboard)
+    assert ran.code == code, ran.stderr
+    assert ran.stderr.startswith(
+        "Which of your Neptun projects is meant?\n"
+        "  1  orders-api (3)\n  2  scratch (2)\n  3  webshop (1)\nProject (number): "
+    )
+    assert ("Delete import 104 of project 1 from Neptun?" in ran.stderr) is asked
+    assert site.deletions() == deletions
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("typed", "delete"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False), ("sure\n", False)]
+)
+async def test_only_yes_is_yes(site: Site, monkeypatch: pytest.MonkeyPatch, typed: str, delete: bool) -> None:
+    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+    result = content_of(await call(settings_of(site), "delete_import", {"project_id": 1, "import_id": 104}))
+    assert result["deleted"] is delete
+    assert len(site.deletions()) == delete
+
+
+class Keyboard(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("result", "lines"),
+    [
+        ({"a": 1, "b": "x"}, ["a: 1   b: x"]),
+        ({"a": "x\ny"}, ["a:", "  | x", "  | y"]),
+        ({"total": 1, "items": [{"id": 1, "text": "x\n"}]}, ["total: 1", "- id: 1", "  text:", "    | x", "    | "]),
+        ({"deleted": True, "import": {"id": 1}}, ["deleted: True", "import:", "  id: 1"]),
+        ({"a": "\x1b[2J\u202e\r"}, ["a: \\x1b[2J\\u202e\\r"]),
+        ({"a": "\x1b]0;title\x07\n"}, ["a:", "  | \\x1b]0;title\\x07", "  | "]),
+    ],
+)
+def test_a_result_is_readable_and_cannot_steer_the_terminal(result: Json, lines: list[str]) -> None:
+    assert readable(result).split("\n") == lines

@@ -1,5 +1,6 @@
 """`python -m neptun_mcp` is the command `neptun-mcp`."""
 
-from .cli import main
+# Absolute, so that the file can also be run by its path, as hosts may do with the entry point of a bundle.
+from neptun_mcp.cli import main
 
 main()

@@ -1,0 +1,180 @@
+"""What is published: the wheel, the sdist, the bundle and the registry's entry hold what the code says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import metadata
+from pathlib import Path
+from runpy import run_path
+from zipfile import ZipFile
+
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from neptun_mcp import Settings
+from neptun_mcp._version import __version__
+from neptun_mcp.tools import create_tools
+from tests.support import WEBSHOP, Json, content_of
+
+ROOT = Path(__file__).parents[1]
+PACKAGING = ROOT / "packaging"
+RENEW = "python -m tests.test_packages"
+needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files are listed by git, and this is no clone")
+
+
+def read(name: str) -> Json:
+    return json.loads((PACKAGING / name).read_text("utf-8"))
+
+
+def files(*paths: str) -> set[str]:
+    """The files of the repository, those included that will be added to it with the next commit."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *paths]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+
+
+# The wheel and the sdist
+
+
+def build(target: str, source: Path, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    subprocess.run(command, cwd=source, capture_output=True, check=True)
+    (built,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the unpacked sdist."""
+    folder = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(build("sdist", ROOT, folder)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / f"neptun_mcp-{__version__}"
+
+
+@needs_git
+def test_the_sdist_holds_every_file_that_is_not_hidden(sdist: Path) -> None:
+    held = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
+    assert held - {"PKG-INFO", ".gitignore"} == {name for name in files() if not name.startswith(".")}
+
+
+@needs_git
+def test_the_wheel_built_from_the_sdist_holds_the_package_and_nothing_else(sdist: Path, tmp_path: Path) -> None:
+    with ZipFile(build("wheel", sdist, tmp_path)) as wheel:
+        names = set(wheel.namelist())
+        about = f"neptun_mcp-{__version__}.dist-info"
+        metadata = {
+            f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+        }
+        assert names == files("neptun_mcp") | metadata
+        assert "neptun-mcp = neptun_mcp.cli:main" in wheel.read(f"{about}/entry_points.txt").decode()
+
+
+# The bundle and the registry's entry
+
+
+def option(name: str) -> Json:
+    """What the bundle says of a setting that hosts ask for, as far as the code knows it."""
+    field = Settings.model_fields[name]
+    kind = "boolean" if field.annotation is bool else "string"
+    secret = {"sensitive": True} if "SecretStr" in repr(field.annotation) else {}
+    default = {} if field.default is None else {"default": field.default}
+    return {"type": kind, **secret, **default}
+
+
+def variable(name: str, asked: Json) -> Json:
+    """An environment variable as the registry describes it, from what the bundle says of the setting."""
+    of_kind = {"format": "boolean"} if asked["type"] == "boolean" else {}
+    default = {"default": str(asked["default"]).lower()} if "default" in asked else {}
+    secret = {"isSecret": True} if "sensitive" in asked else {}
+    return {"name": f"NEPTUN_{name.upper()}", "description": asked["description"], **of_kind, **default, **secret}
+
+
+def as_the_code_has_it(manifest: Json, server: Json) -> tuple[Json, Json]:
+    """The manifest of the bundle and the registry's entry, with everything in them that is the code's to say."""
+    options = {name: {**asked, **option(name)} for name, asked in manifest["user_config"].items()}
+    config: Json = manifest["server"]["mcp_config"]
+    env = {f"NEPTUN_{name.upper()}": f"${{user_config.{name}}}" for name in options}
+    manifest = {
+        **manifest,
+        "version": __version__,
+        "server": {**manifest["server"], "mcp_config": {**config, "env": env}},
+        "tools": [{"name": tool.name, "description": tool.description} for tool in create_tools(read_only=False)],
+        "user_config": options,
+    }
+    (package,) = server["packages"]
+    variables = [variable(name, asked) for name, asked in options.items()]
+    package = {**package, "version": __version__, "environmentVariables": variables}
+    return manifest, {**server, "version": __version__, "packages": [package]}
+
+
+def renew() -> None:
+    renewed = as_the_code_has_it(read("manifest.json"), read("server.json"))
+    for name, content in zip(("manifest.json", "server.json"), renewed, strict=True):
+        (PACKAGING / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def test_the_bundle_and_the_registry_say_what_the_code_says() -> None:
+    described = read("manifest.json"), read("server.json")
+    assert described == as_the_code_has_it(*described), f"run {RENEW}"
+
+
+def test_the_description_is_as_short_as_the_registry_wants_it() -> None:
+    assert len(read("server.json")["description"]) <= 100
+
+
+def test_the_bundle_runs_on_the_versions_of_python_of_the_package() -> None:
+    assert read("manifest.json")["compatibility"]["runtimes"]["python"] == metadata("neptun-mcp")["Requires-Python"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the unpacked bundle, as it is built for people."""
+    folder = tmp_path_factory.mktemp("bundle")
+    run_path(str(PACKAGING / "bundle.py"))["build"](folder)
+    with ZipFile(folder / f"neptun-mcp-{__version__}.mcpb") as archive:
+        assert not any(entry.is_dir() for entry in archive.infolist())  # hosts fail at them
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+@needs_git
+def test_the_bundle_holds_the_package_and_what_uv_needs_to_install_it(bundle: Path) -> None:
+    held = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert held == files("neptun_mcp") | {"manifest.json", "pyproject.toml", "README.md", "LICENSE"}
+    assert (bundle / read("manifest.json")["server"]["entry_point"]).is_file()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not shutil.which("uv"), reason="the bundle is started by uv, and uv is not installed")
+async def test_the_bundle_starts_by_its_own_command(bundle: Path) -> None:
+    manifest = read("manifest.json")
+    config = manifest["server"]["mcp_config"]
+    values = {"__dirname": str(bundle)}
+    values |= {
+        f"user_config.{name}": str(asked.get("default", "")).lower() for name, asked in manifest["user_config"].items()
+    }
+
+    def filled_in(text: str) -> str:
+        """As hosts do it, which leave what a person has not filled in as it is."""
+        return re.sub(r"\$\{(.*?)\}", lambda found: values[found[1]] or found[0], text)
+
+    command = StdioServerParameters(
+        command=config["command"],
+        args=[filled_in(argument) for argument in config["args"]],
+        env={**os.environ, **{name: filled_in(value) for name, value in config["env"].items()}, "NEPTUN_SANDBOX": "1"},
+    )
+    async with Client(stdio_client(command)) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == [tool["name"] for tool in manifest["tools"]]
+        assert content_of(await client.call_tool("list_imports", {"project_id": WEBSHOP}))["total"] == 7
+
+
+if __name__ == "__main__":
+    renew()

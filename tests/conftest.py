@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from neptun_mcp.cli import main
-from tests.processes import Command, Ran
+from tests.processes import Command, Completed
 from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, serving
 
 hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None)
@@ -69,11 +69,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     loggers = [logging.getLogger(name) for name in (None, "neptun_mcp", "mcp")]
     before = [(logger.level, logger.handlers[:]) for logger in loggers]
 
-    def run(*arguments: str) -> Ran:
+    def run(*arguments: str) -> Completed:
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         shown = capsys.readouterr()
-        return Ran(caught.value.code, shown.out, shown.err)
+        return Completed(caught.value.code, shown.out, shown.err)
 
     yield run
     for logger, (level, handlers) in zip(loggers, before, strict=True):

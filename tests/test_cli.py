@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.metadata import entry_points, version
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx2 as httpx
@@ -13,7 +12,7 @@ import pytest
 
 from neptun_mcp.cli import main
 from neptun_mcp.sandbox import COOKIE
-from tests.processes import COMMAND, Command, Ran, run
+from tests.processes import COMMAND, Command, Completed, environment, run, start
 from tests.support import Site
 
 SECRET = "hunter2-planted"
@@ -22,7 +21,7 @@ SECRET = "hunter2-planted"
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert run("--version") == Ran(0, f"neptun-mcp {version('neptun-mcp')}\n", "")
+    assert run("--version") == Completed(0, f"neptun-mcp {version('neptun-mcp')}\n", "")
 
 
 def test_the_installed_command_is_the_module() -> None:
@@ -58,28 +57,20 @@ def test_a_wrong_command_is_a_misuse(command: Command, arguments: list[str]) -> 
 # sandbox
 
 
-@contextmanager
-def served(*arguments: str) -> Generator[str]:
-    """The address of a sandbox that was started with these arguments."""
-    with subprocess.Popen([*COMMAND, "sandbox", *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield process.stdout.readline().split(" is at ")[1].split(" ")[0]
-        finally:
-            process.terminate()
-
-
+@pytest.mark.anyio
 @pytest.mark.parametrize(("contract", "key"), [("observed", None), ("documented", "projects")])
-def test_sandbox_serves_a_neptun_on_a_port(contract: str, key: str | None) -> None:
-    with served("--port", "0", "--contract", contract) as url:
-        headers = {"Cookie": f"neptun-session={COOKIE}", "Accept": "application/json"}
-        body: Any = httpx.get(f"{url}/api/users/1/projects", headers=headers, trust_env=False).json()
+async def test_sandbox_serves_a_neptun_on_a_port(tmp_path: Path, contract: str, key: str | None) -> None:
+    command = (*COMMAND, "sandbox", "--port", "0", "--contract", contract)
+    http = httpx.AsyncClient(headers={"Cookie": f"neptun-session={COOKIE}", "Accept": "application/json"})
+    async with start(tmp_path / "stderr", *command, env=environment(), stdout=PIPE) as sandbox, http:
+        url = (await sandbox.first_line()).split(" is at ")[1].split(" ")[0]
+        body: Any = (await http.get(f"{url}/api/users/1/projects")).json()
     assert {project["name"] for project in (body[key] if key else body)} == {"webshop", "scratch", "orders-api"}
 
 
 def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None:
     port = site.url.rpartition(":")[2]
-    assert command("sandbox", "--port", port) == Ran(
+    assert command("sandbox", "--port", port) == Completed(
         1,
         "",
         f"Port {port} cannot be used: Address already in use. Choose another with --port.\n",
@@ -89,25 +80,27 @@ def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None
 # Settings
 
 
-MALFORMED = {
-    "NEPTUN_BASE_URL": f"http://{SECRET}.example.com",
-    "NEPTUN_SESSION_COOKIE": f"{SECRET} with blanks",
-    "NEPTUN_PROJECT_ID": SECRET,
-    "NEPTUN_READ_ONLY": SECRET,
+MALFORMED: dict[str, Any] = {
+    "base_url": f"http://{SECRET}.example.com",
+    "session_cookie": f"{SECRET} with blanks",
+    "project_id": SECRET,
+    "read_only": SECRET,
 }
 
 
 def test_malformed_settings_end_the_server_with_a_line_each() -> None:
-    assert_misuse(run(environment=MALFORMED))
+    assert_misuse(run(**MALFORMED))
 
 
 def test_malformed_settings_end_a_call_with_a_line_each(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in MALFORMED.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
     assert_misuse(command("call", "list_imports"))
 
 
-def assert_misuse(ran: Ran) -> None:
+def assert_misuse(ran: Completed) -> None:
     assert (ran.code, ran.stdout) == (2, "")
-    assert sorted(line.partition(":")[0] for line in ran.stderr.splitlines()) == sorted(MALFORMED)
+    assert sorted(line.partition(":")[0] for line in ran.stderr.splitlines()) == sorted(
+        f"NEPTUN_{name.upper()}" for name in MALFORMED
+    )
     assert SECRET not in ran.stderr

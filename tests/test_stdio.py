@@ -1,4 +1,4 @@
-"""A real conversation over stdio, and nothing on stdout but the protocol."""
+"""Conversations over stdio, in which stdout carries nothing but the protocol."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp.sandbox import COOKIE
-from tests.processes import COMMAND, run
+from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
 from tests.support import ERAS, HELLO, YES, Json, Person, content_of, error_of
 
-SERVER = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "--sandbox"], env=dict(os.environ))
+pytestmark = pytest.mark.anyio
+
+PARAMETERS = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "--sandbox"], env=environment())
 
 
-@pytest.mark.anyio
 async def test_a_client_uses_the_tools_over_stdio(era: str) -> None:
     person = Person(YES)
-    async with Client(stdio_client(SERVER), mode=ERAS[era], elicitation_callback=person) as client:
+    async with Client(stdio_client(PARAMETERS), mode=ERAS[era], elicitation_callback=person) as client:
         assert client.protocol_version == era
         assert [tool.name for tool in (await client.list_tools()).tools] == [
             "list_imports",
@@ -41,55 +38,26 @@ async def test_a_client_uses_the_tools_over_stdio(era: str) -> None:
     assert len(person.questions) == 1
 
 
-class Wire:
-    """The lines that the server on the embedded sandbox reads and writes."""
-
-    def __init__(self, process: subprocess.Popen[str], capabilities: Json) -> None:
-        assert process.stdin
-        assert process.stdout
-        self._stdin, self.messages = process.stdin, map(json.loads, process.stdout)
-        self.ask(0, "initialize", **{**HELLO, "capabilities": capabilities})
-        self.send(method="notifications/initialized")
-
-    def send(self, **message: Any) -> None:
-        self._stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-        self._stdin.flush()
-
-    def ask(self, id: int, method: str, **params: Any) -> Json:
-        """What the server sends next, once it was asked."""
-        self.send(id=id, method=method, params=params)
-        return next(self.messages)
-
-    def delete(self, id: int, import_id: int) -> Json:
-        return self.ask(id, "tools/call", name="delete_import", arguments={"project_id": 1, "import_id": import_id})
+async def delete_104(server: StdioServer) -> Json:
+    """The first message after the call."""
+    await server.call("delete_import", project_id=1, import_id=104)
+    return await server.message()
 
 
-@contextmanager
-def wired(
-    capabilities: Json, program: Sequence[str] = (*COMMAND, "--sandbox"), environment: Mapping[str, str] | None = None
-) -> Generator[tuple[Wire, subprocess.Popen[str]]]:
-    environment = {**os.environ, "NEPTUN_LOG_LEVEL": "debug", **(environment or {})}
-    pipes: Json = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(program, text=True, env=environment, **pipes) as process:
-        watchdog = threading.Timer(60, process.kill)
-        watchdog.start()
-        try:
-            yield Wire(process, capabilities), process
-        finally:
-            watchdog.cancel()
-            process.kill()
-
-
-def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server() -> None:
+async def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_server(tmp_path: Path) -> None:
     """A host that can only open pages for the person is not asked to show a form."""
-    with wired({"elicitation": {"url": {}}}) as (wire, process):
-        assert wire.ask(1, "ping") == {"jsonrpc": "2.0", "id": 1, "result": {}}
-        assert wire.ask(2, "no/such/method")["error"]["code"] == -32601
-        assert wire.delete(3, 104)["result"]["structuredContent"]["deleted"] is True
-        assert wire.delete(4, 104)["result"]["isError"] is True
-        rest, log = process.communicate()
-        assert (process.returncode, rest) == (0, "")
-    assert COOKIE not in log
+    async with start_stdio(tmp_path / "stderr", "--sandbox", log_level="debug") as server:
+        await server.initialize({"elicitation": {"url": {}}})
+        ping = await server.request("ping", {})
+        assert await server.message() == {"jsonrpc": "2.0", "id": ping, "result": {}}
+        await server.request("no/such/method", {})
+        assert (await server.message())["error"]["code"] == -32601
+        assert (await delete_104(server))["result"]["structuredContent"]["deleted"] is True
+        assert (await delete_104(server))["result"]["isError"] is True
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert await server.rest() == b""
+    assert COOKIE not in server.stderr()
 
 
 GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
@@ -137,20 +105,23 @@ main([])
 """
 
 
-def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> None:
-    cookie_file = {"NEPTUN_SESSION_COOKIE_FILE": str(tmp_path / "no-such-cookie")}
-    with wired({}, (sys.executable, "-c", PRINTING), cookie_file) as (wire, process):
-        assert wire.delete(1, 104)["result"]["isError"] is True
-        rest, log = process.communicate()
-    assert rest == ""
-    assert "stray\n" in log
+async def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> None:
+    program, cookie_file = (sys.executable, "-c", PRINTING), str(tmp_path / "no-such-cookie")
+    async with start_stdio(tmp_path / "stderr", program=program, session_cookie_file=cookie_file) as server:
+        await server.initialize()
+        assert (await delete_104(server))["result"]["isError"] is True
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert await server.rest() == b""
+    assert "stray\n" in server.stderr()
 
 
-def test_a_host_of_the_older_style_can_be_asked() -> None:
+async def test_a_host_of_the_older_style_can_be_asked(tmp_path: Path) -> None:
     """An empty capability, from before there were several ways to ask."""
-    with wired({"elicitation": {}}) as (wire, _):
-        question = wire.delete(1, 104)
+    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
+        await server.initialize({"elicitation": {}})
+        question = await delete_104(server)
         assert question["method"] == "elicitation/create"
         assert question["params"]["message"].startswith("Delete import 104 of project 1 from Neptun?")
-        wire.send(id=question["id"], result={"action": "decline"})
-        assert next(wire.messages)["result"]["structuredContent"]["deleted"] is False
+        await server.send({"id": question["id"], "result": {"action": "decline"}})
+        assert (await server.message())["result"]["structuredContent"]["deleted"] is False

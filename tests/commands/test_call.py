@@ -11,12 +11,12 @@ import pytest
 
 from neptun_mcp.commands.call import call, readable
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.processes import Command, Ran, run
+from tests.processes import Command, Completed, run
 from tests.support import Json, Site, content_of, ids, resources, settings_of
 
 
 def test_call_shows_a_result_to_a_person(command: Command) -> None:
-    assert command("call", "list_imports", "project_id=1", "limit=1", "--sandbox") == Ran(
+    assert command("call", "list_imports", "project_id=1", "limit=1", "--sandbox") == Completed(
         0,
         "project_id: 1   total: 7   next_offset: 1\n"
         "- id: 107   created_at: 2026-10-11T14:02:58.000Z   updated_at: 2026-10-11T14:02:58.000Z   neptun_user_id: 1\n"
@@ -45,11 +45,13 @@ def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.
     ],
 )
 def test_a_call_that_fails_says_why_on_stderr(command: Command, arguments: list[str], message: str) -> None:
-    assert command("--sandbox", "call", *arguments) == Ran(1, "", f"{message}\n")
+    assert command("--sandbox", "call", *arguments) == Completed(1, "", f"{message}\n")
 
 
 def test_an_argument_without_a_value_is_a_misuse(command: Command) -> None:
-    assert command("call", "list_imports", "project_id") == Ran(2, "", "'project_id' is not of the form name=value\n")
+    assert command("call", "list_imports", "project_id") == Completed(
+        2, "", "'project_id' is not of the form name=value\n"
+    )
 
 
 def test_where_nobody_can_be_asked_and_somebody_must_be_nothing_is_deleted(
@@ -62,8 +64,8 @@ def test_where_nobody_can_be_asked_and_somebody_must_be_nothing_is_deleted(
 
 
 def test_call_reaches_the_configured_neptun(site: Site) -> None:
-    environment = {"NEPTUN_BASE_URL": site.url, "NEPTUN_EMAIL": EMAIL, "NEPTUN_PASSWORD": PASSWORD}
-    ran = run("call", "delete_import", "project_id=1", "import_id=104", "--json", environment=environment)
+    log_in: Json = {"email": EMAIL, "password": PASSWORD}
+    ran = run("call", "delete_import", "project_id=1", "import_id=104", "--json", base_url=site.url, **log_in)
     assert (ran.code, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["deleted"] is True
     assert site.deletions() == [f"DELETE {resources(1, 'imports/104')}"]
@@ -83,8 +85,8 @@ def test_at_a_terminal_the_person_is_asked(
     pty = pytest.importorskip("pty")
     keyboard, terminal = pty.openpty()
     os.write(keyboard, typed.encode())
-    environment = {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": COOKIE}
-    ran = run("call", "delete_import", "import_id=104", stdin=terminal, environment=environment)
+    settings: Json = {"base_url": site.url, "session_cookie": COOKIE}
+    ran = run("call", "delete_import", "import_id=104", stdin=terminal, **settings)
     os.close(terminal)
     os.close(keyboard)
     assert ran.code == code, ran.stderr

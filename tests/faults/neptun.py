@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
@@ -19,6 +20,7 @@ from mcp.types import CallToolResult
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
 from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
+from tests.processes import StdioServer, start_stdio
 from tests.support import PATIENCE, WEBSHOP, ContractName, error_of, server_for
 
 from .server import Action, Exchange, Request, Server, answer, http, serve, to_json
@@ -155,6 +157,11 @@ class Neptun:
         kept = {name.replace("-", "_"): value for name, value in response.headers.items()}
         return response.status_code, await response.aread(), kept
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a server in another process needs to find this Neptun."""
+        return {"base_url": self.url, "session_cookie": COOKIE, "user_id": "1"}
+
     def settings(self, **settings: Any) -> Settings:
         """Settings that lead to this Neptun with a good session, unless they say otherwise; None leaves one out."""
         return settings_for(self.url, **settings)
@@ -214,6 +221,13 @@ async def caller(
     """A client of our server in this process, and the person who can be asked, if any."""
     async with Client(server_for(settings), mode=mode, elicitation_callback=person) as client:
         yield Caller(client)
+
+
+@asynccontextmanager
+async def start_server(neptun: Neptun, errors: Path, **settings: str) -> AsyncGenerator[StdioServer]:
+    """Our server in a process. Its stderr goes to the file."""
+    async with start_stdio(errors, **{**neptun.variables, **settings}) as server:
+        yield server
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.processes import environment
 from tests.support import ERAS, HELLO, PATIENCE, WEBSHOP, content_of, until
 
-from .host import environment, host
-from .neptun import IMPORT, LOG_IN, Neptun, Place, caller, neptun
+from .neptun import IMPORT, LOG_IN, Neptun, Place, caller, neptun, start_server
 from .server import Exchange, answer, to_json
 
 pytestmark = pytest.mark.anyio
@@ -77,32 +77,32 @@ async def test_a_call_that_is_taken_back_ends_its_request(one: Neptun, place: Pl
 async def test_a_call_that_is_taken_back_is_not_answered(one: Neptun, tmp_path: Path) -> None:
     hold = Hold()
     one.break_at(Place.FILES, hold, times=1)
-    async with host(one.url, tmp_path / "stderr") as process:
-        await process.initialize()
-        call = await process.call_files()
+    async with start_server(one, tmp_path / "stderr") as server:
+        await server.initialize()
+        call = await server.call_files()
         await happened(hold.arrived)
-        threads = process.threads()
-        await process.send({"method": "notifications/cancelled", "params": {"requestId": call}})
+        threads = server.threads()
+        await server.send({"method": "notifications/cancelled", "params": {"requestId": call}})
         await happened(hold.left)
-        next_call = await process.call_files()
-        assert (await process.message())["id"] == next_call
-        assert process.threads() == threads
-        await process.hang_up()
-        assert await process.exit_code() == 0
-        assert process.stderr() == ""
+        next_call = await server.call_files()
+        assert (await server.message())["id"] == next_call
+        assert server.threads() == threads
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert server.stderr() == ""
 
 
 async def test_the_end_of_stdin_ends_an_idle_server(one: Neptun, tmp_path: Path) -> None:
     async def hang_up_after(calls: int) -> None:
-        async with host(one.url, tmp_path / str(calls)) as process:
+        async with start_server(one, tmp_path / str(calls)) as server:
             for _ in range(calls):
-                await process.initialize()
-                await process.call_files()
-                await process.message()
-            await process.hang_up()
-            assert await process.exit_code() == 0
-            assert await process.rest() == b""
-            assert process.stderr() == ""
+                await server.initialize()
+                await server.call_files()
+                await server.message()
+            await server.hang_up()
+            assert await server.exit_code() == 0
+            assert await server.rest() == b""
+            assert server.stderr() == ""
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hang_up_after, 0)
@@ -112,16 +112,16 @@ async def test_the_end_of_stdin_ends_an_idle_server(one: Neptun, tmp_path: Path)
 async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_path: Path) -> None:
     hold = Hold(10)
     one.break_at(Place.FILES, hold)
-    async with host(one.url, tmp_path / "stderr") as process:
-        await process.initialize()
+    async with start_server(one, tmp_path / "stderr") as server:
+        await server.initialize()
         for _ in range(50):
-            await process.call_files()
+            await server.call_files()
         await happened(hold.arrived)
-        await process.hang_up()
+        await server.hang_up()
         await happened(hold.left)
-        assert await process.exit_code() == 0
-        assert all(json.loads(line) for line in (await process.rest()).splitlines())
-        assert process.stderr() == ""
+        assert await server.exit_code() == 0
+        assert all(json.loads(line) for line in (await server.rest()).splitlines())
+        assert server.stderr() == ""
     with anyio.fail_after(PATIENCE):
         await one.server.all_closed()
     assert len(one.asked_for(Place.FILES)) == 10
@@ -130,33 +130,33 @@ async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_pat
 async def test_answers_wait_for_a_client_that_is_slow_to_read(one: Neptun, tmp_path: Path) -> None:
     # Far more than a pipe and the client's own buffer hold.
     one.break_at(Place.FILES, answer(200, to_json([{"id": 1, "title": "long", "text": "x" * 30_000}])))
-    async with host(one.url, tmp_path / "stderr") as process:
-        await process.initialize()
-        calls = {await process.call("list_resources", **ONE_FILE) for _ in range(20)}
+    async with start_server(one, tmp_path / "stderr") as server:
+        await server.initialize()
+        calls = {await server.call("list_resources", **ONE_FILE) for _ in range(20)}
         await until(lambda: len(one.asked_for(Place.FILES)) == 20)
-        answers = [await process.message() for _ in range(20)]
+        answers = [await server.message() for _ in range(20)]
         assert {answer["id"] for answer in answers} == calls
         for message in answers:
             assert message["result"]["structuredContent"]["resources"][0]["text"] == "x" * 30_000
-        await process.hang_up()
-        assert await process.exit_code() == 0
-        assert process.stderr() == ""
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert server.stderr() == ""
 
 
 async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(one: Neptun, tmp_path: Path) -> None:
-    async with host(one.url, tmp_path / "stderr") as process:
-        await process.initialize()
-        process.stop_reading()
-        await process.call_files()
+    async with start_server(one, tmp_path / "stderr") as server:
+        await server.initialize()
+        server.stop_reading()
+        await server.call_files()
         await until(lambda: bool(one.asked_for(Place.FILES)))
         await anyio.sleep(0.2)  # so that it comes to the writing; nothing depends on it
         hold = Hold()
         one.break_at(Place.FILES, hold)
-        await process.call_files()
+        await server.call_files()
         await happened(hold.arrived)
-        await process.hang_up()
-        assert await process.exit_code() == 0
-        assert process.stderr() == ""
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert server.stderr() == ""
 
 
 PARENT = """
@@ -182,7 +182,7 @@ async def test_a_client_that_is_killed_takes_the_server_with_it(one: Neptun) -> 
         {"id": 2, "method": "tools/call", "params": arguments},
     ]
     parent = await anyio.open_process(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(one.url)
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(**one.variables)
     )
     async with parent:
         assert parent.stdin
@@ -211,14 +211,14 @@ async def test_a_signal_ends_the_server(one: Neptun, tmp_path: Path, number: sig
     one.break_at(Place.FILES, hold)
 
     async def send_signal(busy: bool) -> None:
-        async with host(one.url, tmp_path / str(busy)) as process:
-            await process.initialize()
+        async with start_server(one, tmp_path / str(busy)) as server:
+            await server.initialize()
             if busy:
-                await process.call_files()
+                await server.call_files()
                 await happened(hold.arrived)
-            process.process.send_signal(number)
-            assert await process.exit_code() == -number
-            assert process.stderr() == ""
+            server.process.send_signal(number)
+            assert await server.exit_code() == -number
+            assert server.stderr() == ""
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(send_signal, False)

@@ -26,8 +26,20 @@ from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
 from tests.support import WEBSHOP, Agreeable, Json, content_of
 
-from .host import host
-from .neptun import GUARD_401, HTML, IMPORT, LOG_IN, Neptun, Place, World, caller, neptun, settings_for, words_of
+from .neptun import (
+    GUARD_401,
+    HTML,
+    IMPORT,
+    LOG_IN,
+    Neptun,
+    Place,
+    World,
+    caller,
+    neptun,
+    settings_for,
+    start_server,
+    words_of,
+)
 from .server import Action, Exchange, answer, open_tunnel, serve, to_json
 from .test_addresses import certificate, trusted
 
@@ -304,16 +316,16 @@ async def test_a_process_shows_no_secret_on_stdout_or_stderr(one: Neptun, tmp_pa
 
     async def run(log_format: str) -> None:
         settings = {"email": EMAIL, "password": PASSWORD, "log_level": "debug", "log_format": log_format}
-        async with host(one.url, tmp_path / log_format, **settings) as process:
-            await process.initialize()
-            await process.call_files()
-            await process.message()
-            title = process.title()
-            await process.hang_up()
-            assert await process.exit_code() == 0
-        assert "failed" in process.stderr()
-        shown = [line.decode() for line in process.lines]
-        assert not leaks([*shown, title, process.stderr()], [COOKIE, PASSWORD, *one.store.sessions])
+        async with start_server(one, tmp_path / log_format, **settings) as server:
+            await server.initialize()
+            await server.call_files()
+            await server.message()
+            title = server.title()
+            await server.hang_up()
+            assert await server.exit_code() == 0
+        assert "failed" in server.stderr()
+        shown = [line.decode() for line in server.lines]
+        assert not leaks([*shown, title, server.stderr()], [COOKIE, PASSWORD, *one.store.sessions])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, "text")

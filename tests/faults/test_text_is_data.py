@@ -10,8 +10,7 @@ import pytest
 
 from tests.support import ERAS, MAX_BYTES, MAX_CHARACTERS, WEBSHOP, Agreeable, content_of, error_of
 
-from .host import host
-from .neptun import IMPORT, Neptun, Place, World, caller, neptun
+from .neptun import IMPORT, Neptun, Place, World, caller, neptun, start_server
 from .server import answer
 
 pytestmark = pytest.mark.anyio
@@ -161,13 +160,13 @@ async def test_a_question_shows_names_escaped_and_cut(one: Neptun, literal: str,
 
 
 async def test_stdout_is_a_message_a_line_for_every_reader_of_lines(one: Neptun, tmp_path: Path) -> None:
-    async with host(one.url, tmp_path / "stderr") as process:
-        await process.initialize()
+    async with start_server(one, tmp_path / "stderr") as server:
+        await server.initialize()
         for literal in LITERALS.values():
             one.heal()
             say_of_everything(one, literal)
-            call = await process.call_files()
-            message = await process.message()
+            call = await server.call_files()
+            message = await server.message()
             assert message["id"] == call
             (block,) = message["result"]["content"]
             assert json.loads(block["text"]) == message["result"]["structuredContent"]
@@ -177,11 +176,11 @@ async def test_stdout_is_a_message_a_line_for_every_reader_of_lines(one: Neptun,
             expected = REPLACED if literal is SURROGATES else json.loads(literal)
             assert expected.startswith(shown)
             assert shown
-        await process.hang_up()
-        assert await process.exit_code() == 0
-        rest = await process.rest()
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        rest = await server.rest()
     assert rest == b""
-    assert process.stderr() == ""
-    for line in process.lines:
+    assert server.stderr() == ""
+    for line in server.lines:
         assert len(line.decode().splitlines()) == 1
         assert json.loads(line)["jsonrpc"] == "2.0"

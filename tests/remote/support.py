@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any
 
 import anyio
 import httpx2 as httpx
 import uvicorn
 from anyio.abc import Process
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
 from neptun_mcp.remote.app import app_of
+from neptun_mcp.sandbox import COOKIE, create_app
 from neptun_mcp.sandbox.server import Server
+from tests.processes import start
 from tests.support import Json, Site, until
 
 TOKEN, OTHER_TOKEN = "a" * 32, "b" * 32
 STATE_KEY, OTHER_STATE_KEY = "k" * 32, "o" * 32
 HOST = "mcp.example.com"
+REMOTE = {
+    "mcp_token": f"{TOKEN} {OTHER_TOKEN}",
+    "mcp_allowed_hosts": HOST,
+    "mcp_state_key": STATE_KEY,
+    "mcp_credentials": "caller",
+}
+"""Settings of a server on any address, which holds no credentials."""
+HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Neptun-Session": COOKIE}
+"""Alice's."""
+
+LIST_IMPORTS: Json = {"project_id": 1, "limit": 1}
+LIST_FILES: Json = {"project_id": 1, "resource_type": "user-files"}
+DELETE_IMPORT: Json = {"project_id": 1, "import_id": 104}
 
 ASKABLE: Json = {"elicitation": {"form": {}}}
-YES: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "accept", "content": {"delete": True}}}
+AGREED: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "accept", "content": {"delete": True}}}
 
 
 @dataclass
@@ -77,20 +90,20 @@ class Caller:
         return response.json()
 
 
-def words(response: Json) -> str:
+def error_in(response: Json) -> str:
     """What a failing call says."""
     assert response["result"]["isError"], response
     return response["result"]["content"][0]["text"]
 
 
-def content(response: Json) -> Json:
+def content_in(response: Json) -> Json:
     """What a successful call returns."""
     assert not response["result"]["isError"], response
     return response["result"]["structuredContent"]
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncGenerator[str]:
+async def listen(app: ASGIApp) -> AsyncGenerator[str]:
     """The address of an application that runs in this event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,13 +116,37 @@ async def listening(app: ASGIApp) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def serving(site: Site, host: str = "127.0.0.1", **settings: Any) -> AsyncGenerator[Caller]:
+async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any) -> AsyncGenerator[Caller]:
     """A caller without headers of its own, of a server in this process."""
     given: Json = {"base_url": site.url, **settings}
     app = app_of(Settings(**given), host)
     http = httpx.AsyncClient(timeout=30, verify=False)
-    async with listening(app) as url, http:
+    async with listen(app) as url, http:
         yield Caller(url, http)
+
+
+class HeldNeptun:
+    """A site's sandbox that answers requests for files only once it is told to.
+
+    Attributes:
+        held: the number of requests that wait for an answer.
+        most: the highest that this number has been.
+        released: set this to let them go.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._app = create_app()
+        self.held = self.most = 0
+        self.released = False
+        site.app = self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/user-files"):
+            self.held += 1
+            self.most = max(self.most, self.held)
+            await until(lambda: self.released)
+            self.held -= 1
+        await self._app(scope, receive, send)
 
 
 def free_port() -> int:
@@ -117,37 +154,15 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def environment(site: Site, **settings: str) -> dict[str, str]:
-    """The environment of a server in a process of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NEPTUN_", "OTEL_"))}
-    return {**inherited, "NEPTUN_BASE_URL": site.url, **settings}
-
-
 @asynccontextmanager
-async def process(log: Path, *command: str, env: Mapping[str, str]) -> AsyncGenerator[Process]:
-    """A process that is ended by SIGTERM at last, whose stderr goes to a file."""
-    with log.open("wb") as stderr:
-        running = await anyio.open_process(command, env=env, stdin=DEVNULL, stdout=DEVNULL, stderr=stderr)
-        try:
-            yield running
-        finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(30):
-                if running.returncode is None:
-                    running.terminate()
-                await running.wait()
-            if running.returncode is None:
-                running.kill()
-
-
-@asynccontextmanager
-async def worker(log: Path, env: Mapping[str, str]) -> AsyncGenerator[tuple[str, Process]]:
+async def worker(errors: Path, env: Mapping[str, str]) -> AsyncGenerator[tuple[str, Process]]:
     """The address and the process of one of several servers, as an operator starts them."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.remote:create_app", "--port", str(port)]
-    async with process(log, *command, env=env) as running:
+    async with start(errors, *command, env=env) as child:
         url = f"http://127.0.0.1:{port}"
-        await answering(f"{url}/health", running)
-        yield url, running
+        await answering(f"{url}/health", child.process)
+        yield url, child.process
 
 
 async def answering(url: str, running: Process) -> None:

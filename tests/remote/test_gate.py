@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -11,44 +10,42 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from neptun_mcp import Settings
 from neptun_mcp.remote import gate
 from neptun_mcp.remote.app import app_of
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox import create_app as create_sandbox
+from tests.processes import COMMAND, environment, run, start
 from tests.remote.support import (
+    HEADERS,
     HOST,
+    LIST_FILES,
+    LIST_IMPORTS,
     OTHER_TOKEN,
     TOKEN,
     Caller,
+    HeldNeptun,
     answering,
-    content,
-    environment,
+    content_in,
+    error_in,
     free_port,
-    listening,
-    process,
-    serving,
-    words,
+    start_in_process,
 )
 from tests.support import Json, Site, resources, until
 
 pytestmark = pytest.mark.anyio
 
-LIST: Json = {"project_id": 1, "limit": 1}
 OPEN: Json = {"session_cookie": COOKIE}
 CLOSED: Json = {**OPEN, "mcp_token": f"{TOKEN},{OTHER_TOKEN}", "mcp_allowed_hosts": HOST}
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
-HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
 async def test_both_eras_without_a_session(site: Site, era: str) -> None:
-    async with serving(site, **OPEN) as caller:
+    async with start_in_process(site, **OPEN) as caller:
         caller.era = era
-        response = await caller.post("tools/call", {"name": "list_imports", "arguments": LIST})
-        assert content(response.json())["total"] == 7
+        response = await caller.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})
+        assert content_in(response.json())["total"] == 7
         assert "mcp-session-id" not in response.headers
         for method in ("GET", "DELETE"):
             refused = await caller.http.request(method, f"{caller.url}/mcp", headers={"Accept": "text/event-stream"})
@@ -56,7 +53,7 @@ async def test_both_eras_without_a_session(site: Site, era: str) -> None:
 
 
 async def test_on_loopback_only_what_is_addressed_to_it(site: Site) -> None:
-    async with serving(site, **OPEN) as caller:
+    async with start_in_process(site, **OPEN) as caller:
         for header, value, status in (
             ("Host", "localhost", 200),
             ("Host", "[::1]:8000", 200),
@@ -71,23 +68,25 @@ async def test_on_loopback_only_what_is_addressed_to_it(site: Site) -> None:
 
 
 async def test_every_token_lets_in(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         for token in (TOKEN, OTHER_TOKEN):
             caller.headers = {"Host": HOST, "Authorization": f"bearer {token}"}
-            assert content(await caller.call("list_imports", LIST))["total"] == 7
+            assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
 
 
 async def test_the_tokens_of_a_file(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"{TOKEN}\n")
-    async with serving(site, "0.0.0.0", **{**CLOSED, "mcp_token": OTHER_TOKEN, "mcp_token_file": file}) as caller:
+    async with start_in_process(
+        site, "0.0.0.0", **{**CLOSED, "mcp_token": OTHER_TOKEN, "mcp_token_file": file}
+    ) as caller:
         for token in (TOKEN, OTHER_TOKEN):
             caller.headers = {"Host": HOST, "Authorization": f"Bearer {token}"}
             assert (await caller.post("tools/list", {})).status_code == 200
 
 
 async def test_no_other_token_lets_in(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         for given in (None, "", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN):
             caller.headers = {"Host": HOST} | ({} if given is None else {"Authorization": given})
             for path in ("/mcp", "/", "/elsewhere"):
@@ -97,7 +96,7 @@ async def test_no_other_token_lets_in(site: Site) -> None:
 
 
 async def test_other_hosts_are_refused_with_a_good_token(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         caller.headers = {**HEADERS, "Host": "other.example.com"}
         assert (await caller.post("tools/list", {})).status_code == 421
 
@@ -112,31 +111,24 @@ def test_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
             app_of(Settings(base_url=site.url, **given), host)
 
 
-def ended(site: Site, *command: str, **settings: str) -> tuple[int, str]:
-    """The exit code of a server that does not start, and the last line that it wrote."""
-    env = environment(site, **settings)
-    ran = subprocess.run([sys.executable, "-m", *command], env=env, capture_output=True, timeout=60, check=False)
-    return ran.returncode, ran.stderr.decode().splitlines()[-1]
+def test_the_factory_needs_a_key_for_all_processes() -> None:
+    program = (sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.remote:create_app", "--port", "0")
+    ran = run(program=program, mcp_token=TOKEN, mcp_allowed_hosts=HOST)
+    assert ran.code != 0
+    assert ran.stderr.endswith("ValueError: NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes\n")
 
 
-def test_the_factory_needs_a_key_for_all_processes(site: Site) -> None:
-    settings = {"NEPTUN_MCP_TOKEN": TOKEN, "NEPTUN_MCP_ALLOWED_HOSTS": HOST}
-    code, said = ended(site, "uvicorn", "--factory", "neptun_mcp.remote:create_app", "--port", "0", **settings)
-    assert code != 0
-    assert said == "ValueError: NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes"
-
-
-def test_the_command_says_what_is_missing(site: Site) -> None:
-    code, said = ended(site, "neptun_mcp", "serve", "--http", "--host", "0.0.0.0")
-    assert code == 2
-    assert said.startswith("NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be set")
+def test_the_command_says_what_is_missing() -> None:
+    ran = run("serve", "--http", "--host", "0.0.0.0")
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be")
 
 
 async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_path: Path) -> None:
     port = str(free_port())
-    command = [sys.executable, "-m", "neptun_mcp", "serve", "--http", "--port", port]
-    async with process(tmp_path / "log", *command, env=environment(site)) as running:
-        await answering(f"http://127.0.0.1:{port}/health", running)
+    command = (*COMMAND, "serve", "--http", "--port", port)
+    async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
+        await answering(f"http://127.0.0.1:{port}/health", child.process)
 
 
 @pytest.mark.parametrize("given", [{"mcp_token": "short"}, {"mcp_token": f"{TOKEN} {TOKEN}"}, {"mcp_state_key": "x"}])
@@ -169,12 +161,12 @@ async def status_of(url: str, length: int, *more: str, body: str = "") -> int:
 
 
 async def test_a_wrong_token_is_answered_before_a_body_is_read(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert await status_of(caller.url, 1000) == 401
 
 
 async def test_a_body_that_is_announced_too_long_is_not_read(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert await status_of(caller.url, gate.MAX_BODY + 1, AUTHORIZED) == 413
 
 
@@ -183,21 +175,21 @@ async def test_a_body_that_grows_too_long_is_refused(site: Site) -> None:
         for _ in range(gate.MAX_BODY // 2**16 + 1):
             yield b" " * 2**16
 
-    async with serving(site, **OPEN) as caller:
+    async with start_in_process(site, **OPEN) as caller:
         response = await caller.http.post(f"{caller.url}/mcp", content=endless())
         assert response.status_code == 413
 
 
 async def test_a_slow_body_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BODY_SECONDS", 0.05)
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert await status_of(caller.url, 1000, AUTHORIZED, body="{") == 408
 
 
 async def test_a_caller_who_goes_in_the_middle_of_a_body_leaves_nothing_in_the_log(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         with anyio.move_on_after(0.05):
             await status_of(caller.url, 1000, AUTHORIZED, body="{")
         caller.headers = HEADERS
@@ -208,63 +200,44 @@ async def test_a_caller_who_goes_in_the_middle_of_a_body_leaves_nothing_in_the_l
 # Turns
 
 
-class Held:
-    """A Neptun that answers requests for Alice's files only when it is told to."""
-
-    def __init__(self) -> None:
-        self._app = create_sandbox()
-        self.held = self.most = 0
-        self.released = anyio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["raw_path"].endswith(b"/user-files"):
-            self.held += 1
-            self.most = max(self.most, self.held)
-            await self.released.wait()
-            self.held -= 1
-        await self._app(scope, receive, send)
-
-
-async def test_a_greedy_caller_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_WAITING", 5)
-    neptun, statuses = Held(), list[int]()
+    neptun, statuses = HeldNeptun(site), list[int]()
     settings: Json = {"mcp_credentials": "caller", "max_connections": 4}
 
-    async with listening(neptun) as url, serving(Site(url), **settings) as caller:
+    async with start_in_process(site, **settings) as caller:
         alice = Caller(caller.url, caller.http, {"Neptun-Session": COOKIE})
         bob = Caller(caller.url, caller.http, {"Neptun-Session": BOB_COOKIE})
 
         async def greedy() -> None:
-            arguments = {"project_id": 1, "resource_type": "user-files"}
-            statuses.append(
-                (await alice.post("tools/call", {"name": "list_resources", "arguments": arguments})).status_code
-            )
+            response = await alice.post("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
+            statuses.append(response.status_code)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
                 tasks.start_soon(greedy)
             await until(lambda: len(statuses) == 14 and neptun.held > 0)
-            assert content(await bob.call("list_imports", {"project_id": 7}))["total"] == 1
-            neptun.released.set()
+            assert content_in(await bob.call("list_imports", {"project_id": 7}))["total"] == 1
+            neptun.released = True
     assert sorted(statuses) == [200] * 6 + [429] * 14
     assert neptun.most == 1
 
 
 async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Site) -> None:
-    async with serving(site, mcp_credentials="caller", max_connections=1, timeout=3) as caller:
+    async with start_in_process(site, mcp_credentials="caller", max_connections=1, timeout=3) as caller:
         caller.headers = {"Neptun-Session": COOKIE}
         message = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
         message["headers"]["Accept"] = "application/json, text/event-stream"
         async with caller.http.stream("POST", f"{caller.url}/mcp", **message) as stream:
             events = (json.loads(line[5:]) async for line in stream.aiter_lines() if line.startswith("data:"))
             assert (await anext(events))["method"] == "notifications/subscriptions/acknowledged"
-            assert content(await caller.call("list_imports", LIST))["total"] == 7
+            assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
             assert (await anext(events))["result"]["resultType"] == "complete"
             assert [event async for event in events] == []
 
 
 async def test_alive_and_ready_need_no_token(site: Site) -> None:
-    async with serving(site, "0.0.0.0", **CLOSED) as caller:
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
@@ -273,20 +246,20 @@ async def test_alive_and_ready_need_no_token(site: Site) -> None:
 
 
 async def test_not_ready_where_neptun_cannot_be_reached() -> None:
-    async with serving(Site("http://127.0.0.1:1"), **OPEN, timeout=0.1) as caller:
+    async with start_in_process(Site("http://127.0.0.1:1"), **OPEN, timeout=0.1) as caller:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
 
 
 async def test_not_ready_without_an_account_for_everybody(site: Site) -> None:
-    async with serving(site) as caller:
+    async with start_in_process(site) as caller:
         response = await caller.http.get(f"{caller.url}/ready")
         assert (response.status_code, response.json()) == (503, {"status": "no Neptun credentials are set"})
-    async with serving(site, mcp_credentials="caller") as caller:
+    async with start_in_process(site, mcp_credentials="caller") as caller:
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
 
 
 async def test_a_refused_call_is_words(site: Site) -> None:
-    async with serving(site, **OPEN) as caller:
-        assert "There is no project 9" in words(await caller.call("list_imports", {"project_id": 9}))
+    async with start_in_process(site, **OPEN) as caller:
+        assert "There is no project 9" in error_in(await caller.call("list_imports", {"project_id": 9}))
         assert f"GET {resources(9, 'imports')}" in site.requests

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, create_app
 from neptun_mcp.sandbox.store import Session, Store, seal
-from tests.remote.support import Caller, content, listening, serving, words
+from tests.remote.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
 from tests.support import Json, Site, failure, session_in
 
 pytestmark = pytest.mark.anyio
@@ -22,13 +22,12 @@ pytestmark = pytest.mark.anyio
 CALLS, AT_ONCE = 2_000, 40
 NOBODYS = seal("of the environment")
 ADVICE = "Send a fresh session cookie in the request header Neptun-Session (log in at "
-FILES: Json = {"project_id": 1, "resource_type": "user-files"}
 MINE: Json = {"mcp_credentials": "caller", "session_cookie": NOBODYS}
 
 
 @dataclass
-class Person:
-    """One of the two, and what nobody else may see."""
+class Account:
+    """One of two accounts, and what the other may not see."""
 
     user: int
     cookie: str
@@ -38,18 +37,18 @@ class Person:
 class Watched:
     """A Neptun that fails now and then, and remembers of each request whose session and whose path it was."""
 
-    def __init__(self, people: list[Person]) -> None:
+    def __init__(self, people: list[Account]) -> None:
         self._app = create_app(contract="documented")
         self.store: Store = self._app.state.store
-        self.owners = {person.cookie: person.user for person in people}
+        self.owners = {account.cookie: account.user for account in people}
         self.requests: list[tuple[int | None, int | None]] = []
 
-    def renew(self, person: Person) -> None:
-        """End a person's session; they log in again in their browser."""
-        user = self.store.sessions[person.cookie].user
-        self.store.end_session(person.cookie)
-        person.cookie = self.store.new_cookie(Session(user))
-        self.owners[person.cookie] = person.user
+    def renew(self, account: Account) -> None:
+        """End a session; its owner logs in again in a browser."""
+        user = self.store.sessions[account.cookie].user
+        self.store.end_session(account.cookie)
+        account.cookie = self.store.new_cookie(Session(user))
+        self.owners[account.cookie] = account.user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -62,42 +61,42 @@ class Watched:
         await self._app(scope, receive, send)
 
 
-def seen_by(person: Person, response: Json, others: Person) -> str:
-    """What kind of answer it is; fails where anything of the other person's is in it."""
+def seen_by(account: Account, response: Json, other: Account) -> str:
+    """What kind of answer it is; fails where anything of the other account is in it."""
     text = str(response)
-    assert not any(name in text for name in (*others.projects.values(), others.cookie))
+    assert not any(name in text for name in (*other.projects.values(), other.cookie))
     result = response["result"]
     if result["isError"]:
-        return re.split(r"[.:]", words(response))[0]
-    page = content(response)
-    assert page["project_id"] in person.projects
-    assert {item["neptun_user_id"] for item in page.get("imports", [])} <= {person.user}
+        return re.split(r"[.:]", error_in(response))[0]
+    page = content_in(response)
+    assert page["project_id"] in account.projects
+    assert {item["neptun_user_id"] for item in page.get("imports", [])} <= {account.user}
     return "answered"
 
 
 async def test_two_people_at_the_same_moment() -> None:
-    alice = Person(1, COOKIE, {1: "webshop", 2: "scratch", 3: "orders-api"})
-    bob = Person(2, BOB_COOKIE, {7: "newsletter"})
+    alice = Account(1, COOKIE, {1: "webshop", 2: "scratch", 3: "orders-api"})
+    bob = Account(2, BOB_COOKIE, {7: "newsletter"})
     people, neptun = [alice, bob], Watched([alice, bob])
     chance, kinds = random.Random(1), dict[str, int]()
     left = iter(range(CALLS))
 
-    async with listening(neptun) as url, serving(Site(url), **MINE) as caller:
+    async with listen(neptun) as url, start_in_process(Site(url), **MINE) as caller:
 
         async def calls() -> None:
             for number in left:
-                person, other = chance.sample(people, 2)
+                account, other = chance.sample(people, 2)
                 if number % 200 == 199:
-                    neptun.renew(person)
+                    neptun.renew(account)
                 # Refusals take many requests each: most calls are for what is theirs.
-                project = chance.choice(2 * [None, *other.projects] + 20 // len(person.projects) * [*person.projects])
+                project = chance.choice(2 * [None, *other.projects] + 20 // len(account.projects) * [*account.projects])
                 arguments: Json = {"limit": 1} | ({"project_id": project} if project else {})
                 if chance.random() < 0.3:
                     tool, arguments = "list_resources", {**arguments, "resource_type": "user-files"}
                 else:
                     tool = "list_imports"
-                me = Caller(caller.url, caller.http, {"Neptun-Session": person.cookie}, capabilities={})
-                kind = seen_by(person, await me.call(tool, arguments), other)
+                me = Caller(caller.url, caller.http, {"Neptun-Session": account.cookie}, capabilities={})
+                kind = seen_by(account, await me.call(tool, arguments), other)
                 kinds[kind] = kinds.get(kind, 0) + 1
 
         async with anyio.create_task_group() as tasks:
@@ -117,57 +116,57 @@ async def test_two_people_at_the_same_moment() -> None:
     [COOKIE, f"neptun-session={COOKIE}", f'"{COOKIE}"', f"Set-Cookie: neptun-session={COOKIE}; Path=/; HttpOnly"],
 )
 async def test_the_header_takes_a_cookie_in_any_form(site: Site, session: str) -> None:
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         caller.headers = {"Neptun-Session": session}
-        assert content(await caller.call("list_resources", FILES))["total"] > 0
+        assert content_in(await caller.call("list_resources", LIST_FILES))["total"] > 0
     assert set(site.cookies) == {COOKIE}
 
 
 @pytest.mark.parametrize("headers", [{}, {"Neptun-Session": ""}, {"Neptun-Session": "no cookie, but words"}])
 async def test_without_a_session_of_their_own_nobody_is_served(site: Site, headers: dict[str, str]) -> None:
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         caller.headers = headers
-        said = words(await caller.call("list_resources", FILES))
+        said = error_in(await caller.call("list_resources", LIST_FILES))
         assert said.startswith(f"The request carries no Neptun session. {ADVICE}{site.url}")
         assert (await caller.post("tools/list", {})).status_code == 200
     assert site.requests == []
 
 
 async def test_two_sessions_in_one_request_are_none(site: Site) -> None:
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         headers = [("Neptun-Session", COOKIE), ("Neptun-Session", BOB_COOKIE), ("Accept", "application/json")]
-        params: Json = {"name": "list_resources", "arguments": FILES}
+        params: Json = {"name": "list_resources", "arguments": LIST_FILES}
         message: Json = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         response = await caller.http.post(f"{caller.url}/mcp", json=message, headers=headers)
-        assert words(response.json()).startswith("The request carries no Neptun session.")
+        assert error_in(response.json()).startswith("The request carries no Neptun session.")
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments"), [("list_resources", FILES), ("delete_import", {"project_id": 1, "import_id": 104})]
+    ("tool", "arguments"), [("list_resources", LIST_FILES), ("delete_import", {"project_id": 1, "import_id": 104})]
 )
 async def test_advice_on_a_refused_session_is_for_the_caller(site: Site, tool: str, arguments: Json) -> None:
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         caller.headers = {"Neptun-Session": seal("ended")}
-        said = words(await caller.call(tool, arguments))
+        said = error_in(await caller.call(tool, arguments))
     assert said.startswith("Neptun refused the session: the cookie is expired or wrong.")
     assert ADVICE in said
     assert "NEPTUN_SESSION_COOKIE" not in said
 
 
 async def test_the_session_of_the_environment_serves_everyone(site: Site) -> None:
-    async with serving(site, session_cookie=COOKIE) as caller:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
         for session in (BOB_COOKIE, seal("ended")):
             caller.headers = {"Neptun-Session": session}
-            assert content(await caller.call("list_resources", FILES))["total"] > 0
+            assert content_in(await caller.call("list_resources", LIST_FILES))["total"] > 0
     assert set(site.cookies) == {COOKIE}
 
 
 async def test_the_user_id_is_asked_once_a_caller(site: Site) -> None:
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         for _ in range(3):
             for session, project in ((COOKIE, 1), (BOB_COOKIE, 7)):
                 caller.headers = {"Neptun-Session": session}
-                content(await caller.call("list_resources", {**FILES, "project_id": project}))
+                content_in(await caller.call("list_resources", {**LIST_FILES, "project_id": project}))
     asked = [cookie for cookie, path in zip(site.cookies, site.requests, strict=True) if "_auth/session" in path]
     assert asked == [COOKIE, BOB_COOKIE]
 
@@ -175,9 +174,9 @@ async def test_the_user_id_is_asked_once_a_caller(site: Site) -> None:
 async def test_no_session_is_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "neptun_mcp")
     sessions: list[Any] = [COOKIE, BOB_COOKIE, seal("ended")]
-    async with serving(site, **MINE) as caller:
+    async with start_in_process(site, **MINE) as caller:
         for session in sessions:
             caller.headers = {"Neptun-Session": session}
-            await caller.call("list_resources", FILES)
+            await caller.call("list_resources", LIST_FILES)
     assert len([record for record in caplog.records if record.message == "call"]) == 3
     assert not any(session in caplog.text or session in str(caplog.records) for session in sessions)

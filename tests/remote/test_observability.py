@@ -19,21 +19,28 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.store import seal
-from tests.remote.support import HOST, STATE_KEY, TOKEN, YES, Caller, content, environment, listening, words, worker
+from tests.processes import environment
+from tests.remote.support import (
+    AGREED,
+    DELETE_IMPORT,
+    HEADERS,
+    LIST_FILES,
+    LIST_IMPORTS,
+    REMOTE,
+    STATE_KEY,
+    TOKEN,
+    Caller,
+    content_in,
+    error_in,
+    listen,
+    worker,
+)
 from tests.support import Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
 
-LIST: Json = {"project_id": 1, "limit": 1}
-DELETE: Json = {"project_id": 1, "import_id": 104}
-NO: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "decline"}}
-REMOTE = {
-    "NEPTUN_MCP_TOKEN": TOKEN,
-    "NEPTUN_MCP_ALLOWED_HOSTS": HOST,
-    "NEPTUN_MCP_STATE_KEY": STATE_KEY,
-    "NEPTUN_MCP_CREDENTIALS": "caller",
-}
-HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Neptun-Session": COOKIE, "X-Request-Id": "gateway-1"}
+DECLINED: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "decline"}}
+GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
 ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
 
 
@@ -41,26 +48,26 @@ ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
 async def caller_of_worker(log: Path, env: dict[str, str]) -> AsyncGenerator[Caller]:
     http = httpx.AsyncClient(timeout=30)
     async with worker(log, env) as (url, _), http:
-        yield Caller(url, http, HEADERS)
+        yield Caller(url, http, GATEWAY_HEADERS)
 
 
 async def asked_and_answered(caller: Caller, responses: Json) -> Json:
-    state = (await caller.call("delete_import", DELETE))["result"]["requestState"]
-    return await caller.call("delete_import", DELETE, inputResponses=responses, requestState=state)
+    state = (await caller.call("delete_import", DELETE_IMPORT))["result"]["requestState"]
+    return await caller.call("delete_import", DELETE_IMPORT, inputResponses=responses, requestState=state)
 
 
 async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Path) -> None:
-    env = environment(site, **REMOTE, NEPTUN_LOG_FORMAT="json", NEPTUN_LOG_LEVEL="error")
+    env = environment(base_url=site.url, **REMOTE, log_format="json", log_level="error")
     async with caller_of_worker(tmp_path / "log", env) as caller:
-        content(await caller.call("list_imports", LIST))
-        words(await caller.call("list_imports", {"limit": "many"}))
+        content_in(await caller.call("list_imports", LIST_IMPORTS))
+        error_in(await caller.call("list_imports", {"limit": "many"}))
         await caller.call('no "such" tool', {})
-        await asked_and_answered(caller, NO)
-        await caller.call("delete_import", DELETE, inputResponses=YES, requestState="tampered")
+        await asked_and_answered(caller, DECLINED)
+        await caller.call("delete_import", DELETE_IMPORT, inputResponses=AGREED, requestState="tampered")
         site.answers[f"DELETE {resources(1, 'imports/104')}"] = failure(500)
-        words(await asked_and_answered(caller, YES))
+        error_in(await asked_and_answered(caller, AGREED))
         del site.answers[f"DELETE {resources(1, 'imports/104')}"]
-        await asked_and_answered(caller, YES)
+        await asked_and_answered(caller, AGREED)
     log = (tmp_path / "log").read_text()
     lines: list[Json] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     calls = [line for line in lines if line["logger"] == "neptun_mcp.calls"]
@@ -86,7 +93,7 @@ async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Pa
 
 
 async def test_a_line_a_call_as_text(site: Site, tmp_path: Path) -> None:
-    async with caller_of_worker(tmp_path / "log", environment(site, **REMOTE)) as caller:
+    async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as caller:
         caller.headers = {**HEADERS, "X-Request-Id": "not one id, but words"}
         await caller.call('no "such" tool', {})
     line = (
@@ -121,15 +128,15 @@ class Collector:
 @pytest.mark.skipif(find_spec("opentelemetry.sdk") is None, reason="the extra otel is not installed")
 async def test_traces_name_routes_and_nobody(site: Site, tmp_path: Path) -> None:
     collector = Collector()
-    async with listening(collector) as endpoint:
+    async with listen(collector) as endpoint:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
         captured = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": ".*"}
-        env = environment(site, **REMOTE, **traced, **captured)
+        env = environment(base_url=site.url, **REMOTE) | traced | captured
         async with caller_of_worker(tmp_path / "log", env) as caller:
-            content(await caller.call("list_resources", {"project_id": 1, "resource_type": "user-files"}))
+            content_in(await caller.call("list_resources", LIST_FILES))
             for session in (BOB_COOKIE, seal("ended")):
                 caller.headers = {**HEADERS, "Neptun-Session": session}
-                words(await caller.call("delete_import", DELETE))
+                error_in(await caller.call("delete_import", DELETE_IMPORT))
     spans = collector.spans()
     (call,) = [span for span in spans if span.name == "tools/call list_resources"]
     (request,) = [span for span in spans if span.name.endswith("/user-files")]
@@ -149,6 +156,6 @@ async def test_without_the_extra_the_server_serves(site: Site, tmp_path: Path) -
     """A package that cannot be imported stands for one that is not there."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.exporter'] = None")
     traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(tmp_path)}
-    async with caller_of_worker(tmp_path / "log", environment(site, **REMOTE, **traced)) as caller:
-        content(await caller.call("list_imports", LIST))
+    async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE) | traced) as caller:
+        content_in(await caller.call("list_imports", LIST_IMPORTS))
     assert "install neptun-mcp with the extra otel" in (tmp_path / "log").read_text()

@@ -16,41 +16,34 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.request_state import AESGCMRequestStateCodec
-from starlette.types import Receive, Scope, Send
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, create_app
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from tests.processes import environment, start
 from tests.remote.support import (
-    HOST,
+    AGREED,
+    DELETE_IMPORT,
+    HEADERS,
+    LIST_FILES,
     OTHER_STATE_KEY,
     OTHER_TOKEN,
+    REMOTE,
     STATE_KEY,
     TOKEN,
-    YES,
     Caller,
+    HeldNeptun,
     answering,
-    content,
-    environment,
+    content_in,
+    error_in,
     free_port,
-    process,
-    serving,
-    words,
+    start_in_process,
     worker,
 )
-from tests.support import YES as AGREED
-from tests.support import Json, Person, Site, content_of, until
+from tests.support import YES, Json, Person, Site, content_of, until
 
 pytestmark = pytest.mark.anyio
 
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
-DELETE: Json = {"import_id": 104, "project_id": 1}
-REMOTE = {
-    "NEPTUN_MCP_TOKEN": f"{TOKEN} {OTHER_TOKEN}",
-    "NEPTUN_MCP_ALLOWED_HOSTS": HOST,
-    "NEPTUN_MCP_STATE_KEY": STATE_KEY,
-    "NEPTUN_MCP_CREDENTIALS": "caller",
-}
-HEADERS = {"Host": HOST, "Authorization": f"Bearer {TOKEN}", "Neptun-Session": COOKIE}
 
 
 def documented_configuration(folder: Path, port: int, first: str, second: str) -> str:
@@ -76,14 +69,14 @@ async def behind_nginx(folder: Path, first: str, second: str) -> AsyncGenerator[
     port = free_port()
     file = folder / "nginx.conf"
     file.write_text(documented_configuration(folder, port, *(url.removeprefix("http://") for url in (first, second))))
-    async with process(folder / "nginx.log", NGINX, "-c", str(file), "-p", str(folder), env={}) as nginx:
+    async with start(folder / "nginx.log", NGINX, "-c", str(file), "-p", str(folder), env={}) as nginx:
         url = f"http://127.0.0.1:{port}"
-        await answering(url, nginx)
+        await answering(url, nginx.process)
         yield url
 
 
 async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tmp_path: Path) -> None:
-    env = environment(site, **REMOTE)
+    env = environment(base_url=site.url, **REMOTE)
     async with (
         worker(tmp_path / "one.log", env) as (one, _),
         worker(tmp_path / "two.log", env) as (two, _),
@@ -94,7 +87,7 @@ async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tm
         async def remember(response: httpx.Response) -> None:
             served.append(response.headers["x-served-by"])
 
-        person = Person(AGREED)
+        person = Person(YES)
         http = httpx.AsyncClient(headers=HEADERS, event_hooks={"response": [remember]})
         async with (
             http,
@@ -104,7 +97,7 @@ async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tm
                 elicitation_callback=person,
             ) as client,
         ):
-            result = content_of(await client.call_tool("delete_import", DELETE))
+            result = content_of(await client.call_tool("delete_import", DELETE_IMPORT))
     assert result["message"] == "Import 104 was deleted."
     assert len(person.questions) == 1
     assert len(site.deletions()) == 1
@@ -118,14 +111,9 @@ async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tm
 @asynccontextmanager
 async def two_servers(site: Site, second_key: str = STATE_KEY) -> AsyncGenerator[tuple[Caller, Caller]]:
     """Two servers in this process, as different as two processes are."""
-    shared: Json = {
-        "mcp_token": f"{TOKEN} {OTHER_TOKEN}",
-        "mcp_allowed_hosts": HOST,
-        "mcp_credentials": "caller",
-    }
     async with (
-        serving(site, **shared, mcp_state_key=STATE_KEY) as one,
-        serving(site, **shared, mcp_state_key=second_key) as two,
+        start_in_process(site, **REMOTE) as one,
+        start_in_process(site, **{**REMOTE, "mcp_state_key": second_key}) as two,
     ):
         one.headers = two.headers = HEADERS
         yield one, two
@@ -133,11 +121,11 @@ async def two_servers(site: Site, second_key: str = STATE_KEY) -> AsyncGenerator
 
 async def question(asking: Caller) -> str:
     """The state that comes with the question whether import 104 may be deleted."""
-    return (await asking.call("delete_import", DELETE))["result"]["requestState"]
+    return (await asking.call("delete_import", DELETE_IMPORT))["result"]["requestState"]
 
 
-async def answer(answered: Caller, state: str, arguments: Json = DELETE) -> Json:
-    return await answered.call("delete_import", arguments, inputResponses=YES, requestState=state)
+async def reply(answered: Caller, state: str, arguments: Json = DELETE_IMPORT) -> Json:
+    return await answered.call("delete_import", arguments, inputResponses=AGREED, requestState=state)
 
 
 def refused(response: Json) -> bool:
@@ -157,7 +145,7 @@ async def test_an_answer_that_was_changed_or_came_too_late_deletes_nothing(site:
     async with two_servers(site) as (one, two):
         state = await question(one)
         for bad in (tampered(state), expired(state), "", "v1.", state[:40]):
-            assert refused(await answer(two, bad))
+            assert refused(await reply(two, bad))
     assert site.deletions() == []
 
 
@@ -166,22 +154,22 @@ async def test_an_answer_of_somebody_else_deletes_nothing(site: Site) -> None:
         state = await question(one)
         for foreign in ({"Neptun-Session": BOB_COOKIE}, {"Authorization": f"Bearer {OTHER_TOKEN}"}):
             two.headers = {**HEADERS, **foreign}
-            assert refused(await answer(two, state))
+            assert refused(await reply(two, state))
     assert site.deletions() == []
 
 
 async def test_an_answer_to_another_question_deletes_nothing(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
-        assert refused(await answer(two, state, {**DELETE, "import_id": 101}))
+        assert refused(await reply(two, state, {**DELETE_IMPORT, "import_id": 101}))
         listing: Json = {"project_id": 1}
-        assert refused(await two.call("list_imports", listing, inputResponses=YES, requestState=state))
+        assert refused(await two.call("list_imports", listing, inputResponses=AGREED, requestState=state))
     assert site.deletions() == []
 
 
 async def test_an_answer_without_a_question_deletes_nothing(site: Site) -> None:
     async with two_servers(site) as (_, two):
-        response = await two.call("delete_import", DELETE, inputResponses=YES)
+        response = await two.call("delete_import", DELETE_IMPORT, inputResponses=AGREED)
     assert response["result"]["resultType"] == "input_required"
     assert site.deletions() == []
 
@@ -189,9 +177,9 @@ async def test_an_answer_without_a_question_deletes_nothing(site: Site) -> None:
 async def test_an_answer_that_is_sent_again_deletes_nothing_more(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
-        assert content(await answer(two, state))["deleted"]
+        assert content_in(await reply(two, state))["deleted"]
         for again in (one, two):
-            assert words(await answer(again, state)).startswith("There is no import 104 in project 1")
+            assert error_in(await reply(again, state)).startswith("There is no import 104 in project 1")
     assert len(site.deletions()) == 1
 
 
@@ -199,55 +187,36 @@ async def test_a_key_is_rotated_without_losing_an_answer(site: Site) -> None:
     for second_key in (f"{OTHER_STATE_KEY} {STATE_KEY}", f"{STATE_KEY},{OTHER_STATE_KEY}"):
         site.sandbox()
         async with two_servers(site, second_key) as (one, two):
-            assert content(await answer(two, await question(one)))["deleted"]
+            assert content_in(await reply(two, await question(one)))["deleted"]
     async with two_servers(site, OTHER_STATE_KEY) as (one, two):
         site.sandbox()
-        assert refused(await answer(two, await question(one)))
+        assert refused(await reply(two, await question(one)))
 
 
 async def test_a_host_of_the_older_era_deletes_only_where_nobody_is_asked(site: Site) -> None:
     for policy in ("ask", "require"):
-        async with serving(site, session_cookie=COOKIE, confirm_delete=policy) as caller:
+        async with start_in_process(site, session_cookie=COOKIE, confirm_delete=policy) as caller:
             caller.era = "2025-11-25"
-            said = words(await caller.call("delete_import", DELETE))
+            said = error_in(await caller.call("delete_import", DELETE_IMPORT))
             assert said.startswith("Import 104 was not deleted: the person has to agree")
     assert site.deletions() == []
-    async with serving(site, session_cookie=COOKIE, confirm_delete="off") as caller:
+    async with start_in_process(site, session_cookie=COOKIE, confirm_delete="off") as caller:
         caller.era = "2025-11-25"
-        assert content(await caller.call("delete_import", DELETE))["deleted"]
+        assert content_in(await caller.call("delete_import", DELETE_IMPORT))["deleted"]
 
 
 # The end of a process
 
 
-class Held:
-    """A Neptun that holds the answers to lists of files until it is told to give them."""
-
-    def __init__(self, site: Site) -> None:
-        self._app = create_app()
-        self.held = 0
-        self.released = False
-        site.app = self
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].endswith("/user-files"):
-            self.held += 1
-            await until(lambda: self.released)
-        await self._app(scope, receive, send)
-
-
-FILES: Json = {"project_id": 1, "resource_type": "user-files"}
-
-
 async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) -> None:
-    neptun, results = Held(site), list[Json]()
-    env = environment(site, **REMOTE, NEPTUN_MAX_CONNECTIONS="8")
+    neptun, results = HeldNeptun(site), list[Json]()
+    env = environment(base_url=site.url, **REMOTE, max_connections="8")
     http = httpx.AsyncClient(timeout=60)
     async with worker(tmp_path / "log", env) as (url, running), http:
         caller = Caller(url, http, HEADERS)
 
         async def call() -> None:
-            results.append(content(await caller.call("list_resources", FILES)))
+            results.append(content_in(await caller.call("list_resources", LIST_FILES)))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
@@ -274,8 +243,8 @@ async def refusing(url: str) -> None:
 
 
 async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: Path) -> None:
-    neptun, http = Held(site), httpx.AsyncClient(timeout=60)
-    env = environment(site, **REMOTE)
+    neptun, http = HeldNeptun(site), httpx.AsyncClient(timeout=60)
+    env = environment(base_url=site.url, **REMOTE)
     async with (
         worker(tmp_path / "one.log", env) as (one, first),
         worker(tmp_path / "two.log", env) as (two, second),
@@ -286,7 +255,7 @@ async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: 
         statuses: list[int] = []
 
         async def call() -> None:
-            response = await caller.post("tools/call", {"name": "list_resources", "arguments": FILES})
+            response = await caller.post("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
             statuses.append(response.status_code)
 
         async with anyio.create_task_group() as tasks:
@@ -297,5 +266,5 @@ async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: 
             await until(lambda: 502 in statuses)
             neptun.released = True
         assert second.returncode is None
-        assert content(await caller.call("list_resources", FILES))["total"] > 0
+        assert content_in(await caller.call("list_resources", LIST_FILES))["total"] > 0
     assert sorted(statuses) == [200, 502]

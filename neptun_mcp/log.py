@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
+from .neptun.models import COOKIE_NAME
 from .settings import Settings
 
 # A cookie that this process has not held yet, as in a Set-Cookie header of a log-in.
-_COOKIE = re.compile(r"(neptun-session=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
+_COOKIE = re.compile(rf"({COOKIE_NAME}=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
 
 _WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 

@@ -1,4 +1,4 @@
-"""The hall: settings, client, tools, server."""
+"""Builds the MCP server from the settings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.tools import Tool
 
 from ._version import __version__
 from .neptun.client import NeptunClient
 from .settings import Settings
-from .tools.tools import App, create_tools
+from .tools import create_tools
+from .tools.questions import App
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
 
@@ -23,14 +25,14 @@ INSTRUCTIONS = (
 
 
 def create_server(settings: Settings | None = None, *, client: NeptunClient | None = None) -> MCPServer[App]:
-    """An MCP server with the Neptun tools, to run on its own or inside another program.
+    """An MCP server with the Neptun tools, to run by itself or inside another program.
 
         create_server().run("stdio")
 
     Args:
-        settings: where None, they are read from the environment.
-        client: where None, one is made from the settings, and closed when the server stops. A client that is given
-            stays open.
+        settings: None to read them from the environment.
+        client: None to make one from the settings, and close it when the server stops. A client that is given stays
+            open.
 
     Raises:
         pydantic.ValidationError: a setting is malformed.
@@ -46,14 +48,14 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
             if client is None:
                 await neptun.aclose()
 
-    return server_of(settings, lifespan)
+    return build_server(create_tools(read_only=settings.read_only), lifespan)
 
 
-def server_of(settings: Settings, lifespan: Lifespan, **options: Any) -> MCPServer[App]:
-    """An MCP server with the Neptun tools.
+def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPServer[App]:
+    """An MCP server with the Neptun tools, over a lifespan that makes what they share.
 
     Args:
-        settings: what they say of the tools counts here.
+        tools: those of `create_tools`.
         lifespan: makes what the tools share, and closes it.
         options: further ones of `MCPServer`.
     """
@@ -63,7 +65,7 @@ def server_of(settings: Settings, lifespan: Lifespan, **options: Any) -> MCPServ
         version=__version__,
         instructions=INSTRUCTIONS,
         website_url="https://neptun-webui.vercel.app",
-        tools=create_tools(read_only=settings.read_only),
+        tools=tools,
         lifespan=lifespan,
         **options,
     )

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
+from ._version import __version__
 from .neptun.client import DEFAULT_BASE_URL, NeptunClient
+from .neptun.models import COOKIE_NAME, MAX_ID
 from .neptun.session import Credentials, cookie_value
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
@@ -21,7 +23,7 @@ _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
 def _cookie(pasted: SecretStr) -> SecretStr:
     value = cookie_value(pasted.get_secret_value())
     if value is None:
-        raise ValueError("holds no session cookie: copy the value of neptun-session again")
+        raise ValueError(f"holds no session cookie: copy the value of {COOKIE_NAME} again")
     return SecretStr(value)
 
 
@@ -29,19 +31,19 @@ _NO_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
 
 
 def _base_url(url: str) -> str:
-    """https, or http to this machine: anywhere else the cookie would travel in the open."""
+    """https, or http to this machine: anywhere else the cookie would travel unencrypted."""
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        # In words of its own: those of the library repeat what was given.
+        # Not the library's words: they repeat what was given.
         raise ValueError(_NO_ADDRESS) from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(_NO_ADDRESS)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user name, a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must start with https://, since over http:// the session cookie could be read on the way")
+        raise ValueError("must start with https://, since over http:// the session cookie could be read in transit")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
@@ -85,7 +87,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     """What can be set, in the environment (`NEPTUN_` and the name in capitals) or by keyword, which goes first.
 
     An empty value and an unexpanded `${NAME}`, which some hosts pass on, count as not set. (The library
-    pydantic-settings would do the reading, for 40 ms and 1 MB more at every start.)
+    pydantic-settings would do the reading, but takes 40 ms and 1 MB more at every start.)
 
     Raises:
         ValidationError: a value is malformed. `problems` makes a line a setting of it, without the values.
@@ -93,7 +95,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
     session_cookie: Annotated[SecretStr, AfterValidator(_cookie)] | None = Field(
         default=None,
-        description="The session cookie `neptun-session`, in any form in which it is copied from a browser.",
+        description=f"The session cookie `{COOKIE_NAME}`, in any form in which it is copied from a browser.",
     )
     session_cookie_file: Path | None = Field(
         default=None, description="A file that holds the cookie; read again when the session is refused."
@@ -103,52 +105,52 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default=None, description="Password to log in with; again when the session ends."
     )
     user_id: int | None = Field(
-        default=None, gt=0, description="Your user id; found from the session where it is not set."
+        default=None, gt=0, description="Your user id; found from the session if it is not set."
     )
     project_id: int | None = Field(
-        default=None, gt=0, le=2**31 - 1, description="The project that is meant where a tool is called without one."
+        default=None, gt=0, le=MAX_ID, description="The project to use when a tool is called without one."
     )
     base_url: Annotated[str, AfterValidator(_base_url)] = Field(
         default=DEFAULT_BASE_URL, description="Where Neptun is: `https://…`, or `http://` on this machine."
     )
     timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds that a call may take, retries included.")
     max_connections: int = Field(
-        default=10, gt=0, le=1000, description="Connections to Neptun at the same time at most."
+        default=10, gt=0, le=1000, description="The most connections to Neptun at the same time."
     )
-    max_response_mb: int = Field(default=64, gt=0, le=2048, description="A longer answer of Neptun is refused (MB).")
-    read_only: bool = Field(default=False, description="`1`: the tool `delete_import` is not there at all.")
+    max_response_mb: int = Field(default=64, gt=0, le=2048, description="A longer answer from Neptun is refused (MB).")
+    read_only: bool = Field(default=False, description="`1`: there is no tool that deletes.")
     confirm_delete: Annotated[Literal["ask", "require", "off"], BeforeValidator(_lower)] = Field(
         default="ask",
-        description="`ask`: the person is asked before a deletion, where the host can ask; `require`: where it "
-        "cannot, nothing is deleted; `off`: never asks.",
+        description="`ask`: ask the person before a deletion, if the host can ask; `require`: if it cannot, delete "
+        "nothing; `off`: never ask.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
     )
     log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
-        default="text", description="How a line on stderr looks: `text`, or a `json` object."
+        default="text", description="The format of a line on stderr: `text`, or a `json` object."
     )
     mcp_token: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
         default=None,
         description="Over HTTP: the token that callers send (`Authorization: Bearer …`); several, separated by commas "
-        "or blanks, while one takes the place of another.",
+        "or blanks, during a rotation.",
     )
     mcp_token_file: Path | None = Field(
         default=None, description="Over HTTP: a file that holds the tokens; read when the server starts."
     )
     mcp_allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] | None = Field(
         default=None,
-        description="Over HTTP: the host names under which callers know this server, separated by commas or blanks.",
+        description="Over HTTP: the host names by which callers reach this server, separated by commas or blanks.",
     )
     mcp_credentials: Annotated[Literal["environment", "caller"], BeforeValidator(_lower)] = Field(
         default="environment",
-        description="Over HTTP: whose Neptun it is. `environment`: the one of the settings above, for everyone; "
-        "`caller`: that of the session cookie in a request's header `Neptun-Session`, and no other.",
+        description="Over HTTP: which account is used. `environment`: that of the settings above, for everyone; "
+        "`caller`: that of the session cookie in the request header `Neptun-Session`, and no other.",
     )
     mcp_state_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
         default=None,
-        description="Over HTTP: the key that all processes share, so that a question may be asked by one and answered "
-        "to another; several as with the tokens, the first one seals.",
+        description="Over HTTP: the key that all processes share, so that one can ask a question and another take the "
+        "answer; several as with the tokens, the first one seals.",
     )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
@@ -186,7 +188,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
     @property
     def tokens(self) -> list[str]:
-        """The tokens with which callers may come in over HTTP, those of the file too; none where none is set.
+        """The tokens that callers over HTTP may send, those of the file too; empty if none is set.
 
         Raises:
             ValueError: the file cannot be read, or holds something else.
@@ -203,7 +205,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
     @property
     def state_keys(self) -> list[str]:
-        """The keys that seal the state of a question; none where none is set."""
+        """The keys that seal the state of a question; empty if none is set."""
         return _keys(self.mcp_state_key.get_secret_value()) if self.mcp_state_key else []
 
     @property
@@ -213,23 +215,24 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         return [secret for secret in known if secret]
 
     def client(self) -> NeptunClient:
-        """A client as these settings describe it; with `sandbox`, of an embedded Neptun of its own."""
-        credentials, base_url, handler = self.credentials, self.base_url, None
+        """A client as these settings describe it; with `sandbox`, of an embedded Neptun."""
+        credentials, base_url, http_transport = self.credentials, self.base_url, None
         if self.sandbox != "off":
             import httpx2 as httpx
 
             from . import sandbox
 
             credentials, base_url = Credentials(cookie=sandbox.COOKIE), "http://neptun.localhost"
-            handler = httpx.ASGITransport(app=sandbox.create_app(contract=self.sandbox))
+            http_transport = httpx.ASGITransport(app=sandbox.create_app(contract=self.sandbox))
         return NeptunClient(
             credentials,
-            user_id=None if handler else self.user_id,
+            user_id=None if http_transport else self.user_id,
             base_url=base_url,
             timeout=self.timeout,
             max_connections=self.max_connections,
             max_response_bytes=self.max_response_mb * 2**20,
-            handler=handler,
+            http_transport=http_transport,
+            user_agent=f"neptun-mcp/{__version__}",
         )
 
 

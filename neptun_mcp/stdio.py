@@ -1,7 +1,7 @@
-"""stdin and stdout as the SDK's stdio transport wants them, without a thread.
+"""stdin and stdout for the SDK's stdio transport, without threads.
 
-The SDK reads and writes the standard streams in worker threads: three switches of thread a call. Where they are pipes
-or sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once.
+The SDK reads and writes the standard streams in worker threads: three thread switches a call. If they are pipes or
+sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class _Writer:
 
 async def serve(server: MCPServer[Any]) -> None:
     """Serve until stdin is closed. What else is printed in the meantime goes to stderr, not into the protocol."""
-    if not all(_is_pipe(descriptor) for descriptor in (0, 1)):
+    # The public way in has no parameter for the streams.
+    lowlevel = getattr(server, "_lowlevel_server", None)
+    if lowlevel is None or not all(_is_pipe(descriptor) for descriptor in (0, 1)):
         await server.run_stdio_async()
         return
     stdin, stdout = os.dup(0), os.dup(1)
     os.dup2(2, 1)
-    # The public way in has no parameter for the streams.
-    lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
     async with stdio_server(cast(Any, _Lines(stdin)), cast(Any, _Writer(stdout))) as (reading, writing):
         await lowlevel.run(reading, writing, lowlevel.create_initialization_options())
 

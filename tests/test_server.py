@@ -22,12 +22,11 @@ class Broken(httpx.AsyncBaseTransport):
 
 
 async def test_what_nobody_foresaw_is_told_without_details(caplog: pytest.LogCaptureFixture) -> None:
-    neptun = NeptunClient(Credentials(COOKIE), handler=Broken())
+    neptun = NeptunClient(Credentials(COOKIE), http_transport=Broken())
     async with Client(create_server(Settings(), client=neptun)) as client:
         for _ in range(2):
             assert error_of(await client.call_tool("list_imports", {"project_id": WEBSHOP})) == (
-                "list_imports failed for a reason that was not foreseen. Its log (stderr) has the details; "
-                "please report them."
+                "list_imports failed unexpectedly. Its log (stderr) has the details; please report them."
             )
     assert "planted" in caplog.text
 

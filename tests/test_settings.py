@@ -154,7 +154,7 @@ def test_email_and_password_go_together(given: dict[str, str]) -> None:
 # The address
 
 NOT_AN_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
-IN_THE_OPEN = "must start with https://, since over http:// the session cookie could be read on the way"
+IN_THE_OPEN = "must start with https://, since over http:// the session cookie could be read in transit"
 TOO_MUCH = "must not hold a user name, a query or a fragment"
 
 

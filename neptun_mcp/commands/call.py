@@ -1,7 +1,9 @@
-"""A tool's call from a terminal: an MCP client in this process that asks the person at the keyboard."""
+"""`neptun-mcp call`: calls one tool through an MCP client in this process, which asks the person at the keyboard."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import textwrap
 from typing import Any, cast
@@ -14,10 +16,30 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 
 from ..server import create_server
 from ..settings import Settings
+from . import FAILURE, MISUSE, SUCCESS, end_with_the_reader, settings_or_exit, tell
+
+
+def run(options: argparse.Namespace) -> int:
+    """Call the tool and print what it returns."""
+    end_with_the_reader()
+    settings = settings_or_exit(options)
+    arguments: dict[str, Any] = {}
+    for word in options.arguments:
+        name, equals, value = word.partition("=")
+        if not equals:
+            tell(f"{word!r} is not of the form name=value")
+            return MISUSE
+        arguments[name] = value
+    result = anyio.run(call, settings, options.tool, arguments)
+    if result.is_error:
+        tell(*(block.text for block in result.content if block.type == "text"))
+        return FAILURE
+    print(json.dumps(result.structured_content) if options.json else readable(result.structured_content))
+    return SUCCESS
 
 
 async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:
-    """What the tool returns. The server may ask the person where there is a terminal to ask at."""
+    """What the tool returns. The server can ask the person if stdin is a terminal."""
     asking = sys.stdin.isatty()
     async with Client(create_server(settings), elicitation_callback=_ask if asking else None) as client:
         return await client.call_tool(tool, arguments)
@@ -49,7 +71,7 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
 
 
 def readable(result: Any) -> str:
-    """A result for a person: its values, then a block an item; texts of several lines indented below."""
+    """A result for a person: its values, then a block for each item; texts of several lines indented below."""
     return "\n".join(_lines(result, ""))
 
 
@@ -72,5 +94,5 @@ def _lines(value: dict[str, Any], indent: str) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Text without what would steer the terminal."""
+    """Text without what would control the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

@@ -1,20 +1,30 @@
-"""A conversation with the server over stdio, as a host has it, on sample data."""
+"""`neptun-mcp demo`: a conversation with the server over stdio, as a host has it, on sample data."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import Any, get_args
 
+import anyio
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from ..neptun.models import ResourceType
+from . import SUCCESS, end_with_the_reader
 from .call import readable
 
 PROJECT = 1
 DOOMED = 105
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the conversation."""
+    end_with_the_reader()
+    anyio.run(demo)
+    return SUCCESS
 
 
 async def _agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:

@@ -1,19 +1,23 @@
-"""`neptun-mcp doctor`: walks the road of a call step by step, and says at each what it found."""
+"""`neptun-mcp doctor`: checks each step of a call, and ends with the one thing to fix."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 import anyio
+from pydantic import ValidationError
 
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
-from ..settings import Settings, is_unset
+from ..settings import Settings, is_unset, problems
+from . import FAILURE, SUCCESS, end_with_the_reader, read_settings
 
 _PRIVATE = {"session_cookie", "email", "password", "mcp_token", "mcp_state_key"}
 
@@ -23,11 +27,11 @@ class Step:
     """What was found at one step.
 
     Attributes:
-        name: what was looked at.
+        name: what was checked.
         ok: whether a call gets past it.
         found: what was found, in words.
-        to_do: what to do about it, where something has to be done.
-        milliseconds: how long Neptun took, where it was asked.
+        to_do: what to do about it; empty if there is nothing to do.
+        milliseconds: how long Neptun took; None if it was not asked.
     """
 
     name: str
@@ -37,7 +41,38 @@ class Step:
     milliseconds: float | None = None
 
 
-def about_environment() -> Step:
+def run(options: argparse.Namespace) -> int:
+    """Check every step; print each as it is done, and at the end the one thing to fix."""
+    end_with_the_reader()
+    steps: list[Step] = []
+
+    def add(step: Step) -> None:
+        steps.append(step)
+        if not options.json:
+            took = f" ({step.milliseconds:g} ms)" if step.milliseconds else ""
+            print(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.found}{took}", flush=True)
+
+    async def check() -> None:
+        async for step in check_steps(settings):
+            add(step)
+
+    add(check_environment())
+    try:
+        settings = read_settings(options)
+    except ValidationError as error:
+        add(Step("settings", False, "; ".join(problems(error)) + ".", "Correct the settings that are named."))
+    else:
+        add(Step("settings", True, "well-formed"))
+        anyio.run(check)
+    last = steps[-1]
+    if options.json:
+        print(json.dumps({"ok": last.ok, "to_do": last.to_do, "steps": [asdict(step) for step in steps]}, indent=2))
+    else:
+        print("\nAll is well." if last.ok else f"\nTo do: {last.to_do}")
+    return SUCCESS if last.ok else FAILURE
+
+
+def check_environment() -> Step:
     """The versions, and the `NEPTUN_*` variables, fit for a bug report."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("neptun-mcp", "mcp", "httpx2", "pydantic"))
     names = sorted(name for name in os.environ if name.startswith("NEPTUN_"))
@@ -58,8 +93,8 @@ def _shown(setting: str, value: str) -> str:
     return f"({len(value)} characters)" if setting in _PRIVATE or "@" in value else quoted(value)
 
 
-async def examine(settings: Settings) -> AsyncGenerator[Step]:
-    """Take the steps one after the other; the first that fails is the last."""
+async def check_steps(settings: Settings) -> AsyncGenerator[Step]:
+    """The steps of a call, one after the other; the first that fails is the last."""
     neptun = settings.client()
     try:
         for name, look in (
@@ -84,7 +119,7 @@ def _since(started: float) -> float:
 
 
 async def _address(neptun: NeptunClient, settings: Settings) -> str:
-    await neptun.reach()
+    await neptun.check_reachable()
     tls = "TLS is good" if neptun.address.startswith("https:") else "without TLS, on this machine"
     return f"{neptun.address} answers; {tls}"
 

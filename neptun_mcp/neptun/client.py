@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,8 @@ import httpx2 as httpx
 from pydantic_core import from_json
 
 from .errors import (
+    BadRequest,
+    DeletionFailed,
     Denied,
     ImportNotFound,
     NeptunError,
@@ -24,11 +25,12 @@ from .errors import (
     ProjectNotFound,
     ServerFailed,
     TimedOut,
-    Unavailable,
+    Unauthorized,
     WrongUser,
 )
 from .models import (
     GITHUB_KINDS,
+    LOCAL_FOLDER,
     RESOURCE_MODELS,
     ChatConversation,
     GithubInstallation,
@@ -45,12 +47,12 @@ from .models import (
     text_fields,
 )
 from .session import Credentials, Session
-from .transport import Answer, Transport, Unauthorized
+from .transport import Answer, TimeLimit, Transport
 
 DEFAULT_BASE_URL = "https://neptun-webui.vercel.app"
 
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
-KNOWN_KINDS = ("local_folder", *GITHUB_WORDS)
+KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
 """The words for `source_type`, documented and observed. A server may know more."""
 
 
@@ -63,17 +65,9 @@ class Contract(Enum):
 
 @dataclass
 class _Learned:
-    """What was learned about the server; shared by all callers of one transport."""
+    """What was learned about the server; shared by every client of one transport."""
 
     contract: Contract | None = None
-
-
-class DeletionFailed(NeptunError):
-    """A deletion did not come to a good end. `effect` says whether anything was deleted."""
-
-    def __init__(self, cause: NeptunError, effect: str) -> None:
-        super().__init__(cause.happened, cause.advice)
-        self.effect = effect
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class Deletion:
     """An import that is gone.
 
     Attributes:
-        confirmed: Neptun said so. False: its answer was lost or unclear, and a look at the list told.
+        confirmed: Neptun said so. False: its answer was lost or unclear, and the list of imports showed it.
     """
 
     confirmed: bool
@@ -96,14 +90,18 @@ class NeptunClient:
             for source in (await neptun.list_imports(project_id=3)).items:
                 print(source.id, source.source_path)
 
+    HTTPX reads 64 kB at a time. A program that reads bodies of many megabytes saves a third of the time if it raises
+    that, for the whole process, before the first request: `httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 2**18`.
+
     Args:
-        credentials: how to come to a session.
-        user_id: the person's id; found from the session where it is None.
+        credentials: how to get a session.
+        user_id: the person's id; None to ask Neptun whose session it is.
         base_url: `https://host[:port]`, or `http://` to this machine. The cookie goes nowhere else.
         timeout: seconds for a whole call.
-        max_connections: how many connections to Neptun are open at the same time at most.
+        max_connections: the most connections to Neptun that are open at the same time.
         max_response_bytes: a longer body, after decompression, is refused.
-        handler: an HTTPX transport to use in place of the network.
+        http_transport: an HTTPX transport to use in place of the network.
+        user_agent: how this program names itself to Neptun.
     """
 
     def __init__(
@@ -115,19 +113,21 @@ class NeptunClient:
         timeout: float = 30.0,
         max_connections: int = 10,
         max_response_bytes: int = 64 * 2**20,
-        handler: httpx.AsyncBaseTransport | None = None,
+        http_transport: httpx.AsyncBaseTransport | None = None,
+        user_agent: str = "neptun-mcp",
     ) -> None:
         self._transport = Transport(
             base_url,
             timeout=timeout,
             max_connections=max_connections,
             max_response_bytes=max_response_bytes,
-            handler=handler,
+            http_transport=http_transport,
+            user_agent=user_agent,
         )
         self._learned = _Learned()
+        self.timeout = timeout
+        self._time_limit: TimeLimit | None = None
         self.session = Session(self._transport, credentials, user_id)
-        self._timeout = timeout
-        self._left: float | None = None
 
     async def __aenter__(self) -> NeptunClient:
         return self
@@ -138,7 +138,7 @@ class NeptunClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, those of `for_caller` and `for_call` too."""
+        """Close the connections, which clients made by `with_options` use too."""
         await self._transport.aclose()
 
     @property
@@ -151,32 +151,35 @@ class NeptunClient:
         """Which contract the server speaks; None before the first list of imports."""
         return self._learned.contract
 
-    def for_caller(self, credentials: Credentials) -> NeptunClient:
-        """A client for another person over the same connections. Nothing else is shared."""
-        other = copy.copy(self)
-        other.session = Session(self._transport, credentials)
+    def with_options(
+        self, *, credentials: Credentials | None = None, time_limit: TimeLimit | None = None
+    ) -> NeptunClient:
+        """A client for another person, or with another time limit, over the same connections.
+
+        Args:
+            credentials: another person's; nothing but the connections is shared with them. None: the same session.
+            time_limit: what several methods together may take. None: as here.
+        """
+        other = object.__new__(NeptunClient)
+        other._transport, other._learned, other.timeout = self._transport, self._learned, self.timeout
+        other._time_limit = time_limit or self._time_limit
+        other.session = Session(self._transport, credentials) if credentials else self.session
         return other
 
-    def for_call(self) -> NeptunClient:
-        """A client for one call of several methods, which have `timeout` seconds between them."""
-        call = copy.copy(self)
-        call._left = self._timeout
-        return call
-
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Ask for something that needs no session, to see whether the address answers as Neptun does.
 
         Raises:
             Unavailable, NotLikeNeptun: it does not.
         """
-        async with self._limited():
+        async with self._within(self._limit()):
             # Without a session Neptun answers 401, which it does without its database.
             with suppress(Denied):
                 await self._transport.read("HEAD", "/api/auth/check")
 
     async def user_id(self) -> int:
         """The id of the person whose session it is, as Neptun knows it."""
-        async with self._limited():
+        async with self._within(self._limit()):
             return await self.session.run(self.session.actual_user_id)
 
     async def list_projects(self) -> Listing[Project]:
@@ -184,7 +187,7 @@ class NeptunClient:
 
         Documented by Neptun elsewhere; wrapped in `{"projects": …}` as documented, a bare array as it runs.
         """
-        async with self._limited(), self._explained():
+        async with self._within(self._limit()), self._explained():
             return await self._projects()
 
     async def list_imports(self, project_id: int, kind: str | None = None) -> Listing[ProjectImport]:
@@ -200,7 +203,7 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
-        async with self._limited(), self._explained(project_id):
+        async with self._within(self._limit()), self._explained(project_id):
             imports = await self._imports(project_id, kind)
         items = [i for i in imports.items if kind is None or is_kind(i.source_type, kind)]
         return Listing(newest_first(items), imports.left_out)
@@ -227,7 +230,7 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
-        async with self._limited(), self._explained(project_id):
+        async with self._within(self._limit()), self._explained(project_id):
             raw = await self._get(f"/projects/{project_id}/resources/{resource_type}")
         resources = self._read(RESOURCE_MODELS[resource_type], raw)
         return Listing(newest_first(resources.items), resources.left_out)
@@ -239,34 +242,25 @@ class NeptunClient:
             ImportNotFound: it is not in the list.
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
-        imports = await self.list_imports(project_id)
-        found = {i.id: i for i in imports.items}
-        if import_id in found:
-            return found[import_id]
-        if imports.left_out:
-            what = f"import {import_id} may be one of the imports that it sent in a form that cannot be read"
-            raise NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
-        raise ImportNotFound(404, import_id, project_id)
+        return await self._find_import(project_id, import_id, self._limit())
 
-    async def delete_import(self, project_id: int, import_id: int, *, seen: bool = False) -> Deletion:
+    async def delete_import(self, project_id: int, import_id: int, *, known_to_exist: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
 
         Args:
             project_id: the project's id.
             import_id: the import's id.
-            seen: the import was in the list just now. If Neptun then says that there is none, it is gone.
+            known_to_exist: the import was in the list just now. If Neptun then says that there is none, it is gone.
 
-        Where the answer is lost or unclear, the list of imports tells what became of it. Documented: 204, and 404
-        where there is none. A running server: 200 with `[]`; 401 where there is none; 404 when its database failed
+        If the answer is lost or unclear, the list of imports shows what happened. Documented: 204, and 404 if there is
+        no such import. A running server: 200 with `[]`; 401 if there is no such import; 404 when its database failed
         and the import is still there.
 
         Raises:
             ImportNotFound: it was not there, and nothing was deleted.
             DeletionFailed: it is still there, or nobody can tell; the message says which.
         """
-        if self._left is None:
-            return await self.for_call().delete_import(project_id, import_id, seen=seen)
-        sent = False
+        limit, sent = self._limit(), False
 
         def sending() -> None:
             nonlocal sent
@@ -283,28 +277,30 @@ class NeptunClient:
                 raise
 
         try:
-            # A third of the time is kept for looking, should the answer be lost.
-            async with self._limited(2 / 3):
+            # A third of the time is kept for the list, in case the answer is lost.
+            async with self._within(limit, 2 / 3):
                 answer = await self.session.run(attempt)
             if answer.status not in (200, 204):
                 raise NotLikeNeptun(self.address, f"it answers a deletion with status {answer.status}")
             if answer.body.strip() and not _is_json(answer.body):
                 raise NotLikeNeptun(self.address, "it answers a deletion with something that is not JSON")
-        except (Denied, Unavailable, NotLikeNeptun) as error:
-            if sent or isinstance(error, Denied):
-                return await self._look_after(project_id, import_id, seen, error)
+        except BadRequest as error:
             raise DeletionFailed(error, "Nothing was deleted.") from error
         except NeptunError as error:
+            if sent or isinstance(error, Denied):
+                return await self._check_outcome(project_id, import_id, known_to_exist, error, limit)
             raise DeletionFailed(error, "Nothing was deleted.") from error
         return Deletion(confirmed=True)
 
-    async def _look_after(self, project_id: int, import_id: int, seen: bool, error: NeptunError) -> Deletion:
-        """Look what became of an import whose deletion was sent, and not answered with success."""
+    async def _check_outcome(
+        self, project_id: int, import_id: int, known_to_exist: bool, error: NeptunError, limit: TimeLimit
+    ) -> Deletion:
+        """Check what happened to an import whose deletion was sent, and not answered with success."""
         refused = isinstance(error, Denied)
         try:
-            await self.find_import(project_id, import_id)
+            await self._find_import(project_id, import_id, limit)
         except ImportNotFound as absent:
-            if refused and not seen:
+            if refused and not known_to_exist:
                 raise absent from error
             return Deletion(confirmed=False)
         except NeptunError as blind:
@@ -319,19 +315,29 @@ class NeptunClient:
             error = ServerFailed(self.address, error.status)
         raise DeletionFailed(error, f"Import {import_id} is still there.") from error
 
+    async def _find_import(self, project_id: int, import_id: int, limit: TimeLimit) -> ProjectImport:
+        async with self._within(limit), self._explained(project_id):
+            imports = await self._imports(project_id, None)
+        found = {i.id: i for i in imports.items}
+        if import_id in found:
+            return found[import_id]
+        if imports.left_out:
+            what = f"import {import_id} may be one of the imports that it sent in a form that cannot be read"
+            raise NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
+        raise ImportNotFound(404, import_id, project_id)
+
+    def _limit(self) -> TimeLimit:
+        """The time limit of the whole call, or one for a method alone."""
+        return self._time_limit or TimeLimit(self.timeout)
+
     @asynccontextmanager
-    async def _limited(self, share: float = 1.0) -> AsyncGenerator[None]:
-        """At most what is left of the time limit, or a share of it."""
-        left = self._timeout if self._left is None else self._left
-        started = anyio.current_time()
+    async def _within(self, limit: TimeLimit, share: float = 1.0) -> AsyncGenerator[None]:
+        """Take at most what is left of a time limit, or a share of it."""
         try:
-            with anyio.fail_after(left * share):
+            with limit.spend(share):
                 yield
         except TimeoutError:
-            raise TimedOut(self.address, self._timeout) from None
-        finally:
-            if self._left is not None:
-                self._left = max(0.0, self._left - (anyio.current_time() - started))
+            raise TimedOut(self.address, limit.spent) from None
 
     async def _get(self, path: str) -> Any:
         """The JSON value at a path below the person's own."""
@@ -353,7 +359,7 @@ class NeptunClient:
 
     @asynccontextmanager
     async def _explained(self, project_id: int | None = None) -> AsyncGenerator[None]:
-        """Tell what a refusal with a good session means."""
+        """Say what a refusal means when the session is good."""
         try:
             yield
         except Denied as error:

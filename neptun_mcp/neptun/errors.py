@@ -6,20 +6,24 @@
     ├── LoginRefused            the e-mail address or the password is wrong
     ├── WrongUser               the session is good, but it is another user's
     ├── BadRequest              Neptun did not accept an argument (400)
-    ├── Denied                  good session, but refused or not found (401, 403, 404)
+    ├── Denied                  refused or not found (401, 403, 404)
+    │   ├── Unauthorized        401, and not yet known whether it means the session or the right
+    │   │   └── UnknownUser     the server does not say whose session it is
     │   ├── ProjectNotFound     no such project, or another person's
     │   ├── ImportNotFound      no such import in the project
     │   └── ResourceNotFound    no such resource in the project
     ├── NotLikeNeptun           the address answers, but not as Neptun does: HTML, broken JSON, a redirect, …
-    └── Unavailable             Neptun, or the way to it, is down or overloaded
-        ├── RateLimited         429
-        ├── ServerFailed        408 and 5xx
-        ├── Unreachable         refused, unknown name, TLS, proxy, connection lost
-        └── TimedOut            no complete answer within the time limit
+    ├── Unavailable             Neptun, or the way to it, is down or overloaded
+    │   ├── RateLimited         429
+    │   ├── ServerFailed        408 and 5xx
+    │   ├── Unreachable         unknown name, TLS, proxy, no connection in time
+    │   │   └── ConnectionLost  refused, or ended early: the next connection may hold
+    │   └── TimedOut            no complete answer within the time limit
+    └── DeletionFailed          one of the above, and what it means for the import
 
 `str(error)` is made for the reader of a tool's result: what happened, then what to do about it. No text that
 came from the server is ever part of it, apart from names that went through `quoted`: a server may echo the
-cookie, a page of HTML, or instructions to the assistant.
+cookie, a page of HTML, or instructions to the assistant. An error is complete when it is made, and never changed.
 """
 
 from __future__ import annotations
@@ -28,14 +32,20 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .models import COOKIE_NAME, MAX_ID
+
 if TYPE_CHECKING:
     from .models import Project
 
-HOW_TO_GET_COOKIE = (
-    "log in at {address} in a browser, open the developer tools (F12), Application or Storage, Cookies, "
-    "and copy the value of neptun-session"
-)
 _LISTED_PROJECTS = 20
+
+
+def how_to_get_cookie(address: str) -> str:
+    """The steps to a session cookie, to follow a verb or to stand in parentheses."""
+    return (
+        f"log in at {address} in a browser, open the developer tools (F12), Application or Storage, Cookies, "
+        f"and copy the value of {COOKIE_NAME}"
+    )
 
 
 def quoted(text: str, limit: int = 80) -> str:
@@ -50,22 +60,26 @@ def quoted(text: str, limit: int = 80) -> str:
 
 
 class NeptunError(Exception):
-    """A failure that was foreseen. `str()` of it is two sentences: what happened, and what to do.
+    """An expected failure. `str()` of it is two sentences: what happened, and what to do.
 
     Attributes:
         happened: what happened, a sentence.
         advice: what the reader can do about it, a sentence.
-        effect: what the failure means for a deletion that was under way, a sentence or nothing.
     """
 
     def __init__(self, happened: str, advice: str) -> None:
         super().__init__(happened, advice)
         self.happened = happened
         self.advice = advice
-        self.effect = ""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.happened, self.effect, self.advice)))
+        return f"{self.happened} {self.advice}"
+
+    def __copy__(self) -> NeptunError:
+        """The same failure for another caller: raised again, this one would collect the tracebacks of all of them."""
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class CredentialsMissing(NeptunError):
@@ -74,7 +88,7 @@ class CredentialsMissing(NeptunError):
     def __init__(self, address: str, reason: str = "No Neptun credentials are set.") -> None:
         super().__init__(
             reason,
-            f"Set NEPTUN_SESSION_COOKIE (to get it, {HOW_TO_GET_COOKIE.format(address=address)}), or "
+            f"Set NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or "
             "NEPTUN_EMAIL and NEPTUN_PASSWORD, in the host's entry for this server, and restart it.",
         )
 
@@ -82,14 +96,7 @@ class CredentialsMissing(NeptunError):
 class SessionRefused(NeptunError):
     """Neptun does not accept the session cookie, and there is no other way to a session."""
 
-    def __init__(self, address: str, cookie_file: str | None = None) -> None:
-        how = HOW_TO_GET_COOKIE.format(address=address)
-        advice = (
-            f"Save a fresh cookie in {cookie_file} ({how}); there is no need to restart the server."
-            if cookie_file
-            else f"Get a fresh cookie ({how}), put it in NEPTUN_SESSION_COOKIE and restart the server; "
-            "or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
-        )
+    def __init__(self, advice: str) -> None:
         super().__init__("Neptun refused the session: the cookie is expired or wrong.", advice)
 
 
@@ -99,8 +106,8 @@ class LoginRefused(NeptunError):
     def __init__(self) -> None:
         super().__init__(
             "Neptun refused the log-in: the e-mail address or the password is wrong.",
-            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (upper and lower case count in both) and restart the "
-            "server; they are not tried again before that, so that the account is not locked.",
+            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive) and restart the server; they are not "
+            "tried again before that, to keep the account from being locked.",
         )
 
 
@@ -118,7 +125,7 @@ class BadRequest(NeptunError):
     """Neptun did not accept an argument (400).
 
     Attributes:
-        fields: the names of the refused parameters, where Neptun told them and they are known names.
+        fields: the names of the refused parameters, if Neptun named them and they are known.
     """
 
     def __init__(self, fields: Iterable[str] = ()) -> None:
@@ -126,12 +133,12 @@ class BadRequest(NeptunError):
         named = f" {', '.join(self.fields)}" if self.fields else ""
         super().__init__(
             f"Neptun refused the request (400): it does not accept the value of{named or ' an argument'}.",
-            "Ids are positive whole numbers up to 2147483647, as list results show them.",
+            f"Ids are positive whole numbers up to {MAX_ID}, as list results show them.",
         )
 
 
 class Denied(NeptunError):
-    """The session is good, yet Neptun answers 401, 403 or 404: not there, or not this person's.
+    """Neptun answers 401, 403 or 404: not there, or not this person's.
 
     Attributes:
         status: the HTTP status code.
@@ -143,6 +150,17 @@ class Denied(NeptunError):
             advice or "Check the ids.",
         )
         self.status = status
+
+
+class Unauthorized(Denied):
+    """401: a bad session, or (a running server) a good one without the right. The session finds out which."""
+
+    def __init__(self) -> None:
+        super().__init__(401)
+
+
+class UnknownUser(Unauthorized):
+    """The session has no user: it is a bad one, or it is good and the server does not say whose it is."""
 
 
 class ProjectNotFound(Denied):
@@ -219,7 +237,7 @@ class ServerFailed(Unavailable):
     def __init__(self, address: str, status: int, retry_after: float | None = None) -> None:
         super().__init__(
             f"Neptun at {address} failed on its side (status {status}).",
-            "The request was sound: try again in a minute.",
+            "Nothing is wrong with the request: try again in a minute.",
         )
         self.status = status
         self.retry_after = retry_after
@@ -229,19 +247,38 @@ class Unreachable(Unavailable):
     """The request, or its answer, did not get through."""
 
 
+class ConnectionLost(Unreachable):
+    """The connection could not be made, or ended before the answer was complete: the next one may hold."""
+
+
 class TimedOut(Unavailable):
     """There was no complete answer within the time limit.
 
     Attributes:
-        seconds: the time limit.
+        seconds: how long the call really waited.
     """
 
     def __init__(self, address: str, seconds: float) -> None:
         super().__init__(
-            f"{address} did not answer completely within {seconds:g} seconds.",
+            f"{address} did not answer completely within {round(seconds, 1):g} seconds.",
             "Try again in a minute; NEPTUN_TIMEOUT sets how long to wait.",
         )
         self.seconds = seconds
+
+
+class DeletionFailed(NeptunError):
+    """A deletion failed.
+
+    Attributes:
+        effect: what that means for the import, a sentence.
+    """
+
+    def __init__(self, cause: NeptunError, effect: str) -> None:
+        super().__init__(cause.happened, cause.advice)
+        self.effect = effect
+
+    def __str__(self) -> str:
+        return f"{self.happened} {self.effect} {self.advice}"
 
 
 def known_projects(projects: Iterable[Project]) -> str:

@@ -16,7 +16,14 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
-GITHUB_KINDS = ("github_repository_installation", "public_github_repository_url")
+COOKIE_NAME = "neptun-session"
+
+MAX_ID = 2**31 - 1
+"""PostgreSQL's `integer`: a running server answers a larger id with 500 (recorded)."""
+
+LOCAL_FOLDER = "local_folder"
+PUBLIC_GITHUB = "public_github_repository_url"
+GITHUB_KINDS = ("github_repository_installation", PUBLIC_GITHUB)
 """The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
 
 

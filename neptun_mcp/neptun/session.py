@@ -1,15 +1,17 @@
 """Where the session comes from, how it is checked, and how it is renewed.
 
-This is not an auth class of HTTPX: in an auth flow the answer to the check would take the place of the refusal
-that the caller waits for, and its intermediate answers are read without a limit of size.
+This is not an auth class of HTTPX: in an auth flow the answer to the check would replace the refusal that the caller
+waits for, and intermediate answers are read without a size limit.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,24 +28,29 @@ from .errors import (
     NeptunError,
     NotLikeNeptun,
     SessionRefused,
+    Unauthorized,
+    UnknownUser,
+    how_to_get_cookie,
 )
-from .models import Item
-from .transport import Transport, Unauthorized
+from .models import COOKIE_NAME, Item
+from .transport import Transport
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
-_NAMED = re.compile(rf"neptun-session[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
-_EXPORTED = re.compile(r'\{[^{}]*"name"\s*:\s*"neptun-session"[^{}]*\}')
+_NAMED = re.compile(rf"{COOKIE_NAME}[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
+_EXPORTED = re.compile(rf'\{{[^{{}}]*"name"\s*:\s*"{COOKIE_NAME}"[^{{}}]*\}}')
 _VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
 _BARE = re.compile(_COOKIE_OCTETS)
 _UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
 def cookie_value(pasted: str) -> str | None:
-    """The value of the session cookie in any form in which people paste it; None where there is none.
+    """The value of the session cookie in any form in which people paste it; None if there is none.
 
     Understood: the bare value, `neptun-session=…` (also doubled), a whole `Cookie:` or `Set-Cookie:` line, a row of
     the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.
@@ -51,12 +58,12 @@ def cookie_value(pasted: str) -> str | None:
     named = _NAMED.search(pasted)
     if named:
         # A doubled name is the one form that a running server does not take (recorded).
-        return cookie_value(named[1]) if named[1].startswith("neptun-session=") else named[1]
+        return cookie_value(named[1]) if named[1].startswith(f"{COOKIE_NAME}=") else named[1]
     if exported := _EXPORTED.search(pasted):
         value = _VALUE.search(exported[0])
         return value and value[1]
     bare = pasted.strip().strip("\"'").partition(";")[0].strip()
-    return bare if _BARE.fullmatch(bare) and not bare.startswith("neptun-session") else None
+    return bare if _BARE.fullmatch(bare) and not bare.startswith(COOKIE_NAME) else None
 
 
 def _without(secret: str, text: str) -> str:
@@ -67,21 +74,25 @@ def _without(secret: str, text: str) -> str:
     return text
 
 
-class _NoUser(Unauthorized):
-    """The session has no user. It is a bad one, or it is good and the server does not say whose."""
-
-
 @dataclass(frozen=True)
 class Credentials:
-    """How to come to a session: a cookie, a file that holds one, or e-mail address and password.
+    """How to get a session: a cookie, a file that holds one, or e-mail address and password.
 
     With several, the cookie is used first; once it is refused, the file, then the log-in.
+
+    Attributes:
+        cookie: the value of the session cookie.
+        cookie_file: a file that holds it; read again when the session is refused.
+        email: e-mail address to log in with, together with the password.
+        password: the password.
+        renewal_advice: what to do when Neptun refuses the session, a sentence; None for what the settings allow.
     """
 
     cookie: str | None = field(default=None, repr=False)
     cookie_file: Path | None = None
     email: str | None = None
     password: str | None = field(default=None, repr=False)
+    renewal_advice: str | None = None
 
 
 class Session:
@@ -89,8 +100,8 @@ class Session:
 
     Args:
         transport: the connections to Neptun.
-        credentials: how to come to a session.
-        user_id: the person's id; asked of the session where it is None.
+        credentials: how to get a session.
+        user_id: the person's id; None to ask Neptun whose session it is.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials, user_id: int | None = None) -> None:
@@ -125,18 +136,18 @@ class Session:
                 try:
                     cookie = await self._renewed(cookie)
                 except Unauthorized:
-                    if isinstance(refusal, _NoUser):
-                        raise self._nobody() from None
+                    if isinstance(refusal, UnknownUser):
+                        raise self._unknown_user() from None
                     raise
         try:
             return await attempt(cookie)
         except Unauthorized:
-            if await self._is_good(cookie):
+            if await self._is_valid(cookie):
                 raise
         raise NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
 
     async def user_id(self, cookie: str) -> int:
-        """The id of the person whose session it is: as configured, else asked of Neptun, once.
+        """The id of the session's user: as configured, else asked of Neptun, once.
 
         Raises:
             Unauthorized: the session has no user; it is anonymous, expired or wrong.
@@ -150,13 +161,13 @@ class Session:
                 return self._user_id
             user = await self._user(cookie)
             if user is None:
-                raise _NoUser(401)
+                raise UnknownUser
             if cookie == self._cookie:
                 self._user_id = user
             return user
 
     async def _renewed(self, refused: str | None) -> str:
-        """Another cookie in place of the refused one (None: the first one).
+        """A cookie to replace the refused one (None: the first one).
 
         However many callers wait, the session is checked once and renewed once, and all of them get the outcome.
         """
@@ -170,13 +181,14 @@ class Session:
                 try:
                     return await self._renew(refused)
                 except NeptunError as error:
-                    self._error, self._error_round = error, self._round
-            raise self._error.with_traceback(None)
+                    self._error, self._error_round = copy(error), self._round
+            raise copy(self._error)
 
     async def _renew(self, refused: str | None) -> str:
-        if refused is not None and await self._is_good(refused):
-            raise Unauthorized(401)
-        cookie = await self._fresh(refused)
+        if refused is not None and await self._is_valid(refused):
+            _log.debug("session: still valid, so the refusal is about what was asked for")
+            raise Unauthorized
+        cookie = await self._next_cookie(refused)
         self._used.append(cookie)
         self._cookie, self._user_id = cookie, None
         return cookie
@@ -192,7 +204,7 @@ class Session:
                     if (value := values[name]) and core in value:
                         setattr(item, name, _without(secret, value))
 
-    async def _fresh(self, refused: str | None) -> str:
+    async def _next_cookie(self, refused: str | None) -> str:
         """A cookie other than the refused one, from the first source that has one."""
         known = self._credentials
         if known.cookie and refused is None:
@@ -200,12 +212,23 @@ class Session:
         if known.cookie_file:
             cookie = self._from_file(known.cookie_file)
             if cookie != refused:
+                _log.debug("session: read from the cookie file")
                 return cookie
         if known.email and known.password:
+            _log.debug("session: logging in")
             return await self._login(known.email, known.password)
         if refused is None:
             raise CredentialsMissing(self._transport.address)
-        raise SessionRefused(self._transport.address, str(known.cookie_file) if known.cookie_file else None)
+        raise SessionRefused(known.renewal_advice or self._renewal_advice())
+
+    def _renewal_advice(self) -> str:
+        how = how_to_get_cookie(self._transport.address)
+        if file := self._credentials.cookie_file:
+            return f"Save a fresh cookie in {file} ({how}); there is no need to restart the server."
+        return (
+            f"Get a fresh cookie ({how}), put it in NEPTUN_SESSION_COOKIE and restart the server; "
+            "or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
+        )
 
     def _from_file(self, path: Path) -> str:
         try:
@@ -232,12 +255,12 @@ class Session:
         except Denied as error:
             what = f"it answered the log-in with status {error.status}"
             raise NotLikeNeptun(self._transport.address, what) from None
-        cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if "neptun-session" in line]
+        cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if COOKIE_NAME in line]
         if not cookies or cookies[-1] is None:
             raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
         return cookies[-1]
 
-    async def _is_good(self, cookie: str) -> bool:
+    async def _is_valid(self, cookie: str) -> bool:
         try:
             await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
         except Unauthorized:
@@ -257,8 +280,8 @@ class Session:
         except Unauthorized:
             return None
         except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-            raise self._nobody() from None
+            raise self._unknown_user() from None
 
-    def _nobody(self) -> NotLikeNeptun:
+    def _unknown_user(self) -> NotLikeNeptun:
         what = "it does not say whose session this is"
         return NotLikeNeptun(self._transport.address, what, "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).")

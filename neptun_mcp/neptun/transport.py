@@ -1,12 +1,19 @@
-"""One exchange with Neptun over HTTPX: what may be sent where, how much may come back, what a failure means."""
+"""One exchange with Neptun over HTTPX: what may be sent where, how much may come back, what a failure means.
+
+At level `debug` the logger of this module has a line for each request: method, route, status, duration and attempt,
+without ids, headers or bodies.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import random
+import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -19,23 +26,60 @@ import anyio
 import httpx2 as httpx
 from pydantic_core import from_json
 
-from .._version import __version__
-from .errors import BadRequest, Denied, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, Unreachable
+from .errors import (
+    BadRequest,
+    ConnectionLost,
+    Denied,
+    NeptunError,
+    NotLikeNeptun,
+    RateLimited,
+    ServerFailed,
+    Unauthorized,
+    Unreachable,
+)
+from .models import COOKIE_NAME
 
 ATTEMPTS = 3
 """How often a reading request is sent at most, where sending it again can help."""
 
 # A running server closes a connection that was idle for 5 to 6 s.
 _KEEPALIVE_SECONDS = 4.0
-# asyncio receives so much at once; handed on in the usual quarters, a long body takes half as long again. HTTPX has no
-# setting for it but one that counts for the whole process.
-_READ_BYTES = 2**18
+_ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
 
 
-class Unauthorized(Denied):
-    """401: a bad session, or (a running server) a good one without the right. Callers tell them apart."""
+_log = logging.getLogger(__name__)
+
+
+class TimeLimit:
+    """The time that one call may take, however many requests it makes.
+
+    Only time inside `spend` counts: a person who reads a question takes none of it.
+
+    Attributes:
+        seconds: the limit.
+        spent: the seconds that were used so far.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.spent = 0.0
+
+    @contextmanager
+    def spend(self, share: float = 1.0) -> Generator[None]:
+        """Let the block take what is left, or a share of it.
+
+        Raises:
+            TimeoutError: the block took longer, and was cancelled.
+        """
+        allowed = max(0.0, self.seconds - self.spent) * share
+        started = anyio.current_time()
+        try:
+            with anyio.fail_after(allowed):
+                yield
+        finally:
+            self.spent += min(allowed, anyio.current_time() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +106,8 @@ class Transport:
         timeout: seconds for connecting, a third of it, so that a lost packet is not mistaken for an outage.
         max_connections: how many connections are open at the same time at most.
         max_response_bytes: a longer body, after decompression, is refused.
-        handler: an HTTPX transport to use in place of the network.
+        http_transport: an HTTPX transport to use in place of the network.
+        user_agent: how this program names itself.
     """
 
     def __init__(
@@ -72,7 +117,8 @@ class Transport:
         timeout: float,
         max_connections: int,
         max_response_bytes: int,
-        handler: httpx.AsyncBaseTransport | None = None,
+        http_transport: httpx.AsyncBaseTransport | None,
+        user_agent: str,
     ) -> None:
         self.address = base_url
         self.max_response_bytes = max_response_bytes
@@ -80,7 +126,7 @@ class Transport:
             # With any other Accept a running server answers a refusal with a page of HTML.
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
-            "User-Agent": f"neptun-mcp/{__version__}",
+            "User-Agent": user_agent,
         }
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
@@ -91,14 +137,10 @@ class Transport:
             max_keepalive_connections=max_connections,
             keepalive_expiry=_KEEPALIVE_SECONDS,
         )
-        self._handler = handler
+        self._http_transport = http_transport
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:
-        # HTTPX imports it with the first client too.
-        from httpcore2 import AsyncHTTP11Connection
-
-        AsyncHTTP11Connection.READ_NUM_BYTES = _READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]
         # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
         encrypted = self.address.startswith("https:")
         try:
@@ -109,11 +151,11 @@ class Transport:
                 follow_redirects=False,
                 timeout=self._timeout,
                 limits=self._limits,
-                transport=self._handler,
+                transport=self._http_transport,
             )
         except (OSError, ValueError, ImportError) as error:
             raise Unreachable(
-                f"There is no way to {self.address}: a setting of this machine for TLS or for a proxy cannot be used.",
+                f"{self.address} cannot be reached: a TLS or proxy setting of this machine cannot be used.",
                 "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
             ) from error
 
@@ -130,13 +172,14 @@ class Transport:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self.send(method, path, **options)
+                return await self.send(method, path, attempt=attempt, **options)
             except (RateLimited, ServerFailed, ConnectionLost) as error:
                 pause = getattr(error, "retry_after", None)
                 if pause is None:
                     pause = 0.25 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
                 if attempt == ATTEMPTS or anyio.current_time() + pause >= anyio.current_effective_deadline():
                     raise
+            _log.debug("%s %s: again in %.1f s", method, route_of(path), pause)
             await anyio.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
@@ -148,13 +191,15 @@ class Transport:
         cookie: str | None = None,
         json: object = None,
         on_sending: Callable[[], None] | None = None,
+        attempt: int = 1,
     ) -> Answer:
         """One request and its complete answer; never repeated.
 
         Args:
             cookie: the session; sent to the configured host alone.
-            on_sending: called when a connection stands and the first byte is about to be written. As long as it
-                was not called, the request certainly did not arrive.
+            on_sending: called when there is a connection and the first byte is about to be written. Until then the
+                request certainly did not arrive.
+            attempt: which one this is, for the log.
 
         Raises:
             Denied: 401 (`Unauthorized`), 403, 404 and other 4xx.
@@ -166,20 +211,28 @@ class Transport:
         request = httpx.Request(
             method,
             self._url(path),
-            headers={**self._headers, "Cookie": f"neptun-session={cookie}"} if cookie else self._headers,
+            headers={**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers,
             json=json,
             extensions={"trace": _tracer(on_sending)} if on_sending else None,
         )
+        started, outcome = anyio.current_time(), "given up"
         try:
             response = await self._http.send(request, stream=True)
+            outcome = f"{response.status_code}, incomplete"
             try:
                 body = await self._body(response)
             finally:
                 await response.aclose()
+            outcome = f"{response.status_code}, {len(body)} bytes"
         except httpx.DecodingError as error:
-            raise NotLikeNeptun(self.address, "its answer is compressed in a broken way") from error
+            raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
         except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
+            outcome = type(error).__name__
             raise _unreachable(self.address, error) from error
+        finally:
+            if _log.isEnabledFor(logging.DEBUG):
+                milliseconds = (anyio.current_time() - started) * 1000
+                _log.debug("%s %s: %s in %.0f ms, attempt %d", method, route_of(path), outcome, milliseconds, attempt)
         if response.is_success:
             return Answer(response.status_code, response.headers, body)
         raise _failure(self.address, response, body)
@@ -201,8 +254,9 @@ class Transport:
         return body.getvalue()
 
 
-class ConnectionLost(Unreachable):
-    """The connection could not be made, or ended before the answer was complete: the next one may hold."""
+def route_of(path: str) -> str:
+    """A path with names in place of ids: `/api/users/{user_id}/projects/{project_id}/…`."""
+    return _ID_IN_PATH.sub(lambda match: f"/{match[1]}/{{{match[1].removesuffix('s').replace('-', '_')}_id}}", path)
 
 
 def _tracer(on_sending: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], Any]:
@@ -221,7 +275,7 @@ def _unreachable(address: str, error: Exception) -> Unreachable:
         why = f" ({reasons[0]})" if reasons else ""
         return Unreachable(
             f"The TLS connection to {address} failed{why}.",
-            "Check NEPTUN_BASE_URL; if a company proxy or an own certificate authority is in use, add its "
+            "Check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
             "certificate to the system's trust store or name it in SSL_CERT_FILE.",
         )
     if any(isinstance(cause, socket.gaierror) for cause in causes):
@@ -232,7 +286,7 @@ def _unreachable(address: str, error: Exception) -> Unreachable:
             "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY.",
         )
     if isinstance(error, httpx.ConnectTimeout):
-        return Unreachable(f"No connection to {address} came about in time.", _CHECK_ADDRESS)
+        return Unreachable(f"Could not connect to {address} in time.", _CHECK_ADDRESS)
     if isinstance(error, httpx.ConnectError):
         return ConnectionLost(f"{address} refused the connection.", _CHECK_ADDRESS)
     return ConnectionLost(
@@ -272,7 +326,7 @@ def _failure(address: str, response: httpx.Response, body: bytes) -> NeptunError
     if status == 400:
         return BadRequest(_refused_fields(cast("dict[str, Any]", refusal)))
     if status == 401:
-        return Unauthorized(status)
+        return Unauthorized()
     if status in (403, 404):
         return Denied(status)
     return NotLikeNeptun(address, f"it answered with status {status}")

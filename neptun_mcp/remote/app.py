@@ -27,17 +27,18 @@ from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..neptun.session import Credentials
-from ..server import server_of
+from ..server import build_server
 from ..settings import Settings, is_loopback
-from ..tools.tools import App
-from .gate import Gate, advice_on_header, caller_of, clients_of_callers
-from .observability import log_call, start_tracing
+from ..tools import create_tools
+from ..tools.questions import App
+from .gate import Gate, caller_of, client_finder
+from .observability import call_logger, remember_result, start_tracing
 
 READY_SECONDS = 5.0
-"""How long it takes at most to see whether Neptun is reachable, and how long that is remembered."""
+"""The time limit of a check whether Neptun is reachable, and how long its outcome is remembered."""
 
 GRACE_SECONDS = 5
-"""How much longer than a call may take the process waits for its end."""
+"""How much longer than the time limit of a call the process waits for in-flight calls."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ _log = logging.getLogger(__name__)
 def create_app() -> Starlette:
     """The ASGI application, as the environment describes it; for `uvicorn --factory` and the like.
 
-    It knows neither its address nor how many of its kind there are, so nothing that another address or several
-    processes need may be missing.
+    It knows neither its address nor how many processes there are, so every setting that other addresses or several
+    processes need has to be set.
 
     Raises:
         ValueError: a setting is malformed or missing.
@@ -59,17 +60,13 @@ def create_app() -> Starlette:
     uvicorn_log.propagate = True
     if not settings.mcp_state_key:
         raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
-    return app_of(settings)
+    return build_asgi_app(settings)
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve in this process until SIGINT or SIGTERM; calls under way come to their end.
-
-    Raises:
-        ValueError: a setting that this host needs is missing.
-    """
+def serve(app: Starlette, settings: Settings, host: str, port: int) -> None:
+    """Serve in this process until SIGINT or SIGTERM; in-flight calls finish."""
     uvicorn.run(
-        app_of(settings, host),
+        app,
         host=host,
         port=port,
         ws="none",
@@ -80,12 +77,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
 
 
-def app_of(settings: Settings, host: str = "") -> Starlette:
+def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     """The ASGI application: `/mcp` behind its `Gate`, `/health` and `/ready`.
 
     Args:
-        settings: whose Neptun it is, and who may come in.
-        host: the address that it listens on, where known. Only a loopback address needs no tokens.
+        settings: which account is used, and who may call.
+        host: the address that it listens on, if known. Only a loopback address needs no tokens.
 
     Raises:
         ValueError: a setting that this host needs is missing.
@@ -98,9 +95,9 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
         )
     neptun = settings.client()
     own_sessions = settings.mcp_credentials == "caller"
-    server = _server(settings, neptun, own_sessions)
+    server = _build_mcp_server(settings, neptun, own_sessions)
     no_account = not own_sessions and settings.sandbox == "off" and settings.credentials == Credentials()
-    # A call takes up to three connections: a caller leaves some to the others, where there are others.
+    # A call takes up to three connections: a caller leaves some to the others, if there are others.
     at_once = max(1, settings.max_connections // 4) if own_sessions else 2 * settings.max_connections
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     mcp = server.streamable_http_app(
@@ -127,12 +124,12 @@ def app_of(settings: Settings, host: str = "") -> Starlette:
     )
 
 
-def _server(settings: Settings, neptun: NeptunClient, own_sessions: bool) -> MCPServer[App]:
+def _build_mcp_server(settings: Settings, neptun: NeptunClient, own_sessions: bool) -> MCPServer[App]:
     app = App(
-        clients_of_callers(neptun) if own_sessions else lambda _: neptun,
+        client_finder(neptun) if own_sessions else lambda _: neptun,
         settings.project_id,
         settings.confirm_delete,
-        advice_on_header(neptun.address) if own_sessions else "",
+        remember_result,
     )
 
     @asynccontextmanager
@@ -140,17 +137,18 @@ def _server(settings: Settings, neptun: NeptunClient, own_sessions: bool) -> MCP
         yield app
 
     security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)
-    server = server_of(settings, lifespan, request_state_security=security)
+    tools = create_tools(read_only=settings.read_only)
+    server = build_server(tools, lifespan, request_state_security=security)
     # The outermost, so that answers that are refused for their state are logged too.
-    server.middleware.insert(0, log_call)
-    server.middleware.append(_streams_of(settings.timeout))
+    server.middleware.insert(0, call_logger(tools))
+    server.middleware.append(_limit_streams(settings.timeout))
     return server
 
 
-def _streams_of(seconds: float) -> ServerMiddleware[Any]:
+def _limit_streams(seconds: float) -> ServerMiddleware[Any]:
     """Middleware of the MCP server: a stream of notifications takes no longer than a call.
 
-    There is nothing to notify of, and a stream without end would hold up the end of the process.
+    There is nothing to notify of, and an endless stream would delay the end of the process.
     """
 
     async def middleware(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -189,22 +187,22 @@ class _Readiness:
     def __init__(self, neptun: NeptunClient) -> None:
         self._neptun = neptun
         self._ready = False
-        self._looked = -math.inf
+        self._checked = -math.inf
         self._lock = anyio.Lock()
 
     async def answer(self, request: Request[Any]) -> Response:
         async with self._lock:
-            if anyio.current_time() - self._looked >= READY_SECONDS:
-                self._ready = await self._look()
-                self._looked = anyio.current_time()
+            if anyio.current_time() - self._checked >= READY_SECONDS:
+                self._ready = await self._check()
+                self._checked = anyio.current_time()
         if self._ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "Neptun is not reachable"}, 503)
 
-    async def _look(self) -> bool:
+    async def _check(self) -> bool:
         try:
             with anyio.fail_after(READY_SECONDS):
-                await self._neptun.reach()
+                await self._neptun.check_reachable()
         except (NeptunError, TimeoutError) as error:
             _log.warning("not ready: %s", error)
             return False

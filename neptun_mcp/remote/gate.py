@@ -1,4 +1,4 @@
-"""Who may call over HTTP, how much at once, and whose Neptun it is."""
+"""Who may call over HTTP, how much at once, and which account is used."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.client import NeptunClient
-from ..neptun.errors import HOW_TO_GET_COOKIE
+from ..neptun.errors import how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
-from ..tools.tools import Refusal
+from ..tools.questions import Refusal
 
 MAX_BODY = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""
 
 BODY_SECONDS = 10.0
 MAX_WAITING = 256
-"""Requests of one caller that wait for their turn; one more is answered with 429."""
+"""Requests of one caller that may wait for a turn; one more is answered with 429."""
 
 MAX_SESSIONS = 1024
-"""Callers whose sessions are remembered, so that Neptun is not asked for the user id at every call."""
+"""Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
+
+SESSION_HEADER = "Neptun-Session"
 
 OPEN_PATHS = ("/health", "/ready")
 
@@ -40,8 +42,8 @@ class Caller:
     """Who sent a request.
 
     Attributes:
-        token: the token's digest; empty where none is needed.
-        cookie: the session of the header `Neptun-Session`; None where that is not looked at, missing or malformed.
+        token: the token's digest; empty if none is needed.
+        cookie: the session of the header `Neptun-Session`; None if that is not used, missing or malformed.
     """
 
     token: str
@@ -49,7 +51,7 @@ class Caller:
 
     @property
     def id(self) -> str:
-        """A digest of the session, else of the token: tells callers apart in the log, and their turns."""
+        """A digest of the session, else of the token: it distinguishes callers in the log, and their turns."""
         return digest(self.cookie) if self.cookie else self.token
 
     @property
@@ -69,13 +71,13 @@ def caller_of(request: Request[Any]) -> Caller:
 
 
 class Gate:
-    """ASGI middleware that lets in who has a token, sends a whole body in time, and has not too much under way.
+    """ASGI middleware that authenticates callers and limits body size, time and concurrency.
 
     Args:
         app: what is behind it.
-        tokens: any of them lets a caller in; without tokens everybody is.
-        own_sessions: look at the header `Neptun-Session`.
-        at_once: how many requests of one caller are worked on at the same time; the others wait for their turn.
+        tokens: any of them lets a caller in; without tokens everybody is let in.
+        own_sessions: use the header `Neptun-Session`.
+        at_once: how many requests of one caller are processed at the same time; the others wait for a turn.
     """
 
     def __init__(self, app: ASGIApp, *, tokens: Sequence[str], own_sessions: bool, at_once: int) -> None:
@@ -107,7 +109,7 @@ class Gate:
             await _refusal(408, "The request took too long.", {"Connection": "close"})(scope, receive, send)
 
     def _token(self, headers: Headers) -> str | None:
-        """The digest of the token that lets the caller in, empty where none is needed; None for a wrong one."""
+        """The digest of the caller's token, empty if none is needed; None for a wrong one."""
         if not self._tokens:
             return ""
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -117,7 +119,7 @@ class Gate:
         return given if any(good) else None
 
     def _cookie(self, headers: Headers) -> str | None:
-        given = headers.getlist("neptun-session")
+        given = headers.getlist(SESSION_HEADER)
         # Of two headers, one may not be the gateway's.
         return cookie_value(given[0]) if self._own_sessions and len(given) == 1 else None
 
@@ -125,8 +127,8 @@ class Gate:
         caller: Caller = scope["state"]["caller"]
         # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
         stream = Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
-        whose = (caller.id, stream)
-        turns = self._turns[whose]
+        key = (caller.id, stream)
+        turns = self._turns[key]
         if turns.statistics().tasks_waiting >= MAX_WAITING:
             await _refusal(429, "Too many requests at once.", {"Retry-After": "1"})(scope, receive, send)
             return
@@ -135,7 +137,7 @@ class Gate:
                 await self._app(scope, receive, send)
         finally:
             if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
-                self._turns.pop(whose, None)
+                self._turns.pop(key, None)
 
 
 class _Disconnected(Exception):
@@ -170,26 +172,23 @@ def _refusal(status: int, message: str, headers: dict[str, str]) -> Response:
     return JSONResponse({"error": message}, status, headers)
 
 
-def advice_on_header(address: str) -> str:
-    """What to do about the session of the header `Neptun-Session`, a sentence."""
-    how = HOW_TO_GET_COOKIE.format(address=address)
-    return f"Send a fresh session cookie in the request header Neptun-Session ({how})."
-
-
-def clients_of_callers(neptun: NeptunClient) -> Callable[[Request[Any]], NeptunClient]:
+def client_finder(neptun: NeptunClient) -> Callable[[Request[Any]], NeptunClient]:
     """A function that finds the client for a request: over the connections of `neptun`, in the caller's session.
 
-    The function raises `Refusal` where the request has none.
+    The function raises `Refusal` if the request has none.
     """
+    advice = (
+        f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(neptun.address)})."
+    )
 
     @lru_cache(MAX_SESSIONS)
     def client(cookie: str) -> NeptunClient:
-        return neptun.for_caller(Credentials(cookie=cookie))
+        return neptun.with_options(credentials=Credentials(cookie=cookie, renewal_advice=advice))
 
-    def client_of(request: Request[Any]) -> NeptunClient:
+    def client_for(request: Request[Any]) -> NeptunClient:
         cookie = caller_of(request).cookie
         if cookie is None:
-            raise Refusal(f"The request carries no Neptun session. {advice_on_header(neptun.address)}")
+            raise Refusal(f"The request carries no Neptun session. {advice}")
         return client(cookie)
 
-    return client_of
+    return client_for

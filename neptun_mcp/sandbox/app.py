@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from ..neptun.models import COOKIE_NAME
 from .checks import check_resource_type, credentials, positive_integers, refuse_large, refuse_markup
 from .contracts import Contract, Documented, Observed
 from .data import sample_data
@@ -33,8 +34,6 @@ from .store import ANONYMOUS_COOKIE, Record, Session, Store, User, now
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 ResponseT = TypeVar("ResponseT", bound=Response)
-
-COOKIE_NAME = "neptun-session"
 
 
 def create_app(*, contract: Literal["observed", "documented"] = "observed", data: Store | None = None) -> Starlette:

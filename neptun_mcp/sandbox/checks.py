@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..neptun.models import MAX_ID, RESOURCE_MODELS
 from .refusals import IdTooLarge, InvalidLogin, InvalidParameters, InvalidResourceType, Markup
 from .store import Record
 
-RESOURCE_TYPES = ("user-files", "template-collections", "github-installations", "chat-conversations")
-LARGEST_ID = 2**31 - 1
+RESOURCE_TYPES = tuple(RESOURCE_MODELS)
 MARKUP = re.compile(r"<(?!/?b>)")
 DECIMAL = re.compile(r"[+-]?(Infinity|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)")
 RADIX = re.compile(r"0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)")
@@ -49,7 +49,7 @@ def id_issues(name: str, number: float) -> list[Record]:
 
 def refuse_large(*ids: int) -> None:
     """Recorded: an id that does not fit PostgreSQL's `integer` is a crash, a 500."""
-    if max(ids) > LARGEST_ID:
+    if max(ids) > MAX_ID:
         raise IdTooLarge
 
 

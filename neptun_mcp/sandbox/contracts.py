@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from .checks import check_filter
 from .refusals import PageNotFound, Refused
 from .store import Record, Store
 
 PROJECT_TYPES = ("web-site", "web-service", "web-app")
-SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github_repository_url")
+SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
 EPOCH = "1970-01-01T00:00:00.000Z"
 
 

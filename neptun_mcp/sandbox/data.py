@@ -5,6 +5,7 @@ Like the real thing it is in no order, some dates are the same, and some fields 
 
 from typing import Any
 
+from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from . import texts
 from .store import Record, Session, Store, User, seal
 
@@ -17,9 +18,8 @@ BOB_COOKIE = seal("bob")
 
 WEBSHOP, SCRATCH, ORDERS, NEWSLETTER = 1, 2, 3, 7
 
-LOCAL = "local_folder"
-INSTALLED = "github_repository_installation"
-PUBLIC = "public_github_repository_url"
+LOCAL = LOCAL_FOLDER
+INSTALLED, PUBLIC = GITHUB_KINDS
 
 
 def sample_data() -> Store:

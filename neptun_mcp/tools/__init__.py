@@ -1,4 +1,4 @@
-"""What the assistant meets: the tools, their questions to the person, and what they return."""
+"""What the assistant meets: the tools, the questions they ask the person, and what they return."""
 
 from .tools import create_tools
 

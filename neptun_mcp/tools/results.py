@@ -79,7 +79,7 @@ class DeletionResult(BaseModel):
     import_id: Annotated[int, Field(description="Import id")]
     project_id: Annotated[int, Field(description="Project id")]
     message: Annotated[str, Field(description="What happened")]
-    seen: Annotated[ProjectImport, Field(alias="import", description="The import as it was")]
+    deleted_import: Annotated[ProjectImport, Field(alias="import", description="The import as it was")]
 
 
 def tool_result(result: BaseModel) -> CallToolResult:
@@ -133,10 +133,12 @@ def one_resource(
     return ResourcesPage(project_id=project_id, resource_type=resource_type, total=1, resources=[shown])
 
 
-def deletion_result(deleted: bool, project_id: int, seen: ProjectImport, message: str) -> DeletionResult:
-    """What became of an import, and the import as it was seen before."""
-    (shown,) = _fitting([seen], lambda item: item)
-    return DeletionResult(deleted=deleted, import_id=seen.id, project_id=project_id, message=message, seen=shown)
+def deletion_result(deleted: bool, project_id: int, found: ProjectImport, message: str) -> DeletionResult:
+    """What happened to an import, and the import as it was found before."""
+    (shown,) = _fitting([found], lambda item: item)
+    return DeletionResult(
+        deleted=deleted, import_id=found.id, project_id=project_id, message=message, deleted_import=shown
+    )
 
 
 def _paging(matching: Sequence[Dated], offset: int, shown: Sequence[Dated]) -> dict[str, int]:

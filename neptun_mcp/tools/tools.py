@@ -1,21 +1,20 @@
-"""What the assistant calls: three short functions, and the questions to the person that go before them."""
+"""The three tools: a signature and a few lines each. What is asked of the person first is in `questions`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
-from mcp.server.mcpserver import Context, Elicit, Resolve
+from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
-from mcp.server.mcpserver.resolve import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import InputRequiredResult, ToolAnnotations
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from ..neptun.client import KNOWN_KINDS, DeletionFailed, NeptunClient, is_kind
-from ..neptun.errors import Denied, ImportNotFound, NeptunError, SessionRefused, known_projects, quoted
-from ..neptun.models import Project, ProjectImport, ResourceType
+from ..neptun.client import KNOWN_KINDS
+from ..neptun.errors import NeptunError, quoted
+from ..neptun.models import MAX_ID, ResourceType
+from .questions import Decision, InProject, Refusal, app_state, decide
 from .results import (
     DeletionResult,
     ImportsPage,
@@ -27,34 +26,6 @@ from .results import (
     tool_result,
 )
 from .schema import allowed, flat_schema
-
-MAX_ID = 2**31 - 1
-"""PostgreSQL's integer: a running server answers a larger id with 500 (recorded)."""
-
-
-# The SDK asks for this class with every call, and pydantic forgets one that nobody holds: it would be built each time.
-_HELD = AcceptedElicitation[Any]
-
-
-class Refusal(ToolError):
-    """A call that these tools themselves refuse, in words for the assistant."""
-
-
-@dataclass(frozen=True)
-class App:
-    """What the tools of one server share.
-
-    Attributes:
-        client_of: the client for a call, given the HTTP request that it came with (None on stdio).
-        project_id: the project that is meant where a call names none.
-        confirm_delete: when the person is asked before a deletion.
-        session_advice: what to do about a refused session, where that is not what the settings say.
-    """
-
-    client_of: Callable[[Any], NeptunClient]
-    project_id: int | None = None
-    confirm_delete: Literal["ask", "require", "off"] = "ask"
-    session_advice: str = ""
 
 
 def _no_bool(value: Any) -> Any:
@@ -75,72 +46,6 @@ Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="Items a page"
 Offset: TypeAlias = Annotated[_Count, Field(description="next_offset of the page before")]
 
 
-def app_of(ctx: Context[App, Any]) -> App:
-    return ctx.request_context.lifespan_context
-
-
-def client_for_call(ctx: Context[App, Any]) -> NeptunClient:
-    """The caller's client, with one time limit for all that the call does."""
-    return app_of(ctx).client_of(ctx.request_context.request).for_call()
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a tool: the caller's client, with one time limit for all that the call does, and the project."""
-
-    neptun: NeptunClient
-    project_id: int
-
-
-def _can_ask(ctx: Context[Any, Any]) -> bool:
-    """Whether the client can show the person a form. An empty capability, the older style, means that it can."""
-    capabilities = ctx.client_capabilities
-    elicitation = capabilities.elicitation if capabilities else None
-    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
-
-
-async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | Elicit[BaseModel]:
-    """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
-    neptun = client_for_call(ctx)
-    if chosen := project_id or app_of(ctx).project_id:
-        return Call(neptun, chosen)
-    listing = await neptun.list_projects()
-    projects = listing.items
-    if len(projects) == 1 and not listing.left_out:
-        return Call(neptun, projects[0].id)
-    if not projects:
-        raise Refusal(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
-    if not _can_ask(ctx):
-        raise _which_project(projects)
-    labels: Any = Literal[tuple(_label(project) for project in projects)]
-    form = create_model("ProjectChoice", project=(labels, Field(title="Project")))
-    return Elicit("Which of your Neptun projects is meant?", form)
-
-
-async def call_in_project(
-    ctx: Context[App, Any], choice: Annotated[ElicitationResult[Any], Resolve(ask_project)]
-) -> Call:
-    if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
-        return choice.data
-    # The person took their time: the time limit begins again.
-    neptun = client_for_call(ctx)
-    if not isinstance(choice, AcceptedElicitation):
-        raise _which_project((await neptun.list_projects()).items)
-    # The form takes nothing but the labels that were offered, and each ends with the id.
-    return Call(neptun, int(choice.data.project.rpartition("(")[2][:-1]))
-
-
-def _label(project: Project) -> str:
-    return f"{quoted(project.name)[1:-1]} ({project.id})"
-
-
-def _which_project(projects: Sequence[Project]) -> Refusal:
-    return Refusal(f"No project was chosen; pass project_id. {known_projects(projects)}")
-
-
-InProject: TypeAlias = Annotated[Call, Resolve(call_in_project)]
-
-
 async def list_imports(
     call: InProject,
     project_id: ProjectId = None,
@@ -156,8 +61,6 @@ async def list_imports(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> ImportsPage:
-    """List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with kind,
-    path, status and dates, newest first. Use it to look up an import or its id."""
     kind = source_type.strip().lower()
     imports = await call.neptun.list_imports(call.project_id, kind or None)
     if kind and kind not in KNOWN_KINDS and not imports.items:
@@ -178,9 +81,6 @@ async def list_resources(
     offset: Offset = 0,
     text_offset: Annotated[_Count, Field(description="With resource_id: next_text_offset of the part before")] = 0,
 ) -> ResourcesPage:
-    """List the resources of one type that are linked to a Neptun project, newest first: files (with the beginning of
-    their text, or the place where the query matches), template collections, GitHub installations or chats. To read a
-    whole file, pass its id as resource_id."""
     if text_offset and not resource_id:
         raise Refusal("text_offset goes with resource_id: pass both, or neither.")
     resources = await call.neptun.list_resources(call.project_id, resource_type)
@@ -189,86 +89,23 @@ async def list_resources(
     return resources_page(call.project_id, resource_type, resources, query, limit, offset)
 
 
-class Confirmation(BaseModel):
-    delete: bool = Field(title="Delete it for good", description="This cannot be undone")
-
-
-async def find_import(call: InProject, import_id: int) -> ProjectImport:
-    try:
-        return await call.neptun.find_import(call.project_id, import_id)
-    except Denied:
-        raise
-    except NeptunError as error:
-        raise DeletionFailed(error, "Nothing was deleted.") from error
-
-
-def _question(found: ProjectImport, project: int) -> str:
-    created = f", imported {found.created_at}" if found.created_at else ""
-    # Documented, though a running server leaves it.
-    github = ", and its connection to GitHub may go too" if is_kind(found.source_type, "github") else ""
-    return (
-        f"Delete import {found.id} of project {project} from Neptun? {quoted(found.source_type)} "
-        f"{quoted(found.source_path, 200)}{created}. The import and the files that came with it are deleted for "
-        f"good{github}."
-    )
-
-
-async def ask_deletion(
-    ctx: Context[App, Any],
-    call: InProject,
-    found: Annotated[ProjectImport, Resolve(find_import)],
-) -> bool | Elicit[Confirmation]:
-    """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
-    policy = app_of(ctx).confirm_delete
-    if policy != "off" and _can_ask(ctx):
-        return Elicit(_question(found, call.project_id), Confirmation)
-    if policy == "ask" and ctx.client_capabilities is None:
-        raise Refusal(
-            f"Import {found.id} was not deleted: the person has to agree, and in this version of MCP a server without "
-            "sessions cannot ask. It can be deleted on the Neptun website, or from a host with MCP 2026-07-28 or later."
-        )
-    if policy == "require":
-        raise Refusal(
-            f"Import {found.id} was not deleted: the person has to agree, and this host cannot ask. "
-            "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
-        )
-    return True
-
-
 async def delete_import(
     call: InProject,
-    found: Annotated[ProjectImport, Resolve(find_import)],
-    answer: Annotated[ElicitationResult[Any], Resolve(ask_deletion)],
+    decision: Annotated[Decision, Resolve(decide)],
     import_id: Annotated[_AnyId, Field(description="As list_imports shows it")],
     project_id: ProjectId = None,
 ) -> DeletionResult:
-    """Delete one import of a Neptun project for good, with the files that came with it. Only for an import that the
-    person wants gone. The person is asked first, where the host can ask; a refusal is not an error (deleted: false), so
-    do not try again."""
-
-    def result(deleted: bool, message: str) -> DeletionResult:
-        return deletion_result(deleted, call.project_id, found, message)
-
-    if not isinstance(answer, AcceptedElicitation):
-        return result(False, "The person did not agree. Nothing was deleted.")
-    neptun = call.neptun
-    if isinstance(answer.data, Confirmation):
-        if not answer.data.delete:
-            return result(False, "The person did not agree. Nothing was deleted.")
-        # The answer holds for what was shown; while the person was reading, it may have changed.
-        try:
-            now = await neptun.find_import(call.project_id, import_id)
-        except ImportNotFound:
-            return result(True, f"Import {import_id} was deleted by someone else in the meantime.")
-        if _question(now, call.project_id) != _question(found, call.project_id):
-            raise Refusal(
-                f"Import {import_id} has changed since the person was asked. Nothing was deleted. "
-                "Call delete_import again, and the person is asked again."
-            )
-    deletion = await neptun.delete_import(call.project_id, import_id, seen=True)
-    if deletion.confirmed:
-        return result(True, f"Import {import_id} was deleted.")
-    return result(True, f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was looked at.")
+    if decision.refusal:
+        message = f"{decision.refusal} Nothing was deleted."
+        return deletion_result(False, call.project_id, decision.found, message)
+    deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+    message = (
+        f"Import {import_id} was deleted."
+        if deletion.confirmed
+        else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
+    )
+    unasked = "" if decision.asked else " The person was not asked."
+    return deletion_result(True, call.project_id, decision.found, message + unasked)
 
 
 class NeptunTool(Tool):
@@ -285,21 +122,20 @@ class NeptunTool(Tool):
         try:
             result = await super().run(given, context)
         except ToolError as error:
-            raise self._in_words(error, app_of(context).session_advice) from error.__cause__
-        return result if isinstance(result, InputRequiredResult) else tool_result(result)
+            raise self._in_words(error) from error.__cause__
+        if isinstance(result, InputRequiredResult):
+            return result
+        app_state(context).on_result(context.request_context.request, result)
+        return tool_result(result)
 
-    def _in_words(self, error: ToolError, session_advice: str) -> ToolError:
-        """The one place where an error becomes words: what happened, and what to do."""
+    def _in_words(self, error: ToolError) -> ToolError:
+        """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
-        refused = cause.__cause__ if isinstance(cause, DeletionFailed) else cause
-        if session_advice and isinstance(cause, NeptunError) and isinstance(refused, SessionRefused):
-            cause.advice = session_advice
         if isinstance(cause, (NeptunError, Refusal)):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):
             return UnexpectedToolError(
-                f"{self.name} failed for a reason that was not foreseen. Its log (stderr) has the details; "
-                "please report them."
+                f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
             )
         if isinstance(cause, ValidationError):
             wrong = dict.fromkeys(str(detail["loc"][0]) for detail in cause.errors(include_input=False))
@@ -308,26 +144,59 @@ class NeptunTool(Tool):
         return ToolError("The host's answer to the question could not be understood. Nothing was changed.")
 
 
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+_DELETES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+
+
 def create_tools(*, read_only: bool) -> list[Tool]:
     """The tools to publish, with schemas that every host accepts.
 
     Args:
-        read_only: leave `delete_import` out.
+        read_only: only those that change nothing.
     """
-    reading = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
-    deleting = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
     tools = [
-        _tool(list_imports, "List imports", reading, ImportsPage),
-        _tool(list_resources, "List resources", reading, ResourcesPage),
+        _tool(
+            list_imports,
+            "List imports",
+            "List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with "
+            "kind, path, status and dates, newest first. Use it to look up an import or its id.",
+            _READS,
+            ImportsPage,
+        ),
+        _tool(
+            list_resources,
+            "List resources",
+            "List the resources of one type that are linked to a Neptun project, newest first: files (with the "
+            "beginning of their text, or the place where the query matches), template collections, GitHub "
+            "installations or chats. To read a whole file, pass its id as resource_id.",
+            _READS,
+            ResourcesPage,
+        ),
+        _tool(
+            delete_import,
+            "Delete an import",
+            "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
+            "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
+            "(deleted: false), so do not try again.",
+            _DELETES,
+            DeletionResult,
+        ),
     ]
-    return tools if read_only else [*tools, _tool(delete_import, "Delete an import", deleting, DeletionResult)]
+    return [tool for tool in tools if not (read_only and changes_something(tool))]
 
 
-def _tool(function: Callable[..., Any], title: str, hints: ToolAnnotations, result: type[BaseModel]) -> Tool:
+def changes_something(tool: Tool) -> bool:
+    """Whether a tool does more than read: it is audited, and not there in read-only mode."""
+    return not (tool.annotations and tool.annotations.read_only_hint)
+
+
+def _tool(
+    function: Callable[..., Any], title: str, description: str, hints: ToolAnnotations, result: type[BaseModel]
+) -> Tool:
     tool = NeptunTool.from_function(
         function,
         title=title,
-        description=" ".join((function.__doc__ or "").split()),
+        description=description,
         annotations=hints.model_copy(update={"title": title}),
         structured_output=False,
     )

@@ -135,7 +135,7 @@ ADDRESSES = [
         None,
     ),
     Address("unknown name", lambda: nowhere("https://name.invalid"), ("name.invalid was not found", CHECK), None),
-    Address("no answer to a connection", full, ("No connection to", "came about in time", CHECK), None, timeout=2),
+    Address("no answer to a connection", full, ("Could not connect to", "in time", CHECK), None, timeout=2),
     Address("unknown authority", lambda: encrypted(certificate, trust=False), (*TLS, "issuer"), 0),
     Address("another's certificate", lambda: encrypted(lambda: certificate("other.example")), (*TLS, "mismatch"), 0),
     Address(

@@ -237,7 +237,7 @@ async def test_deleting_what_was_never_there_is_not_found(site: Site, contract: 
 async def test_what_was_seen_and_is_not_there_any_more_is_gone(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
     async with client_of(site) as client:
-        assert await client.delete_import(WEBSHOP, 99, seen=True) == Deletion(confirmed=False)
+        assert await client.delete_import(WEBSHOP, 99, known_to_exist=True) == Deletion(confirmed=False)
 
 
 # Answers of the wrong shape

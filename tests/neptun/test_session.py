@@ -360,7 +360,7 @@ async def test_without_credentials_the_server_starts_and_each_call_says_what_to_
 
 async def test_callers_over_the_same_connections_share_nothing_else(site: Site) -> None:
     async with client_of(site, cookie=COOKIE) as alice:
-        bob = alice.for_caller(Credentials(BOB_COOKIE))
+        bob = alice.with_options(credentials=Credentials(BOB_COOKIE))
         assert await owners(alice) == {1}
         assert {item.neptun_user_id for item in (await bob.list_imports(7)).items} == {2}
         assert [project.id for project in (await bob.list_projects()).items] == [7]

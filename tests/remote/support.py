@@ -17,7 +17,7 @@ from anyio.abc import Process
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
-from neptun_mcp.remote.app import app_of
+from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import COOKIE, create_app
 from neptun_mcp.sandbox.server import Server
 from tests.processes import start
@@ -41,7 +41,8 @@ LIST_FILES: Json = {"project_id": 1, "resource_type": "user-files"}
 DELETE_IMPORT: Json = {"project_id": 1, "import_id": 104}
 
 ASKABLE: Json = {"elicitation": {"form": {}}}
-AGREED: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "accept", "content": {"delete": True}}}
+AGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "accept", "content": {"delete": True}}}
+YES: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "accept", "content": {"delete": True}}}
 
 
 @dataclass
@@ -119,7 +120,7 @@ async def listen(app: ASGIApp) -> AsyncGenerator[str]:
 async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any) -> AsyncGenerator[Caller]:
     """A caller without headers of its own, of a server in this process."""
     given: Json = {"base_url": site.url, **settings}
-    app = app_of(Settings(**given), host)
+    app = build_asgi_app(Settings(**given), host)
     http = httpx.AsyncClient(timeout=30, verify=False)
     async with listen(app) as url, http:
         yield Caller(url, http)

@@ -13,7 +13,7 @@ import pytest
 
 from neptun_mcp import Settings
 from neptun_mcp.remote import gate
-from neptun_mcp.remote.app import app_of
+from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from tests.processes import COMMAND, environment, run, start
 from tests.remote.support import (
@@ -108,7 +108,7 @@ def test_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
     starts = (("0.0.0.0", none), ("0.0.0.0", token), ("192.168.1.5", hosts), ("127.0.0.1", hosts), ("", token))
     for host, given in starts:
         with pytest.raises(ValueError, match=r"NEPTUN_MCP_TOKEN .* NEPTUN_MCP_ALLOWED_HOSTS"):
-            app_of(Settings(base_url=site.url, **given), host)
+            build_asgi_app(Settings(base_url=site.url, **given), host)
 
 
 def test_the_factory_needs_a_key_for_all_processes() -> None:

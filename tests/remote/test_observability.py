@@ -39,7 +39,7 @@ from tests.support import Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
 
-DECLINED: Json = {"neptun_mcp.tools.tools:ask_deletion": {"action": "decline"}}
+DECLINED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
 GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
 ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
 

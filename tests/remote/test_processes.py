@@ -179,7 +179,7 @@ async def test_an_answer_that_is_sent_again_deletes_nothing_more(site: Site) -> 
         state = await question(one)
         assert content_in(await reply(two, state))["deleted"]
         for again in (one, two):
-            assert error_in(await reply(again, state)).startswith("There is no import 104 in project 1")
+            assert error_in(await reply(again, state)).startswith("Import 104 is no longer in project 1")
     assert len(site.deletions()) == 1
 
 

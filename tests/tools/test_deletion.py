@@ -118,15 +118,16 @@ async def test_an_import_that_is_gone_after_a_refusal_is_deleted(
     result = await delete_104(host)
     assert (result["deleted"], result["message"]) == (
         True,
-        "Import 104 is gone. Neptun's answer was lost or unclear, so the list was looked at.",
+        "Import 104 is gone. Neptun's answer was lost or unclear, so the list was checked. The person was not asked.",
     )
     assert host.site.deletions() == [DELETE_104]
 
 
-async def test_a_session_that_ended_before_the_deletion_is_refused(host: Host, store: Store) -> None:
+async def test_a_session_that_ended_before_the_deletion_is_refused(host: Host, store: Store, era: str) -> None:
+    host.era = era
     host.person = Person(YES, meanwhile=lambda: store.end_session(COOKIE))
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert message.startswith("Neptun refused the session: the cookie is expired or wrong.")
+    assert message.startswith("Neptun refused the session: the cookie is expired or wrong. Nothing was deleted.")
     assert kept(store) == EVERYTHING
 
 

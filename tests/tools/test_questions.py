@@ -15,6 +15,7 @@ from tests.support import (
     DECLINED,
     NO,
     ORDERS,
+    SCRATCH,
     USER,
     WEBSHOP,
     YES,
@@ -25,8 +26,9 @@ from tests.support import (
     chosen,
     failure,
     ids,
+    resources,
 )
-from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, delete_104, kept, remove
+from tests.tools.deletion import DELETE_104, EVERYTHING, delete_104, kept, remove
 
 pytestmark = pytest.mark.anyio
 
@@ -226,7 +228,11 @@ async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(h
     ("status", "message"),
     [
         (404, "Neptun answered 404: not found, or not yours. Check the ids."),
-        (500, "Neptun at {url} failed on its side (status 500). The request was sound: try again in a minute."),
+        (
+            500,
+            "Neptun at {url} failed on its side (status 500). "
+            "Nothing is wrong with the request: try again in a minute.",
+        ),
     ],
 )
 async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Host, status: int, message: str) -> None:
@@ -235,7 +241,12 @@ async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Ho
 
 
 GONE = "Import 104 was deleted."
-REFUSED = "The person did not agree. Nothing was deleted."
+UNASKED = " The person was not asked."
+REFUSALS = {
+    "no": (NO, "The person did not agree. Nothing was deleted."),
+    "declined": (DECLINED, "The answer was no, or the host declined without asking. Nothing was deleted."),
+    "cancelled": (CANCELLED, "The question was not answered. Nothing was deleted."),
+}
 CANNOT_ASK = (
     "Import 104 was not deleted: the person has to agree, and this host cannot ask. "
     "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
@@ -261,16 +272,16 @@ async def test_what_the_person_agrees_to_is_deleted(host: Host, store: Store, er
     assert len(person.questions) == 1
 
 
-@pytest.mark.parametrize("answer", [NO, DECLINED, CANCELLED], ids=["no", "declined", "cancelled"])
+@pytest.mark.parametrize(("answer", "message"), REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("policy", ["ask", "require"])
 async def test_a_refusal_is_an_answer_and_deletes_nothing(
-    host: Host, store: Store, era: str, answer: ElicitResult, policy: str
+    host: Host, store: Store, era: str, answer: ElicitResult, message: str, policy: str
 ) -> None:
     host.era = era
     host.person = Person(answer)
     host.settings["confirm_delete"] = policy
     result = await delete_104(host)
-    assert (result["deleted"], result["message"], result["import"]["id"]) == (False, REFUSED, 104)
+    assert (result["deleted"], result["message"], result["import"]["id"]) == (False, message, 104)
     assert kept(store) == EVERYTHING
     assert host.site.deletions() == []
 
@@ -282,6 +293,10 @@ async def test_a_refusal_is_an_answer_and_deletes_nothing(
         ElicitResult(action="accept", content={}),
         ElicitResult(action="accept", content={"delete": "perhaps"}),
         ElicitResult(action="accept", content={"delete": None}),
+        ElicitResult(action="accept", content={"delete": "true"}),
+        ElicitResult(action="accept", content={"delete": "yes"}),
+        ElicitResult(action="accept", content={"delete": 1}),
+        ElicitResult(action="accept", content={"delete": ["true"]}),
         ElicitResult(action="accept", content={"confirm": True}),
     ],
 )
@@ -335,15 +350,27 @@ async def test_the_question_tells_that_a_connection_to_github_may_go(
     ]
 
 
+async def test_a_public_repository_has_no_connection_that_may_go(host: Host) -> None:
+    host.person = person = Person(NO)
+    await host.gets("delete_import", project_id=WEBSHOP, import_id=105)
+    assert "public_github_repository_url" in person.questions[0]
+    assert "connection to GitHub" not in person.questions[0]
+
+
 async def test_the_form_is_one_yes_or_no(host: Host, era: str) -> None:
+    """Codex cancels a form whose schema has anything else at its root, such as a title."""
     host.era = era
     host.person = person = Person(NO)
     await delete_104(host)
-    (form,) = person.forms
-    assert form["required"] == ["delete"]
-    assert form["properties"] == {
-        "delete": {"type": "boolean", "title": "Delete it for good", "description": "This cannot be undone"}
-    }
+    assert person.forms == [
+        {
+            "type": "object",
+            "properties": {
+                "delete": {"type": "boolean", "title": "Delete it for good", "description": "This cannot be undone"}
+            },
+            "required": ["delete"],
+        }
+    ]
 
 
 def change(store: Store, **changes: object) -> None:
@@ -366,7 +393,8 @@ async def test_the_policy_says_whether_the_person_is_asked(
     host.era = era
     host.person = person if can_ask else None
     host.settings["confirm_delete"] = policy
-    assert (await delete_104(host))["deleted"] is True
+    result = await delete_104(host)
+    assert (result["deleted"], result["message"]) == (True, GONE if questions else GONE + UNASKED)
     assert len(person.questions) == questions
     assert kept(store) == EVERYTHING - {104}
     assert host.site.deletions() == [DELETE_104]
@@ -429,18 +457,44 @@ async def test_a_change_that_the_question_does_not_show_needs_no_new_answer(host
     assert len(person.questions) == 1
 
 
-@pytest.mark.parametrize(
-    ("era", "outcome"),
-    [("2025-11-25", "Import 104 was deleted by someone else in the meantime."), ("2026-07-28", None)],
-)
-async def test_an_import_that_went_meanwhile_is_not_deleted_again(
-    host: Host, store: Store, era: str, outcome: str | None
+@pytest.mark.parametrize("moved", [True, False])
+async def test_an_import_that_went_meanwhile_is_not_said_to_be_deleted(
+    host: Host, store: Store, era: str, moved: bool
 ) -> None:
+    def go() -> None:
+        change(store, project_id=SCRATCH) if moved else remove(store, 104)
+
     host.era = era
-    host.person = Person(YES, meanwhile=lambda: remove(store, 104))
-    if outcome:
-        result = await delete_104(host)
-        assert (result["deleted"], result["message"]) == (True, outcome)
-    else:
-        assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == NOT_THERE
+    host.person = Person(YES, meanwhile=go)
+    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
+        "Import 104 is no longer in project 1; nothing was deleted here. "
+        "Call list_imports to see what the project has now."
+    )
     assert host.site.deletions() == []
+
+
+async def test_a_failing_look_after_the_answer_has_deleted_nothing(host: Host, store: Store, era: str) -> None:
+    def fail() -> None:
+        host.site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = failure(500)
+
+    host.era = era
+    host.person = Person(YES, meanwhile=fail)
+    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
+    assert "failed on its side (status 500). Nothing was deleted." in message
+    assert kept(store) == EVERYTHING
+
+
+@pytest.mark.parametrize(("contract", "requests"), [("observed", 7), ("documented", 3)])
+async def test_neptun_is_asked_once_before_the_question_and_once_after_it(
+    host: Host, contract: ContractName, requests: int, era: str
+) -> None:
+    host.site.sandbox(contract)
+    host.era = era
+    host.person = Person(YES)
+    host.settings["user_id"] = 1
+    # The first list shows which contract the server speaks.
+    async with host.connected() as tools:
+        await tools.gets("list_imports", project_id=WEBSHOP)
+        host.site.requests.clear()
+        await tools.gets("delete_import", project_id=WEBSHOP, import_id=104)
+    assert len(host.site.requests) == requests

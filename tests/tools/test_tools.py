@@ -436,7 +436,11 @@ async def test_an_unknown_project_is_answered_with_the_persons_own(
         ),
         (403, f"There is no project 9, or it is not yours. {YOUR_PROJECTS}"),
         (404, f"There is no project 9, or it is not yours. {YOUR_PROJECTS}"),
-        (500, "Neptun at {url} failed on its side (status 500). The request was sound: try again in a minute."),
+        (
+            500,
+            "Neptun at {url} failed on its side (status 500). "
+            "Nothing is wrong with the request: try again in a minute.",
+        ),
     ],
 )
 async def test_each_documented_refusal_is_explained(host: Host, status: int, message: str) -> None:

@@ -1,0 +1,36 @@
+"""`neptun-mcp sandbox`: serves the sample Neptun on a port, for curl or another client."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import anyio
+
+from .. import sandbox
+from ..neptun.models import COOKIE_NAME
+from ..sandbox.server import serve
+from . import FAILURE, SUCCESS, tell
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+
+    def started(url: str) -> None:
+        print(
+            f"A Neptun with sample data is at {url} (Ctrl-C ends it). Try:\n\n"
+            f"  curl -H 'Cookie: {COOKIE_NAME}={sandbox.COOKIE}' {url}/api/users/1/projects\n\n"
+            f"  NEPTUN_BASE_URL={url} NEPTUN_EMAIL={sandbox.EMAIL} NEPTUN_PASSWORD='{sandbox.PASSWORD}' \\\n"
+            f"    neptun-mcp call list_imports project_id=1\n",
+            flush=True,
+        )
+
+    async def serve_sandbox() -> None:
+        await serve(sandbox.create_app(contract=options.contract), port=options.port, started=started)
+
+    try:
+        anyio.run(serve_sandbox)
+    except OSError as error:
+        tell(f"Port {options.port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")
+        return FAILURE
+    return SUCCESS

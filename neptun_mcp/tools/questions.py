@@ -1,0 +1,242 @@
+"""What is asked of the person before a tool runs: which project is meant, and whether an import may be deleted.
+
+The SDK calls the functions here ("resolvers") for the parameters of a tool that name them. How a question reaches the
+person depends on the protocol: until 2025-11-25 it is asked while the call waits; from 2026-07-28 on the call ends with
+the question, and a new call brings the answer, in which everything here runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from mcp.server.mcpserver import Context, Elicit, Resolve
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitation, ElicitationResult
+from mcp.types import ElicitResult
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from ..neptun.client import NeptunClient, is_kind
+from ..neptun.errors import DeletionFailed, Denied, ImportNotFound, NeptunError, known_projects, quoted
+from ..neptun.models import PUBLIC_GITHUB, Project, ProjectImport
+from ..neptun.transport import TimeLimit
+
+
+class Refusal(ToolError):
+    """A call that these tools themselves refuse, in words for the assistant."""
+
+
+def _ignore(request: Any, result: BaseModel) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class App:
+    """What the tools of one server share.
+
+    Attributes:
+        client_for: the client for a call, given the HTTP request that it came with (None on stdio).
+        project_id: the project to use if a call names none.
+        confirm_delete: when the person is asked before a deletion.
+        on_result: told the HTTP request and the result of each successful call, before it goes on the wire.
+    """
+
+    client_for: Callable[[Any], NeptunClient]
+    project_id: int | None = None
+    confirm_delete: Literal["ask", "require", "off"] = "ask"
+    on_result: Callable[[Any, BaseModel], None] = _ignore
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a tool: the caller's client, with one time limit for all that the call does, and the project."""
+
+    neptun: NeptunClient
+    project_id: int
+
+
+def _without_title(schema: dict[str, Any]) -> None:
+    schema.pop("title", None)
+
+
+class Form(BaseModel):
+    # Codex cancels a form whose schema has a title, and the person never sees it.
+    model_config = ConfigDict(json_schema_extra=_without_title)
+
+
+class Confirmation(Form):
+    # Only JSON `true` is a yes.
+    delete: bool = Field(strict=True, title="Delete it for good", description="This cannot be undone")
+
+
+def app_state(ctx: Context[App, Any]) -> App:
+    return ctx.request_context.lifespan_context
+
+
+def _client_for(ctx: Context[App, Any]) -> NeptunClient:
+    client = app_state(ctx).client_for(ctx.request_context.request)
+    return client.with_options(time_limit=TimeLimit(client.timeout))
+
+
+def _can_ask(ctx: Context[Any, Any]) -> bool:
+    """Whether the client can show the person a form. An empty capability, the older style, means that it can."""
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+# Which project?
+
+
+async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | Elicit[BaseModel]:
+    """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
+    neptun = _client_for(ctx)
+    if chosen := project_id or app_state(ctx).project_id:
+        return Call(neptun, chosen)
+    listing = await neptun.list_projects()
+    projects = listing.items
+    if len(projects) == 1 and not listing.left_out:
+        return Call(neptun, projects[0].id)
+    if not projects:
+        raise Refusal(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
+    if not _can_ask(ctx):
+        raise _no_project(projects)
+    labels: Any = Literal[tuple(_label(project) for project in projects)]
+    form = create_model("ProjectChoice", __base__=Form, project=(labels, Field(title="Project")))
+    return Elicit("Which of your Neptun projects is meant?", form)
+
+
+async def find_project(ctx: Context[App, Any], choice: Annotated[ElicitationResult[Any], Resolve(ask_project)]) -> Call:
+    if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
+        return choice.data
+    neptun = _client_for(ctx)
+    if not isinstance(choice, AcceptedElicitation):
+        raise _no_project((await neptun.list_projects()).items)
+    # The form takes nothing but the labels that were offered, and each ends with the id.
+    return Call(neptun, int(choice.data.project.rpartition("(")[2][:-1]))
+
+
+def _label(project: Project) -> str:
+    return f"{quoted(project.name)[1:-1]} ({project.id})"
+
+
+def _no_project(projects: Sequence[Project]) -> Refusal:
+    return Refusal(f"No project was chosen; pass project_id. {known_projects(projects)}")
+
+
+InProject: TypeAlias = Annotated[Call, Resolve(find_project)]
+
+
+# May it be deleted?
+
+
+async def find_import(ctx: Context[App, Any], call: InProject, import_id: int) -> ProjectImport:
+    """The import that is to be deleted.
+
+    Raises:
+        DeletionFailed: it could not be looked up.
+    """
+    try:
+        return await call.neptun.find_import(call.project_id, import_id)
+    except ImportNotFound:
+        if _brings_answer(ctx):
+            raise _no_longer_there(import_id, call.project_id) from None
+        raise
+    except Denied:
+        raise
+    except NeptunError as error:
+        raise DeletionFailed(error, "Nothing was deleted.") from error
+
+
+async def ask_deletion(
+    ctx: Context[App, Any],
+    call: InProject,
+    found: Annotated[ProjectImport, Resolve(find_import)],
+) -> bool | Elicit[Confirmation]:
+    """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
+    policy = app_state(ctx).confirm_delete
+    if policy == "off":
+        return True
+    if _can_ask(ctx):
+        return Elicit(_question(found, call.project_id), Confirmation)
+    if ctx.client_capabilities is None:
+        raise Refusal(
+            f"Import {found.id} was not deleted: the person has to agree, and in this version of MCP a server without "
+            "sessions cannot ask. It can be deleted on the Neptun website, or from a host with MCP 2026-07-28 or later."
+        )
+    if policy == "require":
+        raise Refusal(
+            f"Import {found.id} was not deleted: the person has to agree, and this host cannot ask. "
+            "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
+        )
+    return True
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to become of an import.
+
+    Attributes:
+        found: the import, as the person was shown it.
+        refusal: why it stays, a sentence; empty if it may be deleted.
+        asked: whether the person was asked.
+    """
+
+    found: ProjectImport
+    refusal: str = ""
+    asked: bool = True
+
+
+async def decide(
+    ctx: Context[App, Any],
+    call: InProject,
+    found: Annotated[ProjectImport, Resolve(find_import)],
+    answer: Annotated[ElicitationResult[Any], Resolve(ask_deletion)],
+) -> Decision:
+    """The person's decision, which holds for what they were shown and nothing else."""
+    if isinstance(answer, CancelledElicitation):
+        return Decision(found, "The question was not answered.")
+    if not isinstance(answer, AcceptedElicitation):
+        return Decision(found, "The answer was no, or the host declined without asking.")
+    if not isinstance(answer.data, Confirmation):
+        return Decision(found, asked=False)
+    if not answer.data.delete:
+        return Decision(found, "The person did not agree.")
+    if not _brings_answer(ctx):
+        # The import was looked up before the person was asked, and they took their time.
+        try:
+            now = await find_import(ctx, call, found.id)
+        except ImportNotFound:
+            raise _no_longer_there(found.id, call.project_id) from None
+        if _question(now, call.project_id) != _question(found, call.project_id):
+            raise Refusal(
+                f"Import {found.id} has changed since the person was asked. Nothing was deleted. "
+                "Call delete_import again, and the person is asked again."
+            )
+    return Decision(found)
+
+
+def _brings_answer(ctx: Context[App, Any]) -> bool:
+    """Whether the person has answered before this call, so that what it looks up is newer than the answer."""
+    answers = (ctx.input_responses or {}).values()
+    return any(isinstance(answer, ElicitResult) and "delete" in (answer.content or {}) for answer in answers)
+
+
+def _no_longer_there(import_id: int, project_id: int) -> Refusal:
+    return Refusal(
+        f"Import {import_id} is no longer in project {project_id}; nothing was deleted here. "
+        "Call list_imports to see what the project has now."
+    )
+
+
+def _question(found: ProjectImport, project_id: int) -> str:
+    created = f", imported {found.created_at}" if found.created_at else ""
+    # Documented, though a running server leaves it. A public repository has no connection.
+    connected = is_kind(found.source_type, "github") and found.source_type != PUBLIC_GITHUB
+    github = ", and its connection to GitHub may go too" if connected else ""
+    return (
+        f"Delete import {found.id} of project {project_id} from Neptun? {quoted(found.source_type)} "
+        f"{quoted(found.source_path, 200)}{created}. The import and the files that came with it are deleted for "
+        f"good{github}."
+    )

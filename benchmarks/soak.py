@@ -31,10 +31,10 @@ from mcp.types import CallToolResult, TextContent
 from benchmarks.harness import memory
 from neptun_mcp import create_server
 from neptun_mcp.log import configure_logging
-from tests.faults.neptun import Place, settings_for
+from tests.faults.neptun import Place
 from tests.faults.server import Exchange, Request, answer, serve, to_json
 from tests.faults.test_matrix import FAULTS
-from tests.support import Json
+from tests.support import Json, settings_for
 
 PROJECTS = 200
 KINDS = ("local_folder", "github_repository_installation", "public_github_repository_url")

@@ -12,7 +12,7 @@ import pytest
 
 from neptun_mcp.cli import main
 from tests.processes import Command, Completed
-from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, serving
+from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, start_site
 
 hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("same every time")
@@ -32,7 +32,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def port() -> Iterator[Site]:
-    with serving() as site:
+    with start_site() as site:
         yield site
 
 

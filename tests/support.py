@@ -25,10 +25,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from neptun_mcp import Settings, create_server
+from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.sandbox import COOKIE, create_app
 from neptun_mcp.sandbox.server import serve
-from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
+from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store, seal
 
 Json: TypeAlias = dict[str, Any]
 ContractName: TypeAlias = Literal["observed", "documented"]
@@ -43,6 +43,11 @@ WEBSHOP, SCRATCH, ORDERS = 1, 2, 3
 def resources(project: int, end: str) -> str:
     """The path of a project's imports or resources."""
     return f"{USER}/projects/{project}/resources/{end}"
+
+
+def import_item(id: Any = 1, source_path: str = "/srv", **fields: Any) -> Json:
+    """An import as Neptun sends it."""
+    return {"id": id, "source_type": "local_folder", "source_path": source_path, **fields}
 
 
 PATIENCE = 20.0
@@ -92,7 +97,7 @@ class Site:
         return [request for request in self.requests if request.startswith("DELETE")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = asked(scope)
+        request = request_line(scope)
         self.requests.append(request)
         self.cookies.append(session_in(Request(scope).headers.get("cookie")))
         self.app = self.turns.get(request, self.app)
@@ -100,7 +105,7 @@ class Site:
 
 
 @contextmanager
-def serving() -> Generator[Site]:
+def start_site() -> Generator[Site]:
     """A site that answers from a thread of its own, so that any number of tests and event loops can use it."""
     site = Site()
     started = Queue[str]()
@@ -112,7 +117,13 @@ def serving() -> Generator[Site]:
         server.cancel()
 
 
-def asked(scope: Scope) -> str:
+def client_for(site: Site, *, user_id: Any = None, **credentials: Any) -> NeptunClient:
+    """A client of a site, with Alice's cookie unless other credentials are given."""
+    known = Credentials(**(credentials or {"cookie": COOKIE}))
+    return NeptunClient(known, user_id=user_id, base_url=site.url)
+
+
+def request_line(scope: Scope) -> str:
     """Method, path and query of a request, as they were sent."""
     query = scope["query_string"].decode()
     return f"{scope['method']} {scope['raw_path'].decode()}" + (f"?{query}" if query else "")
@@ -133,6 +144,7 @@ def failure(status: int, body: Any = None) -> Response:
 # Recordings of a running server
 
 _SUBSTITUTES = {
+    "<cookie:carol2>": seal("carol"),
     "<cookie:alice>": COOKIE,
     "<cookie:alice, percent-encoded>": quote(COOKIE, safe=""),
     "<sealed-session user_id=1 len=441>": COOKIE,
@@ -152,12 +164,16 @@ class Recording:
     response: Json
 
     @property
-    def asked(self) -> str:
+    def request_line(self) -> str:
         return f"{self.request['method']} {self.request['path']}"
 
     @property
     def session(self) -> str | None:
         return session_in(self.request["headers"].get("Cookie"))
+
+    @property
+    def is_list(self) -> bool:
+        return self.response["status"] == 200 and self.response["body"].startswith("[")
 
     @property
     def items(self) -> list[Json]:
@@ -178,6 +194,7 @@ def _recorded(file: Path) -> Recording:
     text = file.read_text("utf-8")
     for placeholder, cookie in _SUBSTITUTES.items():
         text = text.replace(placeholder, cookie)
+    assert not re.search("<(cookie|sealed-session)", text)
     exchange = json.loads(text)
     return Recording(exchange["case"], exchange["request"], exchange["response"])
 
@@ -210,12 +227,16 @@ def replay(*first: str, at: Mapping[str, str] | None = None) -> ASGIApp:
     ]
     known: dict[tuple[str, str | None, str], Recording] = {}
     for recording in (*(RECORDINGS[name] for name in first), *as_sent):
-        known.setdefault((recording.asked, recording.session, repr(recording.form)), recording)
+        known.setdefault((recording.request_line, recording.session, repr(recording.form)), recording)
     moved = {request: RECORDINGS[name] for request, name in (at or {}).items()}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        key = asked(scope), session_in(request.headers.get("cookie")), repr(_form((await request.body()).decode()))
+        key = (
+            request_line(scope),
+            session_in(request.headers.get("cookie")),
+            repr(_form((await request.body()).decode())),
+        )
         found = moved.get(key[0]) or known.get(key)
         response = found.answer() if found else Response(f"never recorded: {key}", 418)
         await response(scope, receive, send)
@@ -285,23 +306,35 @@ class Tools:
 
     client: Client
 
+    async def call(self, tool: str, **arguments: Any) -> CallToolResult:
+        with anyio.fail_after(PATIENCE):
+            return await self.client.call_tool(tool, arguments)
+
     async def gets(self, tool: str, **arguments: Any) -> Json:
         """What a successful call returns."""
-        return content_of(await self.client.call_tool(tool, arguments))
+        return content_of(await self.call(tool, **arguments))
 
     async def fails(self, tool: str, **arguments: Any) -> str:
         """What a failing call says."""
-        return error_of(await self.client.call_tool(tool, arguments))
+        return error_of(await self.call(tool, **arguments))
 
 
-def settings_of(site: Site, **given: Any) -> Settings:
-    """Alice's settings for a site."""
-    settings: Json = {"session_cookie": COOKIE, "base_url": site.url, **given}
-    return Settings(**settings)
+def settings_for(url: str, **given: Any) -> Settings:
+    """Alice's settings for a Neptun, unless others are given; None leaves one out."""
+    settings: Json = {"session_cookie": COOKIE, "base_url": url, **given}
+    return Settings(**{name: value for name, value in settings.items() if value is not None})
 
 
-# A server starts afresh with each connection, so that one can do for many tests.
+# A server starts afresh with each connection, so one server does for many tests.
 server_for = cache(create_server)
+
+
+@asynccontextmanager
+async def connect(settings: Settings, era: str, person: Person | None) -> AsyncGenerator[Client]:
+    """A client of a server in this process, and the person who can be asked, if any."""
+    async with Client(server_for(settings), mode=ERAS[era], elicitation_callback=person) as client:
+        assert client.protocol_version == era
+        yield client
 
 
 @dataclass
@@ -322,10 +355,7 @@ class Host:
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Tools]:
-        server = server_for(settings_of(self.site, **self.settings))
-        client = Client(server, mode=ERAS[self.era], elicitation_callback=self.person)
-        async with client:
-            assert client.protocol_version == self.era
+        async with connect(settings_for(self.site.url, **self.settings), self.era, self.person) as client:
             yield Tools(client)
 
     async def gets(self, tool: str, **arguments: Any) -> Json:

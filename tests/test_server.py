@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from tests.support import WEBSHOP, Site, content_of, error_of, settings_of
+from tests.support import WEBSHOP, Site, content_of, error_of, settings_for
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ def test_a_malformed_setting_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_servers_beside_each_other_share_nothing(site: Site) -> None:
-    alice, bob = (create_server(settings_of(site, session_cookie=cookie)) for cookie in (COOKIE, BOB_COOKIE))
+    alice, bob = (create_server(settings_for(site.url, session_cookie=cookie)) for cookie in (COOKIE, BOB_COOKIE))
     async with Client(alice) as hers, Client(bob) as his:
         assert content_of(await hers.call_tool("list_imports", {"project_id": 1}))["total"] == 7
         assert content_of(await his.call_tool("list_imports"))["project_id"] == 7

@@ -38,7 +38,7 @@ async def test_a_client_uses_the_tools_over_stdio(era: str) -> None:
     assert len(person.questions) == 1
 
 
-async def delete_104(server: StdioServer) -> Json:
+async def first_answer_to_deletion(server: StdioServer) -> Json:
     """The first message after the call."""
     await server.call("delete_import", project_id=1, import_id=104)
     return await server.message()
@@ -52,8 +52,8 @@ async def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_
         assert await server.message() == {"jsonrpc": "2.0", "id": ping, "result": {}}
         await server.request("no/such/method", {})
         assert (await server.message())["error"]["code"] == -32601
-        assert (await delete_104(server))["result"]["structuredContent"]["deleted"] is True
-        assert (await delete_104(server))["result"]["isError"] is True
+        assert (await first_answer_to_deletion(server))["result"]["structuredContent"]["deleted"] is True
+        assert (await first_answer_to_deletion(server))["result"]["isError"] is True
         await server.hang_up()
         assert await server.exit_code() == 0
         assert await server.rest() == b""
@@ -109,7 +109,7 @@ async def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> Non
     program, cookie_file = (sys.executable, "-c", PRINTING), str(tmp_path / "no-such-cookie")
     async with start_stdio(tmp_path / "stderr", program=program, session_cookie_file=cookie_file) as server:
         await server.initialize()
-        assert (await delete_104(server))["result"]["isError"] is True
+        assert (await first_answer_to_deletion(server))["result"]["isError"] is True
         await server.hang_up()
         assert await server.exit_code() == 0
         assert await server.rest() == b""
@@ -120,7 +120,7 @@ async def test_a_host_of_the_older_style_can_be_asked(tmp_path: Path) -> None:
     """An empty capability, from before there were several ways to ask."""
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
         await server.initialize({"elicitation": {}})
-        question = await delete_104(server)
+        question = await first_answer_to_deletion(server)
         assert question["method"] == "elicitation/create"
         assert question["params"]["message"].startswith("Delete import 104 of project 1 from Neptun?")
         await server.send({"id": question["id"], "result": {"action": "decline"}})

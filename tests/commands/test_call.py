@@ -12,7 +12,7 @@ import pytest
 from neptun_mcp.commands.call import call, readable
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import Command, Completed, run
-from tests.support import Json, Site, content_of, ids, resources, settings_of
+from tests.support import Json, Site, content_of, ids, resources, settings_for
 
 
 def test_call_shows_a_result_to_a_person(command: Command) -> None:
@@ -104,7 +104,7 @@ def test_at_a_terminal_the_person_is_asked(
 )
 async def test_only_yes_is_yes(site: Site, monkeypatch: pytest.MonkeyPatch, typed: str, delete: bool) -> None:
     monkeypatch.setattr(sys, "stdin", Keyboard(typed))
-    result = content_of(await call(settings_of(site), "delete_import", {"project_id": 1, "import_id": 104}))
+    result = content_of(await call(settings_for(site.url), "delete_import", {"project_id": 1, "import_id": 104}))
     assert result["deleted"] is delete
     assert len(site.deletions()) == delete
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import CONTRACTS
 
-from .neptun import World, caller, neptun
+from .neptun import FaultyNeptun, Rig, open_tools, start_neptun
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,33 +24,41 @@ def same_everywhere() -> Generator[None]:
         yield
 
 
+@pytest.fixture
+async def neptun(anyio_backend: str) -> AsyncGenerator[FaultyNeptun]:
+    """A fresh one, as documented: its imports come in one list, which makes counting easier."""
+    async with start_neptun() as neptun:
+        yield neptun.has_one_project()
+
+
 @pytest.fixture(scope="session")
-async def worlds(anyio_backend: str, same_everywhere: None) -> AsyncGenerator[dict[str, World]]:
+async def rigs(anyio_backend: str, same_everywhere: None) -> AsyncGenerator[dict[str, Rig]]:
     """For each contract a server that outlives every fault of its Neptun."""
     async with AsyncExitStack() as stack:
-        found: dict[str, World] = {}
+        found: dict[str, Rig] = {}
         for contract in CONTRACTS:
-            one = (await stack.enter_async_context(neptun(contract))).has_one_project()
-            client = await stack.enter_async_context(caller(one.settings(user_id=1, timeout=5, max_response_mb=1)))
-            found[contract] = World(one, client)
+            neptun = (await stack.enter_async_context(start_neptun(contract))).has_one_project()
+            settings = neptun.settings(user_id=1, timeout=5, max_response_mb=1)
+            tools = await stack.enter_async_context(open_tools(settings))
+            found[contract] = Rig(neptun, tools)
         yield found
 
 
 @pytest.fixture(params=CONTRACTS)
-def world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> World:
+def rig(request: pytest.FixtureRequest, rigs: dict[str, Rig]) -> Rig:
     """Healthy at the start, of either contract."""
-    worlds[request.param].neptun.heal()
-    return worlds[request.param]
+    rigs[request.param].neptun.heal()
+    return rigs[request.param]
 
 
 @pytest.fixture
-def observed(worlds: dict[str, World]) -> World:
-    worlds["observed"].neptun.heal()
-    return worlds["observed"]
+def observed(rigs: dict[str, Rig]) -> Rig:
+    rigs["observed"].neptun.heal()
+    return rigs["observed"]
 
 
 @pytest.fixture
-def documented(worlds: dict[str, World]) -> World:
+def documented(rigs: dict[str, Rig]) -> Rig:
     """Its imports come in one list, which makes counting easier."""
-    worlds["documented"].neptun.heal()
-    return worlds["documented"]
+    rigs["documented"].neptun.heal()
+    return rigs["documented"]

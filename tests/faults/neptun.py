@@ -1,4 +1,4 @@
-"""A Neptun to break, and the callers of our server: the sandbox on a socket, with faults where a test wants them."""
+"""A Neptun with faults, and the tools of a server that asks it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import anyio
 import httpx2 as httpx
-from mcp.client.client import Client
-from mcp.client.session import ElicitationFnT
 from mcp.types import CallToolResult
 
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
 from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
 from tests.processes import StdioServer, start_stdio
-from tests.support import PATIENCE, WEBSHOP, ContractName, error_of, server_for
+from tests.support import WEBSHOP, ContractName, Person, Tools, connect, error_of, settings_for
 
 from .server import Action, Exchange, Request, Server, answer, http, serve, to_json
 
@@ -63,8 +60,14 @@ class Place(Enum):
         return next((p for p in cls if p.value[0] == method and re.fullmatch(p.value[1], target)), cls.ELSEWHERE)
 
 
+PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.SESSION, Place.LOGIN, Place.DELETE)
+"""All that a call of a tool may ask for."""
+
+
 @dataclass
-class Fault:
+class Override:
+    """What the next requests are answered with."""
+
     action: Action
     times: int
 
@@ -73,7 +76,7 @@ Change: TypeAlias = Callable[[int, bytes, dict[str, Any]], bytes]
 """From status, body and headers to the bytes that are sent."""
 
 
-class Neptun:
+class FaultyNeptun:
     """The sandbox, whose answers a test can replace and whose requests it can count."""
 
     server: Server
@@ -82,7 +85,7 @@ class Neptun:
         app = create_app(contract=contract)
         self.store: Store = app.state.store
         self._sandbox = httpx.ASGITransport(app=app)
-        self._faults: dict[Place, list[Fault]] = {}
+        self._overrides: dict[Place, list[Override]] = {}
         self._imports = list(self.store.imports)
         self._sessions = dict(self.store.sessions)
 
@@ -92,16 +95,16 @@ class Neptun:
 
     def break_at(self, place: Place, action: Action, *, times: int = 2**31) -> None:
         """Answer the next requests for a place with the action, once the faults that are there already are over."""
-        self._faults.setdefault(place, []).append(Fault(action, times))
+        self._overrides.setdefault(place, []).append(Override(action, times))
 
     def heal(self) -> None:
         """Be as at the start, with no request seen. Cookies that were handed out since are good no more."""
-        self._faults.clear()
+        self._overrides.clear()
         self.server.requests.clear()
         self.store.imports[:] = self._imports
         self.store.sessions = dict(self._sessions)
 
-    def has_one_project(self) -> Neptun:
+    def has_one_project(self) -> FaultyNeptun:
         self.store.projects = [project for project in self.store.projects if project["id"] == WEBSHOP]
         return self
 
@@ -117,12 +120,12 @@ class Neptun:
         return any(record["id"] == import_id for record in self.store.imports)
 
     async def answer(self, exchange: Exchange) -> None:
-        faults = self._faults.get(Place.of(exchange.request), [])
-        while faults and not faults[0].times:
-            faults.pop(0)
-        if faults:
-            faults[0].times -= 1
-        await (faults[0].action if faults else self.healthy)(exchange)
+        overrides = self._overrides.get(Place.of(exchange.request), [])
+        while overrides and not overrides[0].times:
+            overrides.pop(0)
+        if overrides:
+            overrides[0].times -= 1
+        await (overrides[0].action if overrides else self.healthy)(exchange)
 
     async def healthy(self, exchange: Exchange) -> None:
         """What the sandbox answers."""
@@ -167,32 +170,22 @@ class Neptun:
         return settings_for(self.url, **settings)
 
 
-def settings_for(url: str, **settings: Any) -> Settings:
-    settings = {"session_cookie": COOKIE, "base_url": url, **settings}
-    return Settings(**{name: value for name, value in settings.items() if value is not None})
-
-
 @asynccontextmanager
-async def neptun(contract: ContractName = "documented", *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Neptun]:
+async def start_neptun(
+    contract: ContractName = "documented", *, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[FaultyNeptun]:
     """A healthy Neptun, until the block ends."""
-    one = Neptun(contract)
-    async with serve(one.answer, tls=tls) as one.server:
-        yield one
+    neptun = FaultyNeptun(contract)
+    async with serve(neptun.answer, tls=tls) as neptun.server:
+        yield neptun
 
 
 LOG_IN: dict[str, Any] = {"session_cookie": None, "email": EMAIL, "password": PASSWORD}
 """Settings for a log-in in place of a cookie."""
 
 
-@dataclass(frozen=True)
-class Caller:
-    """A client of our server, that calls its tools as a host does."""
-
-    client: Client
-
-    async def call(self, tool: str, **arguments: Any) -> CallToolResult:
-        with anyio.fail_after(PATIENCE):
-            return await self.client.call_tool(tool, arguments)
+class WebshopTools(Tools):
+    """The tools of one server, called on the web shop."""
 
     async def list_imports(self) -> CallToolResult:
         return await self.call("list_imports", project_id=WEBSHOP)
@@ -204,7 +197,7 @@ class Caller:
         return await self.call("delete_import", project_id=WEBSHOP, import_id=IMPORT)
 
     async def ask_for(self, place: Place) -> CallToolResult:
-        """Call a tool that comes to the place, at the latest after what it asks first."""
+        """Call a tool that asks for the place, sooner or later."""
         if place is Place.DELETE:
             return await self.delete_import()
         if place is Place.IMPORTS:
@@ -215,30 +208,30 @@ class Caller:
 
 
 @asynccontextmanager
-async def caller(
-    settings: Settings, *, mode: str = "auto", person: ElicitationFnT | None = None
-) -> AsyncGenerator[Caller]:
-    """A client of our server in this process, and the person who can be asked, if any."""
-    async with Client(server_for(settings), mode=mode, elicitation_callback=person) as client:
-        yield Caller(client)
+async def open_tools(
+    settings: Settings, *, era: str = "2026-07-28", person: Person | None = None
+) -> AsyncGenerator[WebshopTools]:
+    """The tools of a server in this process, and the person who can be asked, if any."""
+    async with connect(settings, era, person) as client:
+        yield WebshopTools(client)
 
 
 @asynccontextmanager
-async def start_server(neptun: Neptun, errors: Path, **settings: str) -> AsyncGenerator[StdioServer]:
+async def start_server(neptun: FaultyNeptun, errors: Path, **settings: str) -> AsyncGenerator[StdioServer]:
     """Our server in a process. Its stderr goes to the file."""
     async with start_stdio(errors, **{**neptun.variables, **settings}) as server:
         yield server
 
 
 @dataclass(frozen=True)
-class World:
+class Rig:
     """A Neptun, and a client of a server that knows it."""
 
-    neptun: Neptun
-    client: Caller
+    neptun: FaultyNeptun
+    tools: WebshopTools
 
 
-def words_of(result: CallToolResult) -> str:
+def plain_error_of(result: CallToolResult) -> str:
     """The words of a failure: one line of our own, and nothing that the server said."""
     words = error_of(result)
     assert words.isprintable()

@@ -16,17 +16,17 @@ import pytest
 import trustme
 from mcp.types import CallToolResult
 
-from tests.support import content_of
+from tests.support import content_of, settings_for
 
-from .neptun import HTML, LOG_IN, Place, caller, neptun, settings_for, words_of
+from .neptun import HTML, LOG_IN, PLACES, Place, open_tools, plain_error_of, start_neptun
 from .server import Action, Server, answer, break_tls, full_port, open_tunnel, refusing_port, say, serve, stay_silent
 
 pytestmark = pytest.mark.anyio
 
-PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.LOGIN, Place.DELETE)
+WITHOUT_SESSION = [place for place in PLACES if place is not Place.SESSION]
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 
-Street: TypeAlias = AbstractAsyncContextManager[tuple[str, Server | None]]
+Address: TypeAlias = AbstractAsyncContextManager[tuple[str, Server | None]]
 """An address, and the server that sees the connections to it, where there is one."""
 
 
@@ -73,7 +73,7 @@ async def encrypted(
         if action:
             server = await stack.enter_async_context(serve(action, tls=tls()))
         else:
-            server = (await stack.enter_async_context(neptun(tls=tls()))).has_one_project().server
+            server = (await stack.enter_async_context(start_neptun(tls=tls()))).has_one_project().server
         yield server.url, server
 
 
@@ -105,7 +105,7 @@ async def encrypted_asked_in_the_open() -> AsyncGenerator[tuple[str, Server]]:
 
 
 @dataclass(frozen=True)
-class Address:
+class Unreachable:
     """Where Neptun is not to be had.
 
     Attributes:
@@ -115,63 +115,67 @@ class Address:
     """
 
     name: str
-    street: Callable[[], Street]
+    address: Callable[[], Address]
     says: tuple[str, ...]
     tries: int | None
     timeout: int = 20
 
 
-CHECK = "Check NEPTUN_BASE_URL"
+CHECK_ADDRESS = "Check NEPTUN_BASE_URL"
 TLS = ("The TLS connection to https://localhost", "failed", "trust store", "SSL_CERT_FILE")
 PROXY = ("The proxy on the way to https://localhost", "refused the connection", "Check HTTPS_PROXY")
 UNUSABLE = ("cannot be used", "Check SSL_CERT_FILE", "HTTPS_PROXY")
 LOST = ("ended before the answer was complete", "Try again")
 
-ADDRESSES = [
-    Address(
+UNREACHABLE = [
+    Unreachable(
         "refused",
         lambda: nowhere(f"http://127.0.0.1:{refusing_port()}"),
-        ("http://127.0.0.1:", "refused the connection", CHECK),
+        ("http://127.0.0.1:", "refused the connection", CHECK_ADDRESS),
         None,
     ),
-    Address("unknown name", lambda: nowhere("https://name.invalid"), ("name.invalid was not found", CHECK), None),
-    Address("no answer to a connection", full, ("Could not connect to", "in time", CHECK), None, timeout=2),
-    Address("unknown authority", lambda: encrypted(certificate, trust=False), (*TLS, "issuer"), 0),
-    Address("another's certificate", lambda: encrypted(lambda: certificate("other.example")), (*TLS, "mismatch"), 0),
-    Address(
+    Unreachable(
+        "unknown name", lambda: nowhere("https://name.invalid"), ("name.invalid was not found", CHECK_ADDRESS), None
+    ),
+    Unreachable("no answer to a connection", full, ("Could not connect to", "in time", CHECK_ADDRESS), None, timeout=2),
+    Unreachable("unknown authority", lambda: encrypted(certificate, trust=False), (*TLS, "issuer"), 0),
+    Unreachable(
+        "another's certificate", lambda: encrypted(lambda: certificate("other.example")), (*TLS, "mismatch"), 0
+    ),
+    Unreachable(
         "expired certificate",
         lambda: encrypted(lambda: certificate(not_before=LONG_AGO, not_after=LONG_AGO)),
         (*TLS, "expired"),
         0,
     ),
-    Address("TLS that breaks", lambda: encrypted(certificate, action=break_tls()), TLS, 1),
-    Address("no TLS", lambda: blurting("https", b"HTTP/1.1 400 Bad Request\r\n\r\n" + HTML), TLS, 1),
-    Address("TLS where there should be none", encrypted_asked_in_the_open, LOST, 0),
-    Address("proxy that asks who you are", lambda: behind_proxy(answer(407, HTML)), PROXY, 1),
-    Address("proxy that is not allowed to", lambda: behind_proxy(answer(502)), PROXY, 1),
-    Address("proxy that hangs up", lambda: behind_proxy(say()), LOST, 3),
-    Address(
+    Unreachable("TLS that breaks", lambda: encrypted(certificate, action=break_tls()), TLS, 1),
+    Unreachable("no TLS", lambda: blurting("https", b"HTTP/1.1 400 Bad Request\r\n\r\n" + HTML), TLS, 1),
+    Unreachable("TLS where there should be none", encrypted_asked_in_the_open, LOST, 0),
+    Unreachable("proxy that asks who you are", lambda: behind_proxy(answer(407, HTML)), PROXY, 1),
+    Unreachable("proxy that is not allowed to", lambda: behind_proxy(answer(502)), PROXY, 1),
+    Unreachable("proxy that hangs up", lambda: behind_proxy(say()), LOST, 3),
+    Unreachable(
         "proxy that is silent",
         lambda: behind_proxy(stay_silent()),
         ("did not answer completely", "NEPTUN_TIMEOUT"),
         1,
         timeout=2,
     ),
-    Address(
+    Unreachable(
         "proxy that opens a tunnel to nowhere",
         lambda: behind_proxy(say(b"HTTP/1.1 200 OK\r\n\r\nno TLS at all, but words", close=False)),
         TLS,
         1,
     ),
-    Address(
+    Unreachable(
         "no proxy where it should be",
         lambda: with_environment("HTTPS_PROXY", f"http://127.0.0.1:{refusing_port()}"),
-        ("refused the connection", CHECK),
+        ("refused the connection", CHECK_ADDRESS),
         None,
     ),
-    Address("unknown kind of proxy", lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"), UNUSABLE, None),
-    Address("no certificates", lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"), UNUSABLE, None),
-    Address("what is no certificate", lambda: with_environment("SSL_CERT_FILE", __file__), UNUSABLE, None),
+    Unreachable("unknown kind of proxy", lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"), UNUSABLE, None),
+    Unreachable("no certificates", lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"), UNUSABLE, None),
+    Unreachable("what is no certificate", lambda: with_environment("SSL_CERT_FILE", __file__), UNUSABLE, None),
 ]
 
 
@@ -181,30 +185,30 @@ async def results_at(url: str, seconds: int = 20) -> dict[Place, CallToolResult]
 
     async def call(place: Place) -> None:
         settings = settings_for(url, timeout=seconds, user_id=1, **(LOG_IN if place is Place.LOGIN else {}))
-        async with caller(settings) as one:
-            results[place] = await one.ask_for(place)
+        async with open_tools(settings) as tools:
+            results[place] = await tools.ask_for(place)
 
     async with anyio.create_task_group() as tasks:
-        for place in PLACES:
+        for place in WITHOUT_SESSION:
             tasks.start_soon(call, place)
     return results
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: address.name)
-async def test_an_address_without_neptun_is_told_in_words(address: Address) -> None:
-    async with address.street() as (url, server):
-        results = await results_at(url, address.timeout)
+@pytest.mark.parametrize("case", UNREACHABLE, ids=lambda case: case.name)
+async def test_an_address_without_neptun_is_told_in_words(case: Unreachable) -> None:
+    async with case.address() as (url, server):
+        results = await results_at(url, case.timeout)
     for place, result in results.items():
-        words = words_of(result)
-        for part in address.says:
+        words = plain_error_of(result)
+        for part in case.says:
             assert part in words
         assert ("Nothing was deleted." in words) == (place is Place.DELETE)
-    if server and address.tries is not None:
-        assert server.connections == address.tries * len(PLACES)
+    if server and case.tries is not None:
+        assert server.connections == case.tries * len(WITHOUT_SESSION)
 
 
-@pytest.mark.parametrize("street", [lambda: encrypted(certificate), behind_proxy], ids=["directly", "through a proxy"])
-async def test_a_certificate_of_an_authority_in_ssl_cert_file_is_good(street: Callable[[], Street]) -> None:
-    async with street() as (url, _):
+@pytest.mark.parametrize("address", [lambda: encrypted(certificate), behind_proxy], ids=["directly", "through a proxy"])
+async def test_a_certificate_of_an_authority_in_ssl_cert_file_is_good(address: Callable[[], Address]) -> None:
+    async with address() as (url, _):
         for result in (await results_at(url)).values():
             content_of(result)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
+from subprocess import PIPE
 
 import anyio
 import pytest
@@ -16,19 +15,12 @@ import pytest
 from tests.processes import environment
 from tests.support import ERAS, HELLO, PATIENCE, WEBSHOP, content_of, until
 
-from .neptun import IMPORT, LOG_IN, Neptun, Place, caller, neptun, start_server
+from .neptun import IMPORT, LOG_IN, PLACES, FaultyNeptun, Place, open_tools, start_server
 from .server import Exchange, answer, to_json
 
 pytestmark = pytest.mark.anyio
 
 ONE_FILE = {"project_id": WEBSHOP, "resource_type": "user-files", "resource_id": 1}
-PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.SESSION, Place.LOGIN, Place.DELETE)
-
-
-@pytest.fixture
-async def one(anyio_backend: str) -> AsyncGenerator[Neptun]:
-    async with neptun() as one:
-        yield one.has_one_project()
 
 
 class Hold:
@@ -55,29 +47,29 @@ async def happened(event: anyio.Event) -> None:
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
-async def test_a_call_that_is_taken_back_ends_its_request(one: Neptun, place: Place, era: str) -> None:
+async def test_a_call_that_is_taken_back_ends_its_request(neptun: FaultyNeptun, place: Place, era: str) -> None:
     settings = LOG_IN if place is Place.LOGIN else {}
-    async with caller(one.settings(**settings), mode=ERAS[era]) as client:
+    async with open_tools(neptun.settings(**settings), era=era) as tools:
         if place not in (Place.SESSION, Place.LOGIN):
-            content_of(await client.list_imports())
+            content_of(await tools.list_imports())
         tasks_before = len(asyncio.all_tasks())
         hold = Hold()
-        one.break_at(place, hold, times=1)
+        neptun.break_at(place, hold, times=1)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.ask_for, place)
+            tasks.start_soon(tools.ask_for, place)
             await happened(hold.arrived)
             tasks.cancel_scope.cancel()
         await happened(hold.left)
-        assert one.holds(IMPORT)
-        content_of(await client.ask_for(place))
+        assert neptun.holds(IMPORT)
+        content_of(await tools.ask_for(place))
         # Neptun is in this process too, with a task for each connection.
-        await until(lambda: len(asyncio.all_tasks()) <= tasks_before + one.server.open)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks_before + neptun.server.open)
 
 
-async def test_a_call_that_is_taken_back_is_not_answered(one: Neptun, tmp_path: Path) -> None:
+async def test_a_call_that_is_taken_back_is_not_answered(neptun: FaultyNeptun, tmp_path: Path) -> None:
     hold = Hold()
-    one.break_at(Place.FILES, hold, times=1)
-    async with start_server(one, tmp_path / "stderr") as server:
+    neptun.break_at(Place.FILES, hold, times=1)
+    async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         call = await server.call_files()
         await happened(hold.arrived)
@@ -92,9 +84,9 @@ async def test_a_call_that_is_taken_back_is_not_answered(one: Neptun, tmp_path: 
         assert server.stderr() == ""
 
 
-async def test_the_end_of_stdin_ends_an_idle_server(one: Neptun, tmp_path: Path) -> None:
+async def test_the_end_of_stdin_ends_an_idle_server(neptun: FaultyNeptun, tmp_path: Path) -> None:
     async def hang_up_after(calls: int) -> None:
-        async with start_server(one, tmp_path / str(calls)) as server:
+        async with start_server(neptun, tmp_path / str(calls)) as server:
             for _ in range(calls):
                 await server.initialize()
                 await server.call_files()
@@ -109,10 +101,10 @@ async def test_the_end_of_stdin_ends_an_idle_server(one: Neptun, tmp_path: Path)
         tasks.start_soon(hang_up_after, 1)
 
 
-async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_path: Path) -> None:
+async def test_the_end_of_stdin_ends_the_requests_in_flight(neptun: FaultyNeptun, tmp_path: Path) -> None:
     hold = Hold(10)
-    one.break_at(Place.FILES, hold)
-    async with start_server(one, tmp_path / "stderr") as server:
+    neptun.break_at(Place.FILES, hold)
+    async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         for _ in range(50):
             await server.call_files()
@@ -123,17 +115,17 @@ async def test_the_end_of_stdin_ends_the_requests_in_flight(one: Neptun, tmp_pat
         assert all(json.loads(line) for line in (await server.rest()).splitlines())
         assert server.stderr() == ""
     with anyio.fail_after(PATIENCE):
-        await one.server.all_closed()
-    assert len(one.asked_for(Place.FILES)) == 10
+        await neptun.server.all_closed()
+    assert len(neptun.asked_for(Place.FILES)) == 10
 
 
-async def test_answers_wait_for_a_client_that_is_slow_to_read(one: Neptun, tmp_path: Path) -> None:
+async def test_answers_wait_for_a_client_that_is_slow_to_read(neptun: FaultyNeptun, tmp_path: Path) -> None:
     # Far more than a pipe and the client's own buffer hold.
-    one.break_at(Place.FILES, answer(200, to_json([{"id": 1, "title": "long", "text": "x" * 30_000}])))
-    async with start_server(one, tmp_path / "stderr") as server:
+    neptun.break_at(Place.FILES, answer(200, to_json([{"id": 1, "title": "long", "text": "x" * 30_000}])))
+    async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         calls = {await server.call("list_resources", **ONE_FILE) for _ in range(20)}
-        await until(lambda: len(one.asked_for(Place.FILES)) == 20)
+        await until(lambda: len(neptun.asked_for(Place.FILES)) == 20)
         answers = [await server.message() for _ in range(20)]
         assert {answer["id"] for answer in answers} == calls
         for message in answers:
@@ -143,15 +135,15 @@ async def test_answers_wait_for_a_client_that_is_slow_to_read(one: Neptun, tmp_p
         assert server.stderr() == ""
 
 
-async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(one: Neptun, tmp_path: Path) -> None:
-    async with start_server(one, tmp_path / "stderr") as server:
+async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(neptun: FaultyNeptun, tmp_path: Path) -> None:
+    async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         server.stop_reading()
         await server.call_files()
-        await until(lambda: bool(one.asked_for(Place.FILES)))
+        await until(lambda: bool(neptun.asked_for(Place.FILES)))
         await anyio.sleep(0.2)  # so that it comes to the writing; nothing depends on it
         hold = Hold()
-        one.break_at(Place.FILES, hold)
+        neptun.break_at(Place.FILES, hold)
         await server.call_files()
         await happened(hold.arrived)
         await server.hang_up()
@@ -172,9 +164,9 @@ for line in sys.stdin:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_a_client_that_is_killed_takes_the_server_with_it(one: Neptun) -> None:
+async def test_a_client_that_is_killed_takes_the_server_with_it(neptun: FaultyNeptun) -> None:
     hold = Hold()
-    one.break_at(Place.FILES, hold)
+    neptun.break_at(Place.FILES, hold)
     arguments = {"name": "list_resources", "arguments": {"project_id": 1, "resource_type": "user-files"}}
     messages = [
         {"id": 1, "method": "initialize", "params": HELLO},
@@ -182,7 +174,7 @@ async def test_a_client_that_is_killed_takes_the_server_with_it(one: Neptun) -> 
         {"id": 2, "method": "tools/call", "params": arguments},
     ]
     parent = await anyio.open_process(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(**one.variables)
+        [sys.executable, "-c", PARENT], stdin=PIPE, stdout=PIPE, env=environment(**neptun.variables)
     )
     async with parent:
         assert parent.stdin
@@ -205,13 +197,13 @@ def is_running(process_id: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-async def test_a_signal_ends_the_server(one: Neptun, tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path, number: signal.Signals) -> None:
     """As a process ends that knows nothing of signals: a shell sees 130 and 143."""
     hold = Hold()
-    one.break_at(Place.FILES, hold)
+    neptun.break_at(Place.FILES, hold)
 
     async def send_signal(busy: bool) -> None:
-        async with start_server(one, tmp_path / str(busy)) as server:
+        async with start_server(neptun, tmp_path / str(busy)) as server:
             await server.initialize()
             if busy:
                 await server.call_files()

@@ -11,7 +11,19 @@ import pytest
 from neptun_mcp.sandbox import COOKIE
 from tests.support import Json, content_of
 
-from .neptun import GUARD_401, HANDLER_401, HTML, IMPORT, LOG_IN, Neptun, Place, World, caller, neptun, words_of
+from .neptun import (
+    GUARD_401,
+    HANDLER_401,
+    HTML,
+    IMPORT,
+    LOG_IN,
+    FaultyNeptun,
+    Place,
+    Rig,
+    open_tools,
+    plain_error_of,
+    start_neptun,
+)
 from .server import Action, Exchange, answer, http, open_tunnel, say, serve, stay_silent
 from .test_addresses import certificate, trusted
 
@@ -45,29 +57,29 @@ UNCLEAR: dict[str, Action] = {
 }
 
 
-async def resolved_by_looking(world: World, reply: Action) -> None:
-    one, client = world.neptun, world.client
-    one.break_at(Place.DELETE, reply, times=1)
-    assert MAY_YET_GO in words_of(await client.delete_import())
-    assert one.holds(IMPORT)
+async def resolved_by_looking(rig: Rig, reply: Action) -> None:
+    neptun, tools = rig.neptun, rig.tools
+    neptun.break_at(Place.DELETE, reply, times=1)
+    assert MAY_YET_GO in plain_error_of(await tools.delete_import())
+    assert neptun.holds(IMPORT)
 
-    one.break_at(Place.DELETE, one.obeying(reply), times=1)
-    result = content_of(await client.delete_import())
+    neptun.break_at(Place.DELETE, neptun.obeying(reply), times=1)
+    result = content_of(await tools.delete_import())
     assert (result["deleted"], result["message"]) == (True, GONE + UNASKED)
-    assert not one.holds(IMPORT)
+    assert not neptun.holds(IMPORT)
 
-    assert len(one.asked_for(Place.DELETE)) == 2
+    assert len(neptun.asked_for(Place.DELETE)) == 2
 
 
 @pytest.mark.parametrize("reply", UNCLEAR.values(), ids=UNCLEAR.keys())
-async def test_an_unclear_answer_is_resolved_by_looking(world: World, reply: Action) -> None:
-    await resolved_by_looking(world, reply)
+async def test_an_unclear_answer_is_resolved_by_looking(rig: Rig, reply: Action) -> None:
+    await resolved_by_looking(rig, reply)
 
 
 @pytest.mark.parametrize("said", [b"", http(200, content_length=100)], ids=["silence", "half an answer"])
 async def test_no_answer_is_resolved_by_looking_within_the_time_of_the_call(said: bytes) -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
-        await resolved_by_looking(World(one, client), stay_silent(said))
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
+        await resolved_by_looking(Rig(neptun, tools), stay_silent(said))
 
 
 @dataclass(frozen=True)
@@ -86,17 +98,17 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-async def test_a_refusal_is_resolved_by_looking(world: World, refusal: Refusal) -> None:
-    one, client = world.neptun, world.client
-    one.break_at(Place.DELETE, refusal.reply, times=1)
-    words = words_of(await client.delete_import())
+async def test_a_refusal_is_resolved_by_looking(rig: Rig, refusal: Refusal) -> None:
+    neptun, tools = rig.neptun, rig.tools
+    neptun.break_at(Place.DELETE, refusal.reply, times=1)
+    words = plain_error_of(await tools.delete_import())
     for part in refusal.says:
         assert part in words
 
     # Someone else was faster.
-    one.break_at(Place.DELETE, one.obeying(refusal.reply), times=1)
-    assert content_of(await client.delete_import())["deleted"]
-    assert len(one.asked_for(Place.DELETE)) == 2
+    neptun.break_at(Place.DELETE, neptun.obeying(refusal.reply), times=1)
+    assert content_of(await tools.delete_import())["deleted"]
+    assert len(neptun.asked_for(Place.DELETE)) == 2
 
 
 BLIND: dict[str, Action] = {
@@ -108,89 +120,89 @@ BLIND: dict[str, Action] = {
 }
 
 
-async def unknown_after(world: World, look: Action) -> None:
-    one = world.neptun
+async def unknown_after(rig: Rig, look: Action) -> None:
+    neptun = rig.neptun
 
     async def drop_and_go_blind(exchange: Exchange) -> None:
-        one.break_at(Place.IMPORTS, look)
+        neptun.break_at(Place.IMPORTS, look)
         await say()(exchange)
 
-    one.break_at(Place.DELETE, drop_and_go_blind)
-    assert UNKNOWN in words_of(await world.client.delete_import())
-    assert len(one.asked_for(Place.DELETE)) == 1
+    neptun.break_at(Place.DELETE, drop_and_go_blind)
+    assert UNKNOWN in plain_error_of(await rig.tools.delete_import())
+    assert len(neptun.asked_for(Place.DELETE)) == 1
 
 
 @pytest.mark.parametrize("look", BLIND.values(), ids=BLIND.keys())
-async def test_what_cannot_be_looked_up_is_unknown(documented: World, look: Action) -> None:
+async def test_what_cannot_be_looked_up_is_unknown(documented: Rig, look: Action) -> None:
     await unknown_after(documented, look)
 
 
 async def test_what_cannot_be_looked_up_in_time_is_unknown() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
-        await unknown_after(World(one, client), stay_silent())
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
+        await unknown_after(Rig(neptun, tools), stay_silent())
 
 
 async def test_a_deletion_that_outlives_the_call_is_not_said_to_have_failed() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, timeout=2)) as client:
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
         done = anyio.Event()
 
         async def delete_when_the_client_has_given_up(exchange: Exchange) -> None:
             await exchange.gone()
             await anyio.sleep(0.5)
-            await one.answered(exchange.request)
+            await neptun.answered(exchange.request)
             done.set()
 
-        one.break_at(Place.DELETE, delete_when_the_client_has_given_up)
-        words = words_of(await client.delete_import())
+        neptun.break_at(Place.DELETE, delete_when_the_client_has_given_up)
+        words = plain_error_of(await tools.delete_import())
         assert "did not answer completely within 1.3 seconds" in words  # two thirds: the rest is for the list
         assert MAY_YET_GO in words
         with anyio.fail_after(5):
             await done.wait()
-        assert "There is no import 105" in words_of(await client.delete_import())
-        assert len(one.asked_for(Place.DELETE)) == 1
+        assert "There is no import 105" in plain_error_of(await tools.delete_import())
+        assert len(neptun.asked_for(Place.DELETE)) == 1
 
 
 async def test_a_deletion_on_a_connection_that_neptun_closes_is_not_sent_again() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1)) as client:
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1)) as tools:
 
         async def hang_up_when_reused(exchange: Exchange) -> None:
-            await (say() if exchange.request.reused else one.healthy)(exchange)
+            await (say() if exchange.request.reused else neptun.healthy)(exchange)
 
-        one.break_at(Place.DELETE, hang_up_when_reused)
-        assert MAY_YET_GO in words_of(await client.delete_import())
-        assert one.asked == "imports delete imports"
+        neptun.break_at(Place.DELETE, hang_up_when_reused)
+        assert MAY_YET_GO in plain_error_of(await tools.delete_import())
+        assert neptun.asked == "imports delete imports"
 
 
 # A deletion that certainly did not arrive
 
 
 async def test_a_deletion_that_found_no_connection_has_deleted_nothing() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1)) as client:
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1)) as tools:
 
         async def answer_and_close_down(exchange: Exchange) -> None:
-            one.server.refuse_connections()
-            await one.altered(with_close)(exchange)
+            neptun.server.refuse_connections()
+            await neptun.altered(with_close)(exchange)
 
-        one.break_at(Place.IMPORTS, answer_and_close_down)
-        words = words_of(await client.delete_import())
+        neptun.break_at(Place.IMPORTS, answer_and_close_down)
+        words = plain_error_of(await tools.delete_import())
         assert "refused the connection" in words
         assert NOTHING in words
-        assert one.asked == "imports"
+        assert neptun.asked == "imports"
 
 
 async def test_a_deletion_for_which_the_proxy_opens_no_tunnel_has_deleted_nothing() -> None:
     async def open_the_first_tunnel(exchange: Exchange) -> None:
         await (open_tunnel if exchange.request.connection == 1 else answer(407))(exchange)
 
-    async with trusted(), neptun(tls=certificate()) as one, serve(open_the_first_tunnel) as gate:
+    async with trusted(), start_neptun(tls=certificate()) as neptun, serve(open_the_first_tunnel) as gate:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", gate.url)
-            async with caller(one.settings(user_id=1)) as client:
-                one.break_at(Place.IMPORTS, one.altered(with_close))
-                words = words_of(await client.delete_import())
+            async with open_tools(neptun.settings(user_id=1)) as tools:
+                neptun.break_at(Place.IMPORTS, neptun.altered(with_close))
+                words = plain_error_of(await tools.delete_import())
     assert "The proxy on the way to" in words
     assert NOTHING in words
-    assert one.asked == "imports"
+    assert neptun.asked == "imports"
 
 
 def with_close(status: int, body: bytes, headers: dict[str, str]) -> bytes:
@@ -200,43 +212,43 @@ def with_close(status: int, body: bytes, headers: dict[str, str]) -> bytes:
 # The session ends between the look and the deletion
 
 
-def ending_session(one: Neptun) -> Action:
+def ending_session(neptun: FaultyNeptun) -> Action:
     """The first deletion finds that the session has just ended."""
 
     async def action(exchange: Exchange) -> None:
-        one.store.sessions.clear()
-        await one.healthy(exchange)
+        neptun.store.sessions.clear()
+        await neptun.healthy(exchange)
 
     return action
 
 
 async def test_a_deletion_that_the_session_was_too_old_for_is_sent_again_after_a_log_in() -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, **LOG_IN)) as client:
-        one.break_at(Place.DELETE, ending_session(one), times=1)
-        result = content_of(await client.delete_import())
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
+        neptun.break_at(Place.DELETE, ending_session(neptun), times=1)
+        result = content_of(await tools.delete_import())
         assert (result["deleted"], result["message"]) == (True, f"Import {IMPORT} was deleted.{UNASKED}")
-        assert one.asked == "login imports delete check login delete"
+        assert neptun.asked == "login imports delete check login delete"
 
 
 @pytest.mark.parametrize("deleted", [True, False])
 async def test_the_deletion_after_a_log_in_is_resolved_by_looking_too(deleted: bool) -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, **LOG_IN)) as client:
-        one.break_at(Place.DELETE, ending_session(one), times=1)
-        one.break_at(Place.DELETE, one.obeying(say()) if deleted else say())
-        result = await client.delete_import()
-        assert (content_of(result)["message"] == GONE + UNASKED) if deleted else (MAY_YET_GO in words_of(result))
-        assert one.asked == "login imports delete check login delete imports"
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
+        neptun.break_at(Place.DELETE, ending_session(neptun), times=1)
+        neptun.break_at(Place.DELETE, neptun.obeying(say()) if deleted else say())
+        result = await tools.delete_import()
+        assert (content_of(result)["message"] == GONE + UNASKED) if deleted else (MAY_YET_GO in plain_error_of(result))
+        assert neptun.asked == "login imports delete check login delete imports"
 
 
-def refuse(one: Neptun) -> None:
-    one.break_at(Place.LOGIN, answer(401, b"{}"))
+def refuse(neptun: FaultyNeptun) -> None:
+    neptun.break_at(Place.LOGIN, answer(401, b"{}"))
 
 
-def fail(one: Neptun) -> None:
-    one.break_at(Place.LOGIN, answer(503, retry_after=0))
+def fail(neptun: FaultyNeptun) -> None:
+    neptun.break_at(Place.LOGIN, answer(503, retry_after=0))
 
 
-AFTER_THE_SESSION: dict[str, tuple[Json, Callable[[Neptun], None] | None, str]] = {
+AFTER_THE_SESSION: dict[str, tuple[Json, Callable[[FaultyNeptun], None] | None, str]] = {
     "nothing to log in with": ({}, None, "Neptun refused the session"),
     "a log-in that is refused": ({**LOG_IN, "session_cookie": COOKIE}, refuse, "Neptun refused the log-in"),
     "a log-in that fails": ({**LOG_IN, "session_cookie": COOKIE}, fail, "failed on its side (status 503)"),
@@ -245,14 +257,14 @@ AFTER_THE_SESSION: dict[str, tuple[Json, Callable[[Neptun], None] | None, str]] 
 
 @pytest.mark.parametrize(("settings", "spoil", "happened"), AFTER_THE_SESSION.values(), ids=AFTER_THE_SESSION.keys())
 async def test_a_deletion_that_no_session_is_left_for_has_deleted_nothing(
-    settings: Json, spoil: Callable[[Neptun], None] | None, happened: str
+    settings: Json, spoil: Callable[[FaultyNeptun], None] | None, happened: str
 ) -> None:
-    async with neptun() as one, caller(one.settings(user_id=1, **settings)) as client:
-        one.break_at(Place.DELETE, ending_session(one), times=1)
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **settings)) as tools:
+        neptun.break_at(Place.DELETE, ending_session(neptun), times=1)
         if spoil:
-            spoil(one)
-        words = words_of(await client.delete_import())
+            spoil(neptun)
+        words = plain_error_of(await tools.delete_import())
         assert happened in words
         assert NOTHING in words
-        assert len(one.asked_for(Place.DELETE)) == 1
-        assert one.holds(IMPORT)
+        assert len(neptun.asked_for(Place.DELETE)) == 1
+        assert neptun.holds(IMPORT)

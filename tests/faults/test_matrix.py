@@ -16,7 +16,19 @@ from mcp.types import CallToolResult
 
 from tests.support import content_of
 
-from .neptun import GUARD_401, HTML, JSON, LOG_IN, Caller, Neptun, Place, caller, neptun, words_of
+from .neptun import (
+    GUARD_401,
+    HTML,
+    JSON,
+    LOG_IN,
+    PLACES,
+    FaultyNeptun,
+    Place,
+    WebshopTools,
+    open_tools,
+    plain_error_of,
+    start_neptun,
+)
 from .server import Action, answer, bomb, chunk, drip, http, pour, say, stay_silent
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +36,6 @@ pytestmark = pytest.mark.anyio
 MB = 2**20
 TIMEOUT = 4
 CHECK, SESSION, LOGIN, PROJECTS, IMPORTS, FILES, DELETE, _ = Place
-PLACES = (IMPORTS, FILES, PROJECTS, SESSION, LOGIN, DELETE)
 
 
 @dataclass(frozen=True)
@@ -252,60 +263,64 @@ class Outcome:
 
 
 @dataclass
-class World:
-    """A Neptun, and a server that comes to ask it for the place; a fresh one for each fault, where none is set."""
+class Probe:
+    """Tries faults at one place.
+
+    Attributes:
+        tools: of a server that outlives every fault; if there are none, each fault gets a fresh server.
+    """
 
     place: Place
-    neptun: Neptun
-    caller: Caller | None = None
+    neptun: FaultyNeptun
+    tools: WebshopTools | None = None
 
     @asynccontextmanager
-    async def entered(self) -> AsyncGenerator[Caller]:
-        if self.caller:
-            yield self.caller
+    async def connected(self) -> AsyncGenerator[WebshopTools]:
+        if self.tools:
+            yield self.tools
             return
         settings = {"timeout": TIMEOUT, "max_response_mb": 1}
         settings |= {"user_id": 1, **LOG_IN} if self.place is LOGIN else {}
-        async with caller(self.neptun.settings(**settings)) as one:
-            yield one
+        async with open_tools(self.neptun.settings(**settings)) as tools:
+            yield tools
 
     async def outcome(self, fault: Fault) -> Outcome:
         self.neptun.heal()
-        async with self.entered() as caller:
+        async with self.connected() as tools:
             self.neptun.break_at(self.place, fault.action)
             if not fault.session:
                 self.neptun.break_at(CHECK, GUARD_401)
-            result = await caller.ask_for(self.place)
+            result = await tools.ask_for(self.place)
             asked = self.neptun.asked
             self.neptun.heal()
-            return Outcome(asked, result, await caller.ask_for(self.place))
+            return Outcome(asked, result, await tools.ask_for(self.place))
 
 
 @pytest.fixture(scope="module")
-async def worlds(anyio_backend: str) -> AsyncGenerator[list[World]]:
-    """A world for each place. It outlives every fault, where the session and its user are known before."""
+async def probes(anyio_backend: str) -> AsyncGenerator[list[Probe]]:
+    """A probe for each place. Its server is a lasting one unless the place is only asked for at the start."""
     async with AsyncExitStack() as stack:
-        found = [World(place, await stack.enter_async_context(neptun())) for place in PLACES]
-        for world in found:
-            world.neptun.has_one_project()
-            if world.place not in (SESSION, LOGIN):
-                world.caller = await stack.enter_async_context(world.entered())
-                content_of(await world.caller.list_imports())
+        found = [Probe(place, await stack.enter_async_context(start_neptun())) for place in PLACES]
+        for probe in found:
+            probe.neptun.has_one_project()
+            if probe.place not in (SESSION, LOGIN):
+                probe.tools = await stack.enter_async_context(probe.connected())
+                content_of(await probe.tools.list_imports())
         yield found
 
 
 @pytest.fixture(scope="module", params=FAULTS, ids=lambda fault: fault.name)
-async def outcomes(request: pytest.FixtureRequest, worlds: list[World]) -> tuple[Fault, dict[Place, Outcome]]:
-    """What a fault comes to at each place, tried at all of them at the same time."""
+async def outcomes(request: pytest.FixtureRequest, probes: list[Probe]) -> tuple[Fault, dict[Place, Outcome]]:
+    """The outcome of a fault at each place, tried at all of them at the same time."""
     fault: Fault = request.param
     found: dict[Place, Outcome] = {}
 
-    async def attempt(world: World) -> None:
-        found[world.place] = await world.outcome(fault)
+    async def attempt(probe: Probe) -> None:
+        found[probe.place] = await probe.outcome(fault)
 
     async with anyio.create_task_group() as tasks:
-        for world in worlds:
-            tasks.start_soon(attempt, world)
+        for probe in probes:
+            tasks.start_soon(attempt, probe)
     return fault, found
 
 
@@ -314,13 +329,13 @@ async def test_fault(outcomes: tuple[Fault, dict[Place, Outcome]], place: Place)
     fault, found = outcomes
     expected, outcome = fault.expected(place), found[place]
     if expected.says:
-        words = words_of(outcome.result)
+        words = plain_error_of(outcome.result)
         for part in expected.says:
             assert part in words
     else:
         content_of(outcome.result)
     assert outcome.asked == expected.asked
     if expected.lasting:
-        words_of(outcome.next_result)
+        plain_error_of(outcome.next_result)
     else:
         content_of(outcome.next_result)

@@ -12,12 +12,12 @@ import pytest
 
 from tests.support import WEBSHOP, Json, content_of, ids
 
-from .neptun import IMPORT, LOG_IN, Change, Place, World, caller, words_of
+from .neptun import IMPORT, LOG_IN, Change, Place, Rig, open_tools, plain_error_of
 from .server import answer, chunk, http, to_json
 
 pytestmark = pytest.mark.anyio
 
-PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.DELETE)
+SHOWN = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.DELETE)
 TITLE = "Fußgängerübergänge"
 
 
@@ -84,23 +84,23 @@ ODD: dict[str, Change] = {
 }
 
 
-async def contents(world: World) -> list[Json]:
+async def contents(rig: Rig) -> list[Json]:
     """What each tool returns."""
-    async with caller(world.neptun.settings(user_id=1, **LOG_IN)) as other:
+    async with open_tools(rig.neptun.settings(user_id=1, **LOG_IN)) as other:
         found = [content_of(await other.list_files())]
-    found += [content_of(await world.client.ask_for(place)) for place in PLACES]
+    found += [content_of(await rig.tools.ask_for(place)) for place in SHOWN]
     # A deletion's message tells whether its answer could be read.
     return [{name: value for name, value in content.items() if name != "message"} for content in found]
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=ODD.keys())
-async def test_an_odd_answer_counts_like_any_other(observed: World, change: Change) -> None:
+async def test_an_odd_answer_counts_like_any_other(observed: Rig, change: Change) -> None:
     for record in (observed.neptun.store.imports[0], observed.neptun.store.resources[WEBSHOP, "user-files"][0]):
         record["source_path" if "source_path" in record else "title"] = TITLE
     expected = await contents(observed)
     assert TITLE in json.dumps(expected, ensure_ascii=False)
     observed.neptun.heal()
-    for place in (*PLACES, Place.LOGIN):
+    for place in (*SHOWN, Place.LOGIN):
         observed.neptun.break_at(place, observed.neptun.altered(change))
     assert await contents(observed) == expected
 
@@ -131,11 +131,11 @@ def spoilt(good: Json, bad: Any) -> Any:
 
 
 @pytest.mark.parametrize(("bad", "field"), BAD_ITEMS.values(), ids=BAD_ITEMS.keys())
-async def test_a_bad_item_is_left_out_and_counted(documented: World, bad: Any, field: str) -> None:
+async def test_a_bad_item_is_left_out_and_counted(documented: Rig, bad: Any, field: str) -> None:
     for place, key, good in ((Place.IMPORTS, "imports", GOOD_IMPORT), (Place.FILES, "resources", GOOD_FILE)):
         items = [spoilt(good, bad), good, spoilt(good, bad)]
         documented.neptun.break_at(place, answer(200, to_json({"imports": items} if place is Place.IMPORTS else items)))
-        page = content_of(await documented.client.ask_for(place))
+        page = content_of(await documented.tools.ask_for(place))
         assert ids(page[key]) == [7]
         assert (page["total"], page["left_out"]) == (1, 2)
         assert page["left_out_why"].startswith(f"item 1: {field}")
@@ -145,52 +145,54 @@ async def test_a_bad_item_is_left_out_and_counted(documented: World, bad: Any, f
 
 @pytest.mark.parametrize("field", ["source_type", "source_path"])
 @pytest.mark.parametrize("value", [None, {}, []])
-async def test_an_import_without_kind_or_path_is_left_out(documented: World, field: str, value: Any) -> None:
+async def test_an_import_without_kind_or_path_is_left_out(documented: Rig, field: str, value: Any) -> None:
     items = [GOOD_IMPORT, {**GOOD_IMPORT, "id": 8, field: value}]
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": items})))
-    page = content_of(await documented.client.list_imports())
+    page = content_of(await documented.tools.list_imports())
     assert ids(page["imports"]) == [7]
     assert page["left_out_why"] == f"item 2: {field} input should be a valid string"
 
 
-async def test_a_list_of_nothing_readable_is_not_an_empty_list(documented: World) -> None:
+async def test_a_list_of_nothing_readable_is_not_an_empty_list(documented: Rig) -> None:
     for place in (Place.IMPORTS, Place.FILES):
         items = ["a", "b"]
         documented.neptun.break_at(place, answer(200, to_json({"imports": items} if place is Place.IMPORTS else items)))
-        page = content_of(await documented.client.ask_for(place))
+        page = content_of(await documented.tools.ask_for(place))
         assert (page["total"], page["left_out"]) == (0, 2)
 
 
-async def test_an_unknown_kind_is_shown_and_found(documented: World) -> None:
+async def test_an_unknown_kind_is_shown_and_found(documented: Rig) -> None:
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": [GOOD_IMPORT]})))
     for arguments in ({}, {"source_type": "bitbucket_snippet"}):
-        page = content_of(await documented.client.call("list_imports", project_id=WEBSHOP, **arguments))
+        page = content_of(await documented.tools.call("list_imports", project_id=WEBSHOP, **arguments))
         assert [item["source_type"] for item in page["imports"]] == ["bitbucket_snippet"]
 
 
-async def test_a_bad_item_does_not_keep_another_from_being_deleted(documented: World) -> None:
+async def test_a_bad_item_does_not_keep_another_from_being_deleted(documented: Rig) -> None:
     items = [None, {**GOOD_IMPORT, "id": IMPORT}]
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": items})))
-    assert content_of(await documented.client.delete_import())["deleted"]
+    assert content_of(await documented.tools.delete_import())["deleted"]
 
 
-async def test_an_import_that_may_be_the_bad_item_is_not_said_to_be_absent(documented: World) -> None:
+async def test_an_import_that_may_be_the_bad_item_is_not_said_to_be_absent(documented: Rig) -> None:
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": [{"id": IMPORT}]})))
-    words = words_of(await documented.client.delete_import())
+    words = plain_error_of(await documented.tools.delete_import())
     assert f"import {IMPORT} may be one of the imports that it sent in a form that cannot be read" in words
     assert "Nothing was deleted." in words
     assert not documented.neptun.asked_for(Place.DELETE)
 
 
-async def test_a_bad_project_is_not_the_same_as_no_project(documented: World) -> None:
+async def test_a_bad_project_is_not_the_same_as_no_project(documented: Rig) -> None:
     documented.neptun.break_at(Place.PROJECTS, answer(200, b"[null, null]"))
-    assert "sent a list of projects that cannot be read" in words_of(await documented.client.ask_for(Place.PROJECTS))
+    assert "sent a list of projects that cannot be read" in plain_error_of(
+        await documented.tools.ask_for(Place.PROJECTS)
+    )
 
 
-async def test_a_readable_project_beside_a_bad_one_is_not_taken_for_the_only_one(documented: World) -> None:
+async def test_a_readable_project_beside_a_bad_one_is_not_taken_for_the_only_one(documented: Rig) -> None:
     documented.neptun.break_at(
         Place.PROJECTS, answer(200, b'{"projects": [{"id": 1, "name": "webshop"}, {"id": null}]}')
     )
-    words = words_of(await documented.client.ask_for(Place.PROJECTS))
+    words = plain_error_of(await documented.tools.ask_for(Place.PROJECTS))
     assert "pass project_id" in words
     assert '1 "webshop"' in words

@@ -4,7 +4,6 @@ is pinned in `test_matrix`."""
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from itertools import pairwise
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support import content_of
 
-from .neptun import LOG_IN, Neptun, Place, caller, neptun, words_of
+from .neptun import LOG_IN, FaultyNeptun, Place, open_tools, plain_error_of, start_neptun
 from .server import Action, Exchange, answer, say
 
 pytestmark = pytest.mark.anyio
@@ -25,13 +24,7 @@ PASSING: dict[str, Action] = {"busy": BUSY, "connection closed": say()}
 ABSURD = ["soon", "-1", "1e999", "nan", "86401", "", "0x10", "1 2", "Wed, 99 Foo 2015", "\xff"]
 
 
-@pytest.fixture
-async def one(anyio_backend: str) -> AsyncGenerator[Neptun]:
-    async with neptun() as one:
-        yield one.has_one_project()
-
-
-def pauses(neptun: Neptun) -> list[float]:
+def pauses(neptun: FaultyNeptun) -> list[float]:
     """Seconds between the requests."""
     times = [request.at for request in neptun.server.requests]
     return [later - earlier for earlier, later in pairwise(times)]
@@ -47,129 +40,131 @@ def slowly(seconds: float, then: Action) -> Action:
 
 @pytest.mark.parametrize("place", READS, ids=lambda place: place.word)
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-async def test_a_fault_that_passes_is_not_seen(one: Neptun, place: Place, fault: Action) -> None:
-    one.break_at(place, fault, times=1)
-    async with caller(one.settings(**(LOG_IN if place is Place.LOGIN else {}))) as client:
-        content_of(await client.ask_for(place))
-    assert len(one.asked_for(place)) == 2
+async def test_a_fault_that_passes_is_not_seen(neptun: FaultyNeptun, place: Place, fault: Action) -> None:
+    neptun.break_at(place, fault, times=1)
+    async with open_tools(neptun.settings(**(LOG_IN if place is Place.LOGIN else {}))) as tools:
+        content_of(await tools.ask_for(place))
+    assert len(neptun.asked_for(place)) == 2
 
 
-async def test_two_faults_that_pass_are_not_seen(one: Neptun) -> None:
-    one.break_at(Place.FILES, BUSY, times=2)
-    async with caller(one.settings()) as client:
-        content_of(await client.list_files())
-    assert one.asked == "session files files files"
+async def test_two_faults_that_pass_are_not_seen(neptun: FaultyNeptun) -> None:
+    neptun.break_at(Place.FILES, BUSY, times=2)
+    async with open_tools(neptun.settings()) as tools:
+        content_of(await tools.list_files())
+    assert neptun.asked == "session files files files"
 
 
-async def test_each_pause_is_longer_than_the_one_before(one: Neptun) -> None:
-    one.break_at(Place.FILES, answer(500))
-    async with caller(one.settings(user_id=1)) as client:
-        words_of(await client.list_files())
-    first, second = pauses(one)
+async def test_each_pause_is_longer_than_the_one_before(neptun: FaultyNeptun) -> None:
+    neptun.break_at(Place.FILES, answer(500))
+    async with open_tools(neptun.settings(user_id=1)) as tools:
+        plain_error_of(await tools.list_files())
+    first, second = pauses(neptun)
     assert first >= 0.25
     assert second >= 0.5
 
 
-async def test_neptun_may_say_how_long_the_pause_is(one: Neptun) -> None:
+async def test_neptun_may_say_how_long_the_pause_is(neptun: FaultyNeptun) -> None:
     soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3), usegmt=True)
-    one.break_at(Place.FILES, answer(429, retry_after=1), times=1)
-    one.break_at(Place.IMPORTS, answer(503, retry_after=soon), times=1)
-    async with caller(one.settings(user_id=1)) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(client.list_files)
-        tasks.start_soon(client.list_imports)
+    neptun.break_at(Place.FILES, answer(429, retry_after=1), times=1)
+    neptun.break_at(Place.IMPORTS, answer(503, retry_after=soon), times=1)
+    async with open_tools(neptun.settings(user_id=1)) as tools, anyio.create_task_group() as tasks:
+        tasks.start_soon(tools.list_files)
+        tasks.start_soon(tools.list_imports)
     for place, least in ((Place.FILES, 1.0), (Place.IMPORTS, 1.0)):
-        first, second = one.asked_for(place)
+        first, second = neptun.asked_for(place)
         assert second.at - first.at >= least
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_pause_longer_than_the_call_may_take_is_left_to_the_assistant(one: Neptun, status: int) -> None:
+async def test_a_pause_longer_than_the_call_may_take_is_left_to_the_assistant(
+    neptun: FaultyNeptun, status: int
+) -> None:
     hour = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
-    async with caller(one.settings(user_id=1, timeout=20)) as client:
+    async with open_tools(neptun.settings(user_id=1, timeout=20)) as tools:
         for wait, seconds in (("60", "60"), ("86400", "86400"), (hour, r"3(600|59\d)")):
-            one.heal()
-            one.break_at(Place.FILES, answer(status, retry_after=wait))
-            words = words_of(await client.list_files())
-            assert one.asked == "files"
+            neptun.heal()
+            neptun.break_at(Place.FILES, answer(status, retry_after=wait))
+            words = plain_error_of(await tools.list_files())
+            assert neptun.asked == "files"
             assert re.search(rf"Wait {seconds} seconds" if status == 429 else "try again in a minute", words)
 
 
-async def test_an_absurd_pause_counts_as_none(one: Neptun) -> None:
+async def test_an_absurd_pause_counts_as_none(neptun: FaultyNeptun) -> None:
     """One call for each, at the same time; the number of the project tells them apart."""
 
     async def be_absurd(exchange: Exchange) -> None:
         project = int(exchange.request.target.split("/")[5])
         await answer(429, retry_after=ABSURD[project - 1])(exchange)
 
-    one.break_at(Place.FILES, be_absurd)
-    async with caller(one.settings(user_id=1, max_connections=20)) as client:
+    neptun.break_at(Place.FILES, be_absurd)
+    async with open_tools(neptun.settings(user_id=1, max_connections=20)) as tools:
 
         async def call(project: int) -> None:
-            result = await client.call("list_resources", project_id=project, resource_type="user-files")
-            assert "Wait a minute" in words_of(result)
+            result = await tools.call("list_resources", project_id=project, resource_type="user-files")
+            assert "Wait a minute" in plain_error_of(result)
 
         async with anyio.create_task_group() as tasks:
             for project in range(1, len(ABSURD) + 1):
                 tasks.start_soon(call, project)
-    assert len(one.server.requests) == 3 * len(ABSURD)
+    assert len(neptun.server.requests) == 3 * len(ABSURD)
 
 
 async def test_attempts_and_pauses_count_against_the_time_of_the_call() -> None:
     async def call(place: Place) -> None:
-        async with neptun() as one:
-            one.has_one_project().break_at(place, slowly(0.55, BUSY))
-            async with caller(one.settings(timeout=1, **(LOG_IN if place is Place.LOGIN else {}))) as client:
-                words = words_of(await client.ask_for(place))
+        async with start_neptun() as neptun:
+            neptun.has_one_project().break_at(place, slowly(0.55, BUSY))
+            async with open_tools(neptun.settings(timeout=1, **(LOG_IN if place is Place.LOGIN else {}))) as tools:
+                words = plain_error_of(await tools.ask_for(place))
             assert "did not answer completely within 1 seconds" in words
-            assert len(one.asked_for(place)) <= 3
+            assert len(neptun.asked_for(place)) <= 3
 
     async with anyio.create_task_group() as tasks:
         for place in READS:
             tasks.start_soon(call, place)
 
 
-async def test_all_that_a_call_asks_for_counts_against_its_time(one: Neptun) -> None:
+async def test_all_that_a_call_asks_for_counts_against_its_time(neptun: FaultyNeptun) -> None:
     for place in (Place.SESSION, Place.PROJECTS, Place.IMPORTS):
-        one.break_at(place, slowly(0.35, one.healthy))
-    async with caller(one.settings(timeout=1)) as client:
-        words = words_of(await client.ask_for(Place.PROJECTS))
+        neptun.break_at(place, slowly(0.35, neptun.healthy))
+    async with open_tools(neptun.settings(timeout=1)) as tools:
+        words = plain_error_of(await tools.ask_for(Place.PROJECTS))
     assert "did not answer completely within 1 seconds" in words
-    assert one.asked.startswith("session projects")
+    assert neptun.asked.startswith("session projects")
 
 
-async def test_an_idle_connection_that_neptun_has_closed_is_replaced(one: Neptun) -> None:
+async def test_an_idle_connection_that_neptun_has_closed_is_replaced(neptun: FaultyNeptun) -> None:
     async def hang_up_when_reused(exchange: Exchange) -> None:
-        await (say() if exchange.request.reused else one.healthy)(exchange)
+        await (say() if exchange.request.reused else neptun.healthy)(exchange)
 
-    async with caller(one.settings(user_id=1)) as client:
+    async with open_tools(neptun.settings(user_id=1)) as tools:
         for place in (Place.IMPORTS, Place.FILES, Place.PROJECTS):
-            content_of(await client.ask_for(place))
-            one.heal()
-            one.break_at(place, hang_up_when_reused)
-            content_of(await client.ask_for(place))
-            assert [request.reused for request in one.asked_for(place)] == [True, False]
+            content_of(await tools.ask_for(place))
+            neptun.heal()
+            neptun.break_at(place, hang_up_when_reused)
+            content_of(await tools.ask_for(place))
+            assert [request.reused for request in neptun.asked_for(place)] == [True, False]
 
 
 # A running server is asked for each kind of import by itself
 
 
 async def test_a_kind_that_fails_once_is_asked_for_again(anyio_backend: str) -> None:
-    async with neptun("observed") as one, caller(one.settings(user_id=1)) as client:
-        usual = content_of(await client.list_imports())
-        one.heal()
-        one.break_at(Place.IMPORTS, BUSY, times=1)
-        assert content_of(await client.list_imports()) == usual
-        assert len(one.server.requests) == 4
+    async with start_neptun("observed") as neptun, open_tools(neptun.settings(user_id=1)) as tools:
+        usual = content_of(await tools.list_imports())
+        neptun.heal()
+        neptun.break_at(Place.IMPORTS, BUSY, times=1)
+        assert content_of(await tools.list_imports()) == usual
+        assert len(neptun.server.requests) == 4
 
 
 async def test_a_kind_that_cannot_be_had_is_not_passed_over(anyio_backend: str) -> None:
-    async with neptun("observed") as one, caller(one.settings(user_id=1)) as client:
-        content_of(await client.list_imports())
-        one.heal()
+    async with start_neptun("observed") as neptun, open_tools(neptun.settings(user_id=1)) as tools:
+        content_of(await tools.list_imports())
+        neptun.heal()
 
         async def be_busy_for_one_kind(exchange: Exchange) -> None:
-            await (BUSY if "installation" in exchange.request.target else one.healthy)(exchange)
+            await (BUSY if "installation" in exchange.request.target else neptun.healthy)(exchange)
 
-        one.break_at(Place.IMPORTS, be_busy_for_one_kind)
-        assert "failed on its side (status 503)" in words_of(await client.list_imports())
-        assert len(one.server.requests) == 5
+        neptun.break_at(Place.IMPORTS, be_busy_for_one_kind)
+        assert "failed on its side (status 503)" in plain_error_of(await tools.list_imports())
+        assert len(neptun.server.requests) == 5

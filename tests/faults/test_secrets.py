@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -24,21 +24,21 @@ from neptun_mcp import Credentials, NeptunClient, Settings
 from neptun_mcp.log import JsonFormatter, configure_logging
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
-from tests.support import WEBSHOP, Agreeable, Json, content_of
+from tests.support import ERAS, WEBSHOP, Agreeable, Json, content_of, settings_for
 
 from .neptun import (
     GUARD_401,
     HTML,
     IMPORT,
     LOG_IN,
-    Neptun,
+    PLACES,
+    FaultyNeptun,
     Place,
-    World,
-    caller,
-    neptun,
-    settings_for,
+    Rig,
+    open_tools,
+    plain_error_of,
+    start_neptun,
     start_server,
-    words_of,
 )
 from .server import Action, Exchange, answer, open_tunnel, serve, to_json
 from .test_addresses import certificate, trusted
@@ -100,11 +100,10 @@ def log() -> Generator[io.StringIO]:
 
 
 @pytest.fixture
-async def one(anyio_backend: str) -> AsyncGenerator[Neptun]:
+def neptun(neptun: FaultyNeptun) -> FaultyNeptun:
     """A Neptun whose Alice has a difficult password."""
-    async with neptun() as one:
-        one.has_one_project().store.users[0].password = PASSWORD
-        yield one
+    neptun.store.users[0].password = PASSWORD
+    return neptun
 
 
 # What is shown of objects that hold a secret
@@ -161,47 +160,46 @@ def test_http_to_another_machine_is_refused_with_the_reason(url: str) -> None:
     assert "must start with https://" in problem or "must not hold a user name" in problem
 
 
-PLACES = (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.SESSION, Place.LOGIN, Place.DELETE)
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_leads_nobody_elsewhere(one: Neptun, status: int) -> None:
+async def test_a_redirect_leads_nobody_elsewhere(neptun: FaultyNeptun, status: int) -> None:
     async with serve(answer(200, b"[]")) as elsewhere:
         for place in PLACES:
-            one.heal()
-            one.break_at(place, answer(status, location=f"{elsewhere.url}/api/auth/login"))
+            neptun.heal()
+            neptun.break_at(place, answer(status, location=f"{elsewhere.url}/api/auth/login"))
             settings = {**LOG_IN, "password": PASSWORD} if place is Place.LOGIN else {}
-            async with caller(one.settings(**settings)) as client:
-                assert "redirects elsewhere" in words_of(await client.ask_for(place))
+            async with open_tools(neptun.settings(**settings)) as tools:
+                assert "redirects elsewhere" in plain_error_of(await tools.ask_for(place))
         assert elsewhere.connections == 0
 
 
-async def test_a_proxy_sees_no_more_than_the_name(one: Neptun) -> None:
-    async with trusted(), neptun(tls=certificate()) as far, serve(open_tunnel) as gate:
+async def test_a_proxy_sees_no_more_than_the_name(neptun: FaultyNeptun) -> None:
+    async with trusted(), start_neptun(tls=certificate()) as far, serve(open_tunnel) as gate:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", gate.url)
-            async with caller(far.settings(**LOG_IN)) as client:
-                content_of(await client.list_files())
+            async with open_tools(far.settings(**LOG_IN)) as tools:
+                content_of(await tools.list_files())
         seen = [json.dumps([request.target, dict(request.headers)]) for request in gate.requests]
     assert seen
     assert not leaks(seen, [COOKIE, *far.store.sessions, PASSWORD])
     assert all(request.method == "CONNECT" for request in gate.requests)
 
 
-async def test_http_on_this_machine_goes_past_every_proxy(one: Neptun) -> None:
+async def test_http_on_this_machine_goes_past_every_proxy(neptun: FaultyNeptun) -> None:
     async with serve(answer(200, b"[]")) as gate:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
                 patch.setenv(name, gate.url)
-            async with caller(one.settings()) as client:
-                content_of(await client.list_files())
+            async with open_tools(neptun.settings()) as tools:
+                content_of(await tools.list_files())
         assert gate.connections == 0
 
 
-async def test_the_cookie_goes_along_with_every_request_but_the_log_in(one: Neptun) -> None:
-    async with caller(one.settings(**{**LOG_IN, "password": PASSWORD, "session_cookie": "stale-cookie"})) as client:
-        content_of(await client.list_files())
-    for request in one.server.requests:
+async def test_the_cookie_goes_along_with_every_request_but_the_log_in(neptun: FaultyNeptun) -> None:
+    async with open_tools(
+        neptun.settings(**{**LOG_IN, "password": PASSWORD, "session_cookie": "stale-cookie"})
+    ) as tools:
+        content_of(await tools.list_files())
+    for request in neptun.server.requests:
         assert ("cookie" in request.headers) == (Place.of(request) is not Place.LOGIN)
         assert (PASSWORD in json.loads(request.body).values()) if request.body else True
 
@@ -245,20 +243,20 @@ SAID: dict[Place, str] = {
 }
 
 
-async def everything_said(one: Neptun, log: io.StringIO) -> list[str]:
+async def everything_said(neptun: FaultyNeptun, log: io.StringIO) -> list[str]:
     """What the assistant, the person and the log get of each tool, and of one that is refused."""
     texts: list[str] = []
     person = Agreeable()
-    settings = one.settings(**{**LOG_IN, "password": PASSWORD}, user_id=1)
-    for mode in ("auto", "legacy"):
-        async with caller(settings, mode=mode, person=person) as client:
+    settings = neptun.settings(**{**LOG_IN, "password": PASSWORD}, user_id=1)
+    for era in ERAS:
+        async with open_tools(settings, era=era, person=person) as tools:
             for place in (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.DELETE):
-                texts += texts_of(await client.ask_for(place))
-            file = await client.call("list_resources", project_id=WEBSHOP, resource_type="user-files", resource_id=1)
-            nowhere = await client.call("list_imports", project_id=99)
+                texts += texts_of(await tools.ask_for(place))
+            file = await tools.call("list_resources", project_id=WEBSHOP, resource_type="user-files", resource_id=1)
+            nowhere = await tools.call("list_imports", project_id=99)
             texts += [*texts_of(file), *texts_of(nowhere)]
-        async with caller(settings, mode=mode) as client:
-            texts += texts_of(await client.ask_for(Place.PROJECTS))
+        async with open_tools(settings, era=era) as tools:
+            texts += texts_of(await tools.ask_for(Place.PROJECTS))
     return [*texts, *strings([person.questions, *person.forms]), log.getvalue()]
 
 
@@ -281,20 +279,22 @@ def echoing(said: str, echo: Callable[[str], str], status: int) -> Action:
 @pytest.mark.parametrize(
     ("form", "status"), [*((form, 200) for form in ECHOES), ("as it is", 401), ("as it is", 404), ("as it is", 500)]
 )
-async def test_an_echo_ends_at_our_server(one: Neptun, log: io.StringIO, form: str, status: int) -> None:
+async def test_an_echo_ends_at_our_server(neptun: FaultyNeptun, log: io.StringIO, form: str, status: int) -> None:
     for place, said in SAID.items():
-        one.break_at(place, echoing(said, ECHOES[form], status))
-    *shown, logged = await everything_said(one, log)
-    assert not leaks([*shown, logged], [PASSWORD, *one.store.sessions])
+        neptun.break_at(place, echoing(said, ECHOES[form], status))
+    *shown, logged = await everything_said(neptun, log)
+    assert not leaks([*shown, logged], [PASSWORD, *neptun.store.sessions])
     assert "[secret]" in logged
     assert any("[secret]" in text for text in shown) == (status == 200)
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16"])
-async def test_an_echo_in_another_charset_ends_at_our_server(one: Neptun, log: io.StringIO, charset: str) -> None:
+async def test_an_echo_in_another_charset_ends_at_our_server(
+    neptun: FaultyNeptun, log: io.StringIO, charset: str
+) -> None:
     said = SAID[Place.FILES] % tuple([literal(PASSWORD)] * 6)
-    one.break_at(Place.FILES, answer(200, said.encode(charset), content_type=f"text/json; charset={charset}"))
-    assert not leaks(await everything_said(one, log), [PASSWORD, *one.store.sessions])
+    neptun.break_at(Place.FILES, answer(200, said.encode(charset), content_type=f"text/json; charset={charset}"))
+    assert not leaks(await everything_said(neptun, log), [PASSWORD, *neptun.store.sessions])
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -310,13 +310,13 @@ async def test_a_traceback_in_the_log_shows_no_secret(log: io.StringIO, log_form
     assert not leaks([log.getvalue()], [COOKIE, PASSWORD])
 
 
-async def test_a_process_shows_no_secret_on_stdout_or_stderr(one: Neptun, tmp_path: Path) -> None:
+async def test_a_process_shows_no_secret_on_stdout_or_stderr(neptun: FaultyNeptun, tmp_path: Path) -> None:
     for place in (Place.IMPORTS, Place.FILES):
-        one.break_at(place, GUARD_401)
+        neptun.break_at(place, GUARD_401)
 
     async def run(log_format: str) -> None:
         settings = {"email": EMAIL, "password": PASSWORD, "log_level": "debug", "log_format": log_format}
-        async with start_server(one, tmp_path / log_format, **settings) as server:
+        async with start_server(neptun, tmp_path / log_format, **settings) as server:
             await server.initialize()
             await server.call_files()
             await server.message()
@@ -325,7 +325,7 @@ async def test_a_process_shows_no_secret_on_stdout_or_stderr(one: Neptun, tmp_pa
             assert await server.exit_code() == 0
         assert "failed" in server.stderr()
         shown = [line.decode() for line in server.lines]
-        assert not leaks([*shown, title, server.stderr()], [COOKIE, PASSWORD, *one.store.sessions])
+        assert not leaks([*shown, title, server.stderr()], [COOKIE, PASSWORD, *neptun.store.sessions])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, "text")
@@ -339,7 +339,7 @@ def wrapped(items: Any) -> Any:
     return {"imports": items, "projects": items, "user": {"id": 1}}
 
 
-def reply(status: int, body: bytes, header: str | None) -> Action:
+def built_answer(status: int, body: bytes, header: str | None) -> Action:
     return answer(status, body, retry_after=0, location=header, set_cookie=header)
 
 
@@ -357,7 +357,7 @@ ITEM = st.fixed_dictionaries({"id": IDS, "source_type": TEXTS, "source_path": TE
 ITEMS: st.SearchStrategy[Any] = st.lists(ITEM, max_size=4)
 JSON_VALUES: st.SearchStrategy[Any] = st.one_of(ITEMS, VALUES, st.builds(wrapped, st.one_of(ITEMS, VALUES)))
 ANSWERS = st.builds(
-    reply,
+    built_answer,
     st.sampled_from([200, 200, 200, 200, 202, 204, 302, 400, 401, 403, 404, 418, 429, 500]),
     st.one_of(st.builds(to_json, JSON_VALUES), st.binary(max_size=50), st.just(HTML)),
     st.sampled_from([None, f"neptun-session={COOKIE}"]),
@@ -379,19 +379,19 @@ ARGUMENTS = st.dictionaries(
 )
 @examples(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_call_is_answered_and_shows_no_secret(
-    worlds: dict[str, World], log: io.StringIO, tool: str, arguments: Json, answers: dict[Place, Any], asked: bool
+    rigs: dict[str, Rig], log: io.StringIO, tool: str, arguments: Json, answers: dict[Place, Any], asked: bool
 ) -> None:
-    one = worlds["observed"].neptun
-    one.heal()
+    neptun = rigs["observed"].neptun
+    neptun.heal()
     for place, action in answers.items():
-        one.break_at(place, action)
+        neptun.break_at(place, action)
     if tool == "list_resources":
         arguments = {"resource_type": "user-files", **arguments}
     person = Agreeable()
     log.truncate(0)
-    settings = one.settings(email=EMAIL, password=PASSWORD)
-    async with caller(settings, person=person if asked else None) as client:
-        result = await client.call(tool, **arguments)
+    settings = neptun.settings(email=EMAIL, password=PASSWORD)
+    async with open_tools(settings, person=person if asked else None) as tools:
+        result = await tools.call(tool, **arguments)
     assert "not foreseen" not in "".join(texts_of(result))
     assert not leaks(
         [*texts_of(result), *strings([person.questions, *person.forms]), log.getvalue()], [COOKIE, PASSWORD]

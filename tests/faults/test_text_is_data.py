@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from tests.support import ERAS, MAX_BYTES, MAX_CHARACTERS, WEBSHOP, Agreeable, content_of, error_of
 
-from .neptun import IMPORT, Neptun, Place, World, caller, neptun, start_server
+from .neptun import IMPORT, FaultyNeptun, Place, Rig, open_tools, start_server
 from .server import answer
 
 pytestmark = pytest.mark.anyio
@@ -29,58 +28,52 @@ NASTY = {
 }
 SURROGATES = r'"\ud800 \udc00\ud800 \uDBFF"'
 REPLACED = "\ufffd \ufffd\ufffd \ufffd"
-MILLION = "ab" * 500_000
+LONG = "ab" * 500_000
 LITERALS = {
     **{name: json.dumps(text, ensure_ascii=False) for name, text in NASTY.items()},
     "half characters": SURROGATES,
-    "a million characters": json.dumps(MILLION),
+    "a million characters": json.dumps(LONG),
 }
 each_literal = pytest.mark.parametrize("literal", LITERALS.values(), ids=LITERALS.keys())
 
 
-@pytest.fixture
-async def one(anyio_backend: str) -> AsyncGenerator[Neptun]:
-    async with neptun() as one:
-        yield one.has_one_project()
-
-
-def say_of_everything(one: Neptun, text: str) -> None:
+def say_of_everything(neptun: FaultyNeptun, text: str) -> None:
     """Every field that people can write holds the text, a JSON string."""
     item = f'{{"id": {IMPORT}, "source_type": {text}, "source_path": {text}, "title": {text}, "created_at": null}}'
-    one.break_at(Place.IMPORTS, answer(200, f'{{"imports": [{item}]}}'.encode()))
+    neptun.break_at(Place.IMPORTS, answer(200, f'{{"imports": [{item}]}}'.encode()))
     file = f'{{"id": 1, "title": {text}, "text": {text}, "language": {text}}}'
-    one.break_at(Place.FILES, answer(200, f"[{file}]".encode()))
+    neptun.break_at(Place.FILES, answer(200, f"[{file}]".encode()))
     projects = ", ".join(f'{{"id": {number}, "name": {text}}}' for number in (1, 2))
-    one.break_at(Place.PROJECTS, answer(200, f'{{"projects": [{projects}]}}'.encode()))
+    neptun.break_at(Place.PROJECTS, answer(200, f'{{"projects": [{projects}]}}'.encode()))
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
 @pytest.mark.parametrize("in_ascii", [True, False], ids=["ASCII", "UTF-8"])
-async def test_text_arrives_as_it_was_written(documented: World, text: str, in_ascii: bool) -> None:
+async def test_text_arrives_as_it_was_written(documented: Rig, text: str, in_ascii: bool) -> None:
     say_of_everything(documented.neptun, json.dumps(text, ensure_ascii=in_ascii))
-    (item,) = content_of(await documented.client.list_imports())["imports"]
+    (item,) = content_of(await documented.tools.list_imports())["imports"]
     assert (item["source_type"], item["source_path"], item["title"]) == (text, text, text)
-    (file,) = content_of(await documented.client.list_files())["resources"]
+    (file,) = content_of(await documented.tools.list_files())["resources"]
     assert (file["title"], file["text"], file["language"]) == (text, text, text)
-    assert content_of(await documented.client.delete_import())["import"]["source_path"] == text
+    assert content_of(await documented.tools.delete_import())["import"]["source_path"] == text
 
 
-async def test_half_of_a_character_is_replaced_and_the_rest_arrives(documented: World) -> None:
+async def test_half_of_a_character_is_replaced_and_the_rest_arrives(documented: Rig) -> None:
     say_of_everything(documented.neptun, SURROGATES)
-    (file,) = content_of(await documented.client.list_files())["resources"]
+    (file,) = content_of(await documented.tools.list_files())["resources"]
     assert (file["title"], file["text"]) == (REPLACED, REPLACED)
-    (item,) = content_of(await documented.client.list_imports())["imports"]
+    (item,) = content_of(await documented.tools.list_imports())["imports"]
     assert item["source_path"] == REPLACED
 
 
-async def test_a_long_text_arrives_in_parts_and_a_long_title_in_part(one: Neptun) -> None:
-    say_of_everything(one, json.dumps(MILLION))
-    async with caller(one.settings(user_id=1)) as client:
-        (file,) = content_of(await client.list_files())["resources"]
-        assert file["text_length"] == len(MILLION)
+async def test_a_long_text_arrives_in_parts_and_a_long_title_in_part(neptun: FaultyNeptun) -> None:
+    say_of_everything(neptun, json.dumps(LONG))
+    async with open_tools(neptun.settings(user_id=1)) as tools:
+        (file,) = content_of(await tools.list_files())["resources"]
+        assert file["text_length"] == len(LONG)
         read, offset = "", 0
         while offset is not None:
-            page = await client.call(
+            page = await tools.call(
                 "list_resources",
                 project_id=WEBSHOP,
                 resource_type="user-files",
@@ -89,10 +82,10 @@ async def test_a_long_text_arrives_in_parts_and_a_long_title_in_part(one: Neptun
             )
             (part,) = content_of(page)["resources"]
             assert part["title"].endswith("…")
-            assert MILLION.startswith(part["title"][:-1])
+            assert LONG.startswith(part["title"][:-1])
             read += part["text"]
             offset = part.get("next_text_offset")
-    assert read == MILLION
+    assert read == LONG
 
 
 # What is not data: failures, questions
@@ -104,47 +97,45 @@ def is_plain(words: str, most: int) -> bool:
 
 
 @each_literal
-async def test_a_failure_shows_names_in_quotes_escaped_and_cut(documented: World, literal: str) -> None:
+async def test_a_failure_shows_names_in_quotes_escaped_and_cut(documented: Rig, literal: str) -> None:
     say_of_everything(documented.neptun, literal)
     for result in (
-        await documented.client.call("list_resources", project_id=99, resource_type="template-collections"),
-        await documented.client.ask_for(Place.PROJECTS),
-        await documented.client.call("delete_import", project_id=WEBSHOP, import_id=7),
-        await documented.client.call("list_imports", project_id=WEBSHOP, source_type="unknown"),
-        await documented.client.call("list_resources", project_id=WEBSHOP, resource_type="user-files", resource_id=9),
+        await documented.tools.call("list_resources", project_id=99, resource_type="template-collections"),
+        await documented.tools.ask_for(Place.PROJECTS),
+        await documented.tools.call("delete_import", project_id=WEBSHOP, import_id=7),
+        await documented.tools.call("list_imports", project_id=WEBSHOP, source_type="unknown"),
+        await documented.tools.call("list_resources", project_id=WEBSHOP, resource_type="user-files", resource_id=9),
     ):
         assert is_plain(error_of(result), 1_500)
 
 
-async def test_a_failure_shows_no_more_than_twenty_names(documented: World) -> None:
+async def test_a_failure_shows_no_more_than_twenty_names(documented: Rig) -> None:
     projects = [{"id": number, "name": "long" * 100} for number in range(1, 1001)]
     documented.neptun.break_at(Place.PROJECTS, answer(200, json.dumps(projects).encode()))
-    words = error_of(await documented.client.ask_for(Place.PROJECTS))
+    words = error_of(await documented.tools.ask_for(Place.PROJECTS))
     assert is_plain(words, 3_000)
     assert "and 980 more" in words
 
 
-@pytest.mark.parametrize("text", ["x\u202e\x1b[31m\n" * 100, MILLION], ids=["nasty", "long"])
-async def test_a_failure_shows_what_the_assistant_made_up_in_quotes_escaped_and_cut(
-    documented: World, text: str
-) -> None:
+@pytest.mark.parametrize("text", ["x\u202e\x1b[31m\n" * 100, LONG], ids=["nasty", "long"])
+async def test_a_failure_shows_what_the_assistant_made_up_in_quotes_escaped_and_cut(documented: Rig, text: str) -> None:
     for arguments in (
         {text: 1},
         {f"{text}{i}": 1 for i in range(100)},
         {"source_type": text[:100]},
-        {"query": MILLION},
+        {"query": LONG},
     ):
-        result = await documented.client.call("list_imports", project_id=WEBSHOP, **arguments)
+        result = await documented.tools.call("list_imports", project_id=WEBSHOP, **arguments)
         assert is_plain(error_of(result), 1_500)
 
 
 @pytest.mark.parametrize("era", ERAS)
 @each_literal
-async def test_a_question_shows_names_escaped_and_cut(one: Neptun, literal: str, era: str) -> None:
-    say_of_everything(one, literal)
+async def test_a_question_shows_names_escaped_and_cut(neptun: FaultyNeptun, literal: str, era: str) -> None:
+    say_of_everything(neptun, literal)
     person = Agreeable()
-    async with caller(one.settings(user_id=1), mode=ERAS[era], person=person) as client:
-        assert content_of(await client.call("delete_import", import_id=IMPORT))["deleted"]
+    async with open_tools(neptun.settings(user_id=1), era=era, person=person) as tools:
+        assert content_of(await tools.call("delete_import", import_id=IMPORT))["deleted"]
     assert all(len(form["properties"]) == 1 for form in person.forms)
     project, deletion = person.questions
     assert is_plain(project, 100)
@@ -159,12 +150,12 @@ async def test_a_question_shows_names_escaped_and_cut(one: Neptun, literal: str,
 # The wire
 
 
-async def test_stdout_is_a_message_a_line_for_every_reader_of_lines(one: Neptun, tmp_path: Path) -> None:
-    async with start_server(one, tmp_path / "stderr") as server:
+async def test_stdout_is_a_message_a_line_for_every_reader_of_lines(neptun: FaultyNeptun, tmp_path: Path) -> None:
+    async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         for literal in LITERALS.values():
-            one.heal()
-            say_of_everything(one, literal)
+            neptun.heal()
+            say_of_everything(neptun, literal)
             call = await server.call_files()
             message = await server.message()
             assert message["id"] == call

@@ -14,13 +14,19 @@ from neptun_mcp.neptun.client import Contract, Deletion, is_kind
 from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun
 from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
-from tests.support import RECORDINGS, RESOURCE_TYPES, WEBSHOP, ContractName, Recording, Site, replay, resources
+from tests.support import (
+    RECORDINGS,
+    RESOURCE_TYPES,
+    WEBSHOP,
+    ContractName,
+    Recording,
+    Site,
+    client_for,
+    replay,
+    resources,
+)
 
 pytestmark = pytest.mark.anyio
-
-
-def client_of(site: Site, cookie: str = COOKIE, user_id: Any = None) -> NeptunClient:
-    return NeptunClient(Credentials(cookie), user_id=user_id, base_url=site.url)
 
 
 # Recordings
@@ -95,7 +101,7 @@ async def test_a_recorded_answer_has_its_outcome(site: Site, name: str, outcome:
     path = PATH.fullmatch(recording.request["path"])
     assert path
     # The client never sends a request without a cookie: a bad one stands in.
-    client = client_of(site, recording.session or "garbage", as_id(path[1]))
+    client = client_for(site, user_id=as_id(path[1]), cookie=recording.session or "garbage")
     site.app = replay(at=dict.fromkeys(natural_requests(recording, path), name))
     if recording.request["method"] == "DELETE" and path[1] == "1":
         # Where the database failed, the import was still there (noted with the recording).
@@ -155,7 +161,7 @@ async def outcome_of(client: NeptunClient, recording: Recording, path: re.Match[
 async def test_the_contract_is_learned_from_the_first_list_of_imports(site: Site) -> None:
     for contract, learned in {"observed": Contract.OBSERVED, "documented": Contract.DOCUMENTED}.items():
         site.sandbox(cast(ContractName, contract))
-        async with client_of(site) as client:
+        async with client_for(site) as client:
             await client.list_resources(WEBSHOP, "user-files")
             assert client.contract is None
             await client.list_imports(WEBSHOP)
@@ -163,7 +169,7 @@ async def test_the_contract_is_learned_from_the_first_list_of_imports(site: Site
 
 
 async def test_a_server_that_changes_its_contract_is_learned_anew(site: Site) -> None:
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         for contract in ("observed", "documented", "observed"):
             site.sandbox(contract)
             imports = await client.list_imports(WEBSHOP)
@@ -184,7 +190,7 @@ async def test_an_observed_server_is_asked_only_for_the_kinds_that_are_wanted(
     site: Site, kind: str | None, queries: list[str]
 ) -> None:
     path = f"GET {resources(WEBSHOP, 'imports')}"
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         await client.list_imports(WEBSHOP)
         site.requests.clear()
         await client.list_imports(WEBSHOP, kind)
@@ -194,7 +200,7 @@ async def test_an_observed_server_is_asked_only_for_the_kinds_that_are_wanted(
 async def test_the_documented_filter_is_never_sent(site: Site, contract: ContractName) -> None:
     """Observed: an unknown value of the other filter is refused, and this one is ignored."""
     site.sandbox(contract)
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         await client.list_imports(WEBSHOP, "github")
     assert not any("?source_type" in request for request in site.requests)
 
@@ -219,7 +225,7 @@ def test_github_stands_for_every_kind_of_github_import(source_type: str, kind: s
 
 async def test_a_deletion_needs_no_look_at_the_list_before(site: Site, contract: ContractName) -> None:
     store = site.sandbox(contract)
-    async with client_of(site, user_id=1) as client:
+    async with client_for(site, user_id=1) as client:
         assert await client.delete_import(WEBSHOP, 104) == Deletion(confirmed=True)
     assert 104 not in {record["id"] for record in store.imports}
     assert site.requests == [f"DELETE {resources(WEBSHOP, 'imports/104')}"]
@@ -228,7 +234,7 @@ async def test_a_deletion_needs_no_look_at_the_list_before(site: Site, contract:
 @pytest.mark.parametrize("import_id", [99, 201, 301])
 async def test_deleting_what_was_never_there_is_not_found(site: Site, contract: ContractName, import_id: int) -> None:
     site.sandbox(contract)
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         with pytest.raises(ImportNotFound):
             await client.delete_import(WEBSHOP, import_id)
     assert len(site.deletions()) == 1
@@ -236,7 +242,7 @@ async def test_deleting_what_was_never_there_is_not_found(site: Site, contract: 
 
 async def test_what_was_seen_and_is_not_there_any_more_is_gone(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         assert await client.delete_import(WEBSHOP, 99, known_to_exist=True) == Deletion(confirmed=False)
 
 
@@ -246,7 +252,7 @@ async def test_what_was_seen_and_is_not_there_any_more_is_gone(site: Site, contr
 @pytest.mark.parametrize("body", [{}, {"imports": None}, {"imports": {}}, {"error": "no"}, "text", 5, None])
 async def test_a_list_that_is_none_is_not_like_neptun(site: Site, body: Any) -> None:
     site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = JSONResponse(body)
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match="it sent JSON, but not the list that was asked for"):
             await client.list_imports(WEBSHOP)
 
@@ -260,7 +266,7 @@ async def test_a_list_that_is_none_is_not_like_neptun(site: Site, body: Any) -> 
     ],
 )
 async def test_an_answer_that_is_not_json_is_not_like_neptun(site: Site, body: bytes, what: str) -> None:
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         for resource_type in RESOURCE_TYPES:
             site.answers[f"GET {resources(WEBSHOP, resource_type)}"] = Response(body)
             with pytest.raises(NotLikeNeptun, match=what):
@@ -269,7 +275,7 @@ async def test_an_answer_that_is_not_json_is_not_like_neptun(site: Site, body: b
 
 async def test_a_body_with_a_byte_order_mark_is_read(site: Site) -> None:
     site.answers[f"GET {resources(WEBSHOP, 'user-files')}"] = Response(b'\xef\xbb\xbf[{"id": 1}]')
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         assert [item.id for item in (await client.list_resources(WEBSHOP, "user-files")).items] == [1]
 
 
@@ -281,6 +287,6 @@ async def test_the_address_may_have_a_path(site: Site) -> None:
 
 async def test_projects_are_sorted_by_name(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
-    async with client_of(site) as client:
+    async with client_for(site) as client:
         names = [project.name for project in (await client.list_projects()).items]
     assert names == ["orders-api", "scratch", "webshop"]

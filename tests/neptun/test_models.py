@@ -19,15 +19,11 @@ from neptun_mcp.neptun.models import (
     newest_first,
     read_items,
 )
-from tests.support import Json
-
-
-def source(id: Any = 1, **fields: Any) -> Json:
-    return {"id": id, "source_type": "local_folder", "source_path": "/srv", **fields}
+from tests.support import import_item
 
 
 def imported(**fields: Any) -> ProjectImport:
-    (item,) = read_items(ProjectImport, [source(**fields)]).items
+    (item,) = read_items(ProjectImport, [import_item(**fields)]).items
     return item
 
 
@@ -44,11 +40,11 @@ def test_a_resource_needs_nothing_but_its_id(model: type[Resource]) -> None:
 
 
 def test_an_import_needs_nothing_but_id_kind_and_path() -> None:
-    assert imported().model_dump(exclude_none=True) == source()
+    assert imported().model_dump(exclude_none=True) == import_item()
 
 
 def test_unknown_fields_are_passed_over() -> None:
-    assert imported(file_tree={"name": "x"}, brand_new=[1, 2]).model_dump(exclude_none=True) == source()
+    assert imported(file_tree={"name": "x"}, brand_new=[1, 2]).model_dump(exclude_none=True) == import_item()
 
 
 @pytest.mark.parametrize("id", [12345, "12345"])
@@ -85,7 +81,7 @@ def test_a_bad_item_is_left_out_with_the_reason_and_without_its_content(raw: Any
 
 
 def test_each_bad_item_has_one_reason() -> None:
-    listing = read_items(ProjectImport, [{"id": "x"}, source(2), {}, source(4), 5])
+    listing = read_items(ProjectImport, [{"id": "x"}, import_item(2), {}, import_item(4), 5])
     assert [item.id for item in listing.items] == [2, 4]
     assert [why.partition(":")[0] for why in listing.left_out] == ["item 1", "item 3", "item 5"]
 

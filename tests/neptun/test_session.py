@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -22,7 +20,7 @@ from neptun_mcp.neptun.errors import (
 )
 from neptun_mcp.neptun.session import cookie_value
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
-from tests.support import RECORDINGS, WEBSHOP, ContractName, Host, Site, ids, replay
+from tests.support import RECORDINGS, WEBSHOP, ContractName, Host, Site, client_for, ids, replay
 
 pytestmark = pytest.mark.anyio
 
@@ -32,21 +30,6 @@ EXPORT = [
     {"domain": "neptun.example.com", "name": "other", "value": "x"},
     {"domain": "neptun.example.com", "name": "neptun-session", "path": "/", "secure": True, "value": COOKIE},
 ]
-
-
-@asynccontextmanager
-async def client_of(
-    site: Site,
-    *,
-    cookie: str | None = None,
-    file: Path | None = None,
-    email: str | None = None,
-    password: str | None = None,
-    user_id: int | None = None,
-) -> AsyncGenerator[NeptunClient]:
-    credentials = Credentials(cookie, file, email, password)
-    async with NeptunClient(credentials, user_id=user_id, base_url=site.url) as client:
-        yield client
 
 
 async def owners(client: NeptunClient) -> set[int | None]:
@@ -123,7 +106,7 @@ FORMS = sorted(name for name in RECORDINGS if re.match("auth_cookie_(?!other_pas
 async def test_every_recorded_form_of_a_good_cookie_works(site: Site, name: str) -> None:
     """Recorded: the server itself takes all of them but the doubled name."""
     site.app = replay()
-    async with client_of(site, cookie=cookie_value(RECORDINGS[name].request["headers"]["Cookie"])) as client:
+    async with client_for(site, cookie=cookie_value(RECORDINGS[name].request["headers"]["Cookie"])) as client:
         assert len((await client.list_projects()).items) > 1
 
 
@@ -139,21 +122,21 @@ async def test_the_pasted_forms_work_as_a_setting(host: Host) -> None:
 
 async def test_the_user_is_found_from_the_session_once(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
-    async with client_of(site, cookie=COOKIE) as client:
+    async with client_for(site) as client:
         assert await owners(client) == {1}
         assert await owners(client) == {1}
     assert site.requests.count(SESSION) == 1
 
 
 async def test_a_configured_user_is_not_asked_for(site: Site) -> None:
-    async with client_of(site, cookie=COOKIE, user_id=1) as client:
+    async with client_for(site, user_id=1) as client:
         assert await owners(client) == {1}
     assert SESSION not in site.requests
 
 
 async def test_a_configured_user_that_is_someone_else_is_named(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
-    async with client_of(site, cookie=BOB_COOKIE, user_id=1) as client:
+    async with client_for(site, cookie=BOB_COOKIE, user_id=1) as client:
         with pytest.raises(WrongUser, match="NEPTUN_USER_ID is 1, but the session belongs to user 2"):
             await client.list_imports(WEBSHOP)
 
@@ -161,7 +144,7 @@ async def test_a_configured_user_that_is_someone_else_is_named(site: Site, contr
 @pytest.mark.parametrize("answer", [{"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None])
 async def test_a_session_that_does_not_say_whose_it_is(site: Site, answer: object) -> None:
     site.answers[SESSION] = JSONResponse(answer)
-    async with client_of(site, cookie=COOKIE) as client:
+    async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match=r"it does not say whose session this is\. Set NEPTUN_USER_ID"):
             await client.list_imports(WEBSHOP)
 
@@ -179,7 +162,7 @@ async def test_a_recorded_bad_cookie_is_refused(site: Site, cookie: str, user_id
         SESSION: "auth_session_GET_cookie_garbage",
     }
     site.app = replay(at=answers)
-    async with client_of(site, cookie=cookie, user_id=user_id) as client:
+    async with client_for(site, cookie=cookie, user_id=user_id) as client:
         with pytest.raises(SessionRefused, match="the cookie is expired or wrong"):
             await client.list_imports(1)
     assert set(site.cookies) == {cookie}
@@ -188,7 +171,7 @@ async def test_a_recorded_bad_cookie_is_refused(site: Site, cookie: str, user_id
 async def test_the_anonymous_cookie_of_a_refusal_is_not_kept(site: Site) -> None:
     """With every refusal comes an anonymous session under the same name."""
     store = site.sandbox()
-    async with client_of(site, cookie=COOKIE, user_id=1) as client:
+    async with client_for(site, user_id=1) as client:
         session = store.sessions.pop(COOKIE)
         with pytest.raises(SessionRefused):
             await client.list_imports(WEBSHOP)
@@ -199,10 +182,10 @@ async def test_the_anonymous_cookie_of_a_refusal_is_not_kept(site: Site) -> None
 
 async def test_a_deployment_without_the_check_tells_by_the_session(site: Site) -> None:
     site.answers[CHECK] = JSONResponse({"statusCode": 404, "message": "Page not found"}, 404)
-    async with client_of(site, cookie="garbage", user_id=1) as client:
+    async with client_for(site, cookie="garbage", user_id=1) as client:
         with pytest.raises(SessionRefused):
             await client.list_imports(WEBSHOP)
-    async with client_of(site, cookie=COOKIE) as client:
+    async with client_for(site) as client:
         with pytest.raises(NeptunError, match="There is no project 99, or it is not yours"):
             await client.list_imports(99)
 
@@ -213,7 +196,7 @@ async def test_a_deployment_without_the_check_tells_by_the_session(site: Site) -
 async def test_the_cookie_is_read_from_a_file(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text(PASTED["cookies.txt"], "utf-8")
-    async with client_of(site, file=file) as client:
+    async with client_for(site, cookie_file=file) as client:
         assert await owners(client) == {1}
     assert set(site.cookies) == {COOKIE}
 
@@ -222,7 +205,7 @@ async def test_the_file_is_read_again_when_the_session_is_refused(site: Site, tm
     store = site.sandbox()
     file = tmp_path / "cookie"
     file.write_text("expired", "utf-8")
-    async with client_of(site, file=file) as client:
+    async with client_for(site, cookie_file=file) as client:
         with pytest.raises(SessionRefused, match=f"Save a fresh cookie in {re.escape(str(file))}"):
             await client.list_imports(WEBSHOP)
         file.write_text(COOKIE, "utf-8")
@@ -248,7 +231,7 @@ async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, cont
     file = tmp_path / "cookie"
     if content is not None:
         file.write_text(content, "latin-1")
-    async with client_of(site, file=file) as client:
+    async with client_for(site, cookie_file=file) as client:
         with pytest.raises(CredentialsMissing, match=reason):
             await client.list_imports(WEBSHOP)
     assert site.requests == []
@@ -259,7 +242,7 @@ async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, cont
 
 async def test_email_and_password_log_in_once(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
-    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
         assert await owners(client) == {1}
         assert await owners(client) == {1}
     assert site.requests.count(LOGIN) == 1
@@ -269,7 +252,7 @@ async def test_email_and_password_log_in_once(site: Site, contract: ContractName
 
 async def test_when_the_session_ends_the_log_in_is_repeated(site: Site, contract: ContractName) -> None:
     store = site.sandbox(contract)
-    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
         for _ in range(3):
             assert await owners(client) == {1}
             store.sessions.clear()
@@ -278,7 +261,7 @@ async def test_when_the_session_ends_the_log_in_is_repeated(site: Site, contract
 
 async def test_however_many_calls_wait_there_is_one_log_in(site: Site) -> None:
     store = site.sandbox()
-    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
         for logins in (1, 2):
             async with anyio.create_task_group() as tasks:
                 for _ in range(10):
@@ -289,7 +272,7 @@ async def test_however_many_calls_wait_there_is_one_log_in(site: Site) -> None:
 
 async def test_the_log_in_is_sent_without_a_cookie(site: Site) -> None:
     """Recorded: sent along with a good one, it is refused."""
-    async with client_of(site, cookie="garbage", email=EMAIL, password=PASSWORD) as client:
+    async with client_for(site, cookie="garbage", email=EMAIL, password=PASSWORD) as client:
         assert await owners(client) == {1}
     assert site.cookies[site.requests.index(LOGIN)] is None
 
@@ -306,7 +289,7 @@ async def test_the_log_in_is_sent_without_a_cookie(site: Site) -> None:
 async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, email: str, password: str) -> None:
     """A password that breaks the site's rules is a 400, a wrong one a 401."""
     site.app = replay()
-    async with client_of(site, email=email, password=password) as client:
+    async with client_for(site, email=email, password=password) as client:
         for _ in range(2):
             with pytest.raises(LoginRefused) as caught:
                 await client.list_imports(1)
@@ -316,13 +299,13 @@ async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, 
 
 async def test_a_recorded_log_in_succeeds(site: Site) -> None:
     site.app = replay()
-    async with client_of(site, email="alice@example.com", password="Passw0rd!alice") as client:
+    async with client_for(site, email="alice@example.com", password="Passw0rd!alice") as client:
         assert ids([item.model_dump() for item in (await client.list_imports(1)).items]) == [9, 7, 6, 5, 4, 3, 2, 1]
 
 
 async def test_a_log_in_without_a_session_is_not_like_neptun(site: Site) -> None:
     site.answers[LOGIN] = Response("{}", media_type="application/json")
-    async with client_of(site, email=EMAIL, password=PASSWORD) as client:
+    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
         with pytest.raises(NotLikeNeptun, match="it accepted the log-in but gave no session"):
             await client.list_imports(WEBSHOP)
 
@@ -330,7 +313,8 @@ async def test_a_log_in_without_a_session_is_not_like_neptun(site: Site) -> None
 async def test_the_cookie_goes_before_the_file_and_the_file_before_the_log_in(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text("of-the-file", "utf-8")
-    async with client_of(site, cookie="given", file=file, email=EMAIL, password=PASSWORD, user_id=1) as client:
+    credentials = {"cookie": "given", "cookie_file": file, "email": EMAIL, "password": PASSWORD}
+    async with client_for(site, user_id=1, **credentials) as client:
         assert await owners(client) == {1}
     used = list(dict.fromkeys(cookie for cookie in site.cookies if cookie))
     assert used[:2] == ["given", "of-the-file"]
@@ -359,7 +343,7 @@ async def test_without_credentials_the_server_starts_and_each_call_says_what_to_
 
 
 async def test_callers_over_the_same_connections_share_nothing_else(site: Site) -> None:
-    async with client_of(site, cookie=COOKIE) as alice:
+    async with client_for(site) as alice:
         bob = alice.with_options(credentials=Credentials(BOB_COOKIE))
         assert await owners(alice) == {1}
         assert {item.neptun_user_id for item in (await bob.list_imports(7)).items} == {2}

@@ -39,7 +39,7 @@ from tests.support import Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
 
-DECLINED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
+DISAGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
 GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
 ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
 
@@ -62,7 +62,7 @@ async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Pa
         content_in(await caller.call("list_imports", LIST_IMPORTS))
         error_in(await caller.call("list_imports", {"limit": "many"}))
         await caller.call('no "such" tool', {})
-        await asked_and_answered(caller, DECLINED)
+        await asked_and_answered(caller, DISAGREED)
         await caller.call("delete_import", DELETE_IMPORT, inputResponses=AGREED, requestState="tampered")
         site.answers[f"DELETE {resources(1, 'imports/104')}"] = failure(500)
         error_in(await asked_and_answered(caller, AGREED))

@@ -7,9 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Any
 
 import anyio
 import httpx2 as httpx
@@ -21,14 +19,11 @@ from neptun_mcp.sandbox.checks import positive_integers
 from neptun_mcp.sandbox.data import sample_data
 from neptun_mcp.sandbox.refusals import InvalidParameters
 from neptun_mcp.sandbox.server import serve
+from tests.support import RECORDINGS, RESOURCE_TYPES, SCRATCH, WEBSHOP, ContractName, Json, Recording, resources
 
 pytestmark = pytest.mark.anyio
 
-Json = dict[str, Any]
 ALICE = {"Accept": "application/json", "Cookie": f"neptun-session={COOKIE}"}
-WEBSHOP = "/api/users/1/projects/1"
-SCRATCH = "/api/users/1/projects/2"
-RESOURCE_TYPES = ("user-files", "template-collections", "github-installations", "chat-conversations")
 SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github_repository_url")
 
 
@@ -36,7 +31,7 @@ SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github
 
 
 @asynccontextmanager
-async def client_of(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def sandbox_client(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
     addresses: list[str] = []
     listening = anyio.Event()
 
@@ -71,71 +66,37 @@ async def send(
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def observed() -> AsyncIterator[httpx.AsyncClient]:
+async def observed_client(anyio_backend: str) -> AsyncIterator[httpx.AsyncClient]:
     """For tests that change nothing."""
-    async with client_of(create_app()) as client:
+    async with sandbox_client(create_app()) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-async def documented() -> AsyncIterator[httpx.AsyncClient]:
+async def documented_client(anyio_backend: str) -> AsyncIterator[httpx.AsyncClient]:
     """For tests that change nothing."""
-    async with client_of(create_app(contract="documented")) as client:
+    async with sandbox_client(create_app(contract="documented")) as client:
         yield client
 
 
 # Recordings
 
 
-def recordings() -> list[Json]:
-    """All but those of a broken database, and of logging out, which the sandbox has no use for."""
-    files = sorted((Path(__file__).parents[1] / "wire").glob("*.json"))
-    cases = [json.loads(file.read_text("utf-8")) for file in files]
-    broken = re.compile(r"dbfail_|dbdown_(imports|resources)|auth_session_DELETE")
-    return [case for case in cases if not broken.match(case["case"])]
+# All but those of a broken database, and of logging out, which the sandbox has no use for.
+BROKEN = re.compile(r"dbfail_|dbdown_(imports|resources)|auth_session_DELETE")
+REPLAYED = [recording for name, recording in RECORDINGS.items() if not BROKEN.match(name)]
+DELETIONS = [it for it in REPLAYED if it.is_list and it.request["method"] == "DELETE"]
+LISTS = [it for it in REPLAYED if it.is_list and it.request["method"] == "GET"]
+OTHERS = [it for it in REPLAYED if not it.is_list]
 
 
-def is_list(case: Json) -> bool:
-    return case["response"]["status"] == 200 and case["response"]["body"].startswith("[")
+def name_of(recording: Recording) -> str:
+    return recording.name
 
 
-RECORDINGS = recordings()
-DELETIONS = [case for case in RECORDINGS if is_list(case) and case["request"]["method"] == "DELETE"]
-LISTS = [case for case in RECORDINGS if is_list(case) and case["request"]["method"] == "GET"]
-OTHERS = [case for case in RECORDINGS if not is_list(case)]
-
-
-def name_of(case: Json) -> str:
-    return case["case"]
-
-
-async def replay(client: httpx.AsyncClient, case: Json, path: str | None = None) -> httpx.Response:
-    request = case["request"]
-    headers = request["headers"]
-    if cookie := headers.get("Cookie"):
-        headers = {**headers, "Cookie": await fill(client, cookie)}
-    return await send(client, request["method"], path or request["path"], headers, request.get("body"))
-
-
-async def fill(client: httpx.AsyncClient, cookie: str) -> str:
-    """The recorded Cookie header with the sandbox's cookies in place of those taken out of the recordings."""
-    if "anonymous" in cookie:
-        answer = await send(client, "HEAD", "/api/auth/check", {})
-        return answer.headers["set-cookie"].split(";")[0]
-    for placeholder, value in {
-        "<cookie:alice>": COOKIE,
-        "<cookie:alice, percent-encoded>": quote(COOKIE, safe=""),
-        "<sealed-session bad len=421>": COOKIE[:421],
-        "<sealed-session bad len=441>": COOKIE[::-1],
-    }.items():
-        cookie = cookie.replace(placeholder, value)
-    assert "<" not in cookie
-    return cookie
+async def send_again(client: httpx.AsyncClient, recording: Recording, path: str | None = None) -> httpx.Response:
+    request = recording.request
+    return await send(client, request["method"], path or request["path"], request["headers"], request.get("body"))
 
 
 def comparable(body: str) -> Any:
@@ -156,13 +117,12 @@ def cookie_kind(set_cookie: str | None) -> tuple[bool, str] | None:
     if set_cookie is None:
         return None
     value, attributes = set_cookie.split(";", 1)
-    recorded = re.search(r"user_id|anonymous", value)
-    return recorded[0] == "user_id" if recorded else len(value) > 450, attributes
+    return len(value) > 450, attributes
 
 
-@pytest.mark.parametrize("case", OTHERS, ids=name_of)
-async def test_answers_like_the_recorded_server(observed: httpx.AsyncClient, case: Json) -> None:
-    answer, recorded = await replay(observed, case), case["response"]
+@pytest.mark.parametrize("recording", OTHERS, ids=name_of)
+async def test_answers_like_the_recorded_server(observed_client: httpx.AsyncClient, recording: Recording) -> None:
+    answer, recorded = await send_again(observed_client, recording), recording.response
 
     assert answer.status_code == recorded["status"]
     assert comparable(answer.text) == comparable(recorded["body"])
@@ -171,50 +131,52 @@ async def test_answers_like_the_recorded_server(observed: httpx.AsyncClient, cas
     assert cookie_kind(answer.headers.get("set-cookie")) == cookie_kind(recorded["headers"].get("set-cookie"))
 
 
-@pytest.mark.parametrize("case", LISTS, ids=name_of)
-async def test_lists_the_recorded_fields(observed: httpx.AsyncClient, case: Json) -> None:
+@pytest.mark.parametrize("recording", LISTS, ids=name_of)
+async def test_lists_the_recorded_fields(observed_client: httpx.AsyncClient, recording: Recording) -> None:
     """Projects 4 to 6 of the recordings were made for one question each; the sandbox's webshop stands in."""
-    path = re.sub(r"/projects/[456]/", "/projects/1/", case["request"]["path"])
+    path = re.sub(r"/projects/[456]/", "/projects/1/", recording.request["path"])
 
-    answer, recorded = await replay(observed, case, path), case["response"]
+    answer = await send_again(observed_client, recording, path)
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert "set-cookie" not in answer.headers
-    items, recorded_items = answer.json(), json.loads(recorded["body"])
+    items = answer.json()
     if "/projects/2/" in path:
-        assert items == recorded_items == []
-    elif recorded_items:
+        assert items == recording.items == []
+    elif recording.items:
         assert items
-        assert all(item.keys() == recorded_items[0].keys() for item in items)
+        assert all(item.keys() == recording.items[0].keys() for item in items)
 
 
-@pytest.mark.parametrize("case", DELETIONS, ids=name_of)
-async def test_deletes_like_the_recorded_server(case: Json) -> None:
-    path = re.sub(r"/projects/6/resources/imports/\d+", "/projects/1/resources/imports/101", case["request"]["path"])
+@pytest.mark.parametrize("recording", DELETIONS, ids=name_of)
+async def test_deletes_like_the_recorded_server(recording: Recording) -> None:
+    path = re.sub(r"/projects/6/resources/imports/\d+", "/projects/1/resources/imports/101", recording.request["path"])
     app = create_app()
-    async with client_of(app) as client:
-        answer = await replay(client, case, path)
+    async with sandbox_client(app) as client:
+        answer = await send_again(client, recording, path)
 
-    assert (answer.status_code, answer.text) == (200, case["response"]["body"])
+    assert (answer.status_code, answer.text) == (200, recording.response["body"])
     assert 101 not in {record["id"] for record in app.state.store.imports}
 
 
 # The observed contract, beyond single recordings
 
 
-async def test_no_single_request_lists_all_imports(observed: httpx.AsyncClient) -> None:
+async def test_no_single_request_lists_all_imports(observed_client: httpx.AsyncClient) -> None:
     everything = {record["id"] for record in sample_data().imports if record["project_id"] == 1}
-    lists = [await get(observed, f"{WEBSHOP}/resources/imports?import_source_type={word}") for word in SOURCE_TYPES]
-    unfiltered = await get(observed, f"{WEBSHOP}/resources/imports")
+    lists = [
+        await get(observed_client, resources(WEBSHOP, f"imports?import_source_type={word}")) for word in SOURCE_TYPES
+    ]
+    unfiltered = await get(observed_client, resources(WEBSHOP, "imports"))
 
     assert unfiltered == lists[0]
     assert all(lists)
     assert {record["id"] for found in lists for record in found} == everything
 
 
-async def test_lists_are_unsorted_with_ties_and_nulls(observed: httpx.AsyncClient) -> None:
-    dates = [item["created_at"] for item in await get(observed, f"{WEBSHOP}/resources/user-files")]
+async def test_lists_are_unsorted_with_ties_and_nulls(observed_client: httpx.AsyncClient) -> None:
+    dates = [item["created_at"] for item in await get(observed_client, resources(WEBSHOP, "user-files"))]
     known = [date for date in dates if date is not None]
 
     assert None in dates
@@ -224,17 +186,17 @@ async def test_lists_are_unsorted_with_ties_and_nulls(observed: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_a_wrong_method_is_a_404(observed: httpx.AsyncClient, method: str) -> None:
-    answer = await send(observed, method, f"{WEBSHOP}/resources/imports")
+async def test_a_wrong_method_is_a_404(observed_client: httpx.AsyncClient, method: str) -> None:
+    answer = await send(observed_client, method, resources(WEBSHOP, "imports"))
     assert answer.status_code == 404
 
 
 async def test_the_installation_stays_when_its_import_goes() -> None:
-    async with client_of(create_app()) as client:
-        before = await get(client, f"{WEBSHOP}/resources/github-installations")
-        await send(client, "DELETE", f"{WEBSHOP}/resources/imports/101")
+    async with sandbox_client(create_app()) as client:
+        before = await get(client, resources(WEBSHOP, "github-installations"))
+        await send(client, "DELETE", resources(WEBSHOP, "imports/101"))
 
-        assert await get(client, f"{WEBSHOP}/resources/github-installations") == before
+        assert await get(client, resources(WEBSHOP, "github-installations")) == before
 
 
 @pytest.mark.parametrize(("word", "id"), [("1", 1), ("0b11", 3), ("0O17", 15), ("2.", 2), (".5e1", 5), ("1E+2", 100)])
@@ -262,17 +224,17 @@ def test_every_bad_id_has_its_issues() -> None:
 # The documented contract: list-imports
 
 
-async def test_documented_imports_are_wrapped_and_newest_first(documented: httpx.AsyncClient) -> None:
-    body = await get(documented, f"{WEBSHOP}/resources/imports")
+async def test_documented_imports_are_wrapped_and_newest_first(documented_client: httpx.AsyncClient) -> None:
+    body = await get(documented_client, resources(WEBSHOP, "imports"))
     assert list(body) == ["imports"]
     assert_newest_first(body["imports"])
     assert {item["id"] for item in body["imports"]} == {101, 102, 103, 104, 105, 106, 107}
 
 
-async def test_documented_imports_have_the_documented_fields(documented: httpx.AsyncClient) -> None:
+async def test_documented_imports_have_the_documented_fields(documented_client: httpx.AsyncClient) -> None:
     required = {"id", "source_type", "source_path", "created_at", "updated_at", "neptun_user_id", "project_id"}
     optional = {"title", "description"}
-    items = (await get(documented, f"{WEBSHOP}/resources/imports"))["imports"]
+    items = (await get(documented_client, resources(WEBSHOP, "imports")))["imports"]
     for item in items:
         assert required <= item.keys() <= required | optional
         assert_iso_utc(item["created_at"], item["updated_at"])
@@ -293,20 +255,20 @@ async def test_documented_imports_have_the_documented_fields(documented: httpx.A
     ],
 )
 async def test_documented_imports_are_filtered_by_source_type(
-    documented: httpx.AsyncClient, query: str, expected: set[int]
+    documented_client: httpx.AsyncClient, query: str, expected: set[int]
 ) -> None:
-    items = (await get(documented, f"{WEBSHOP}/resources/imports{query}"))["imports"]
+    items = (await get(documented_client, resources(WEBSHOP, f"imports{query}")))["imports"]
     assert {item["id"] for item in items} == expected
 
 
-async def test_documented_imports_of_an_empty_project_are_an_empty_array(documented: httpx.AsyncClient) -> None:
-    assert await get(documented, f"{SCRATCH}/resources/imports") == {"imports": []}
+async def test_documented_imports_of_an_empty_project_are_an_empty_array(documented_client: httpx.AsyncClient) -> None:
+    assert await get(documented_client, resources(SCRATCH, "imports")) == {"imports": []}
 
 
 # The documented contract: list-resources
 
 
-async def test_documented_resources_have_the_documented_fields(documented: httpx.AsyncClient) -> None:
+async def test_documented_resources_have_the_documented_fields(documented_client: httpx.AsyncClient) -> None:
     common = {"id": int, "created_at": str, "updated_at": str, "neptun_user_id": int}
     fields = {
         "user-files": {"title": str, "text": str, "language": str, "extension": str},
@@ -320,7 +282,7 @@ async def test_documented_resources_have_the_documented_fields(documented: httpx
         "chat-conversations": {"name": str, "model": str},
     }
     for resource_type in RESOURCE_TYPES:
-        items = await get(documented, f"{WEBSHOP}/resources/{resource_type}")
+        items = await get(documented_client, resources(WEBSHOP, resource_type))
         assert items
         for item in items:
             assert {name: type(value) for name, value in item.items()} == {**fields[resource_type], **common}
@@ -329,20 +291,22 @@ async def test_documented_resources_have_the_documented_fields(documented: httpx
 
 @pytest.mark.parametrize("resource_type", RESOURCE_TYPES)
 async def test_documented_resources_are_a_bare_array_newest_first(
-    documented: httpx.AsyncClient, resource_type: str
+    documented_client: httpx.AsyncClient, resource_type: str
 ) -> None:
-    assert_newest_first(await get(documented, f"{WEBSHOP}/resources/{resource_type}"))
-    assert await get(documented, f"{SCRATCH}/resources/{resource_type}") == []
+    assert_newest_first(await get(documented_client, resources(WEBSHOP, resource_type)))
+    assert await get(documented_client, resources(SCRATCH, resource_type)) == []
 
 
-async def test_documented_share_uuids_are_uuids(documented: httpx.AsyncClient) -> None:
-    for item in await get(documented, f"{WEBSHOP}/resources/template-collections"):
+async def test_documented_share_uuids_are_uuids(documented_client: httpx.AsyncClient) -> None:
+    for item in await get(documented_client, resources(WEBSHOP, "template-collections")):
         assert str(uuid.UUID(item["share_uuid"])) == item["share_uuid"]
 
 
 @pytest.mark.parametrize("resource_type", ["bogus", "user_files", "import"])
-async def test_documented_an_invalid_resource_type_is_a_400(documented: httpx.AsyncClient, resource_type: str) -> None:
-    answer = await send(documented, "GET", f"{WEBSHOP}/resources/{resource_type}")
+async def test_documented_an_invalid_resource_type_is_a_400(
+    documented_client: httpx.AsyncClient, resource_type: str
+) -> None:
+    answer = await send(documented_client, "GET", resources(WEBSHOP, resource_type))
     assert (answer.status_code, answer.json()) == (400, {"statusCode": 400, "message": "Invalid resource type"})
 
 
@@ -350,10 +314,10 @@ async def test_documented_an_invalid_resource_type_is_a_400(documented: httpx.As
 
 
 async def test_documented_deletion_is_a_204_without_a_body_and_then_a_404() -> None:
-    async with client_of(create_app(contract="documented")) as client:
-        first = await send(client, "DELETE", f"{WEBSHOP}/resources/imports/104")
-        second = await send(client, "DELETE", f"{WEBSHOP}/resources/imports/104")
-        left = (await get(client, f"{WEBSHOP}/resources/imports"))["imports"]
+    async with sandbox_client(create_app(contract="documented")) as client:
+        first = await send(client, "DELETE", resources(WEBSHOP, "imports/104"))
+        second = await send(client, "DELETE", resources(WEBSHOP, "imports/104"))
+        left = (await get(client, resources(WEBSHOP, "imports")))["imports"]
 
     assert (first.status_code, first.content) == (204, b"")
     assert (second.status_code, second.json()) == (404, {"statusCode": 404, "message": "Import not found"})
@@ -364,18 +328,18 @@ async def test_documented_deletion_is_a_204_without_a_body_and_then_a_404() -> N
     ("import_id", "left"), [(101, {12, 13}), (106, {11, 13}), (107, {11, 12, 13}), (104, {11, 12, 13})]
 )
 async def test_documented_deletion_removes_the_installation_connection(import_id: int, left: set[int]) -> None:
-    async with client_of(create_app(contract="documented")) as client:
-        await send(client, "DELETE", f"{WEBSHOP}/resources/imports/{import_id}")
-        installations = await get(client, f"{WEBSHOP}/resources/github-installations")
+    async with sandbox_client(create_app(contract="documented")) as client:
+        await send(client, "DELETE", resources(WEBSHOP, f"imports/{import_id}"))
+        installations = await get(client, resources(WEBSHOP, "github-installations"))
 
     assert {item["id"] for item in installations} == left
 
 
 @pytest.mark.parametrize("import_id", [201, 301, 99999])
 async def test_documented_deletion_of_no_import_of_the_project_is_a_404(
-    documented: httpx.AsyncClient, import_id: int
+    documented_client: httpx.AsyncClient, import_id: int
 ) -> None:
-    answer = await send(documented, "DELETE", f"{WEBSHOP}/resources/imports/{import_id}")
+    answer = await send(documented_client, "DELETE", resources(WEBSHOP, f"imports/{import_id}"))
     assert (answer.status_code, answer.json()) == (404, {"statusCode": 404, "message": "Import not found"})
 
 
@@ -399,29 +363,29 @@ ENDPOINTS = [("GET", "imports"), ("DELETE", "imports/101"), ("GET", "user-files"
     ],
 )
 async def test_documented_errors(
-    documented: httpx.AsyncClient, method: str, end: str, path: str, status: int, message: str
+    documented_client: httpx.AsyncClient, method: str, end: str, path: str, status: int, message: str
 ) -> None:
-    answer = await send(documented, method, f"{path}/{end}")
+    answer = await send(documented_client, method, f"{path}/{end}")
     assert (answer.status_code, answer.json()) == (status, {"statusCode": status, "message": message})
 
 
 @pytest.mark.parametrize(("method", "end"), ENDPOINTS)
 @pytest.mark.parametrize("cookie", [None, "neptun-session=", "neptun-session=garbage", f"other={COOKIE}"])
 async def test_documented_a_missing_or_invalid_session_is_a_401(
-    documented: httpx.AsyncClient, method: str, end: str, cookie: str | None
+    documented_client: httpx.AsyncClient, method: str, end: str, cookie: str | None
 ) -> None:
     headers = {"Accept": "application/json"} | ({"Cookie": cookie} if cookie else {})
-    answer = await send(documented, method, f"{WEBSHOP}/resources/{end}", headers)
+    answer = await send(documented_client, method, resources(WEBSHOP, f"{end}"), headers)
     assert (answer.status_code, answer.json()) == (401, {"statusCode": 401, "message": "Unauthorized"})
 
 
-async def test_documented_auth_check(documented: httpx.AsyncClient) -> None:
-    assert (await send(documented, "HEAD", "/api/auth/check")).status_code == 200
-    assert (await send(documented, "HEAD", "/api/auth/check", {})).status_code == 401
+async def test_documented_auth_check(documented_client: httpx.AsyncClient) -> None:
+    assert (await send(documented_client, "HEAD", "/api/auth/check")).status_code == 200
+    assert (await send(documented_client, "HEAD", "/api/auth/check", {})).status_code == 401
 
 
-async def test_documented_projects_are_wrapped(documented: httpx.AsyncClient) -> None:
-    body = await get(documented, "/api/users/1/projects")
+async def test_documented_projects_are_wrapped(documented_client: httpx.AsyncClient) -> None:
+    body = await get(documented_client, "/api/users/1/projects")
     assert list(body) == ["projects"]
     assert [project["id"] for project in body["projects"]] == [2, 3, 1]
 
@@ -431,20 +395,19 @@ async def test_documented_projects_are_wrapped(documented: httpx.AsyncClient) ->
 
 async def test_a_deletion_lasts_and_another_app_knows_nothing_of_it() -> None:
     data = sample_data()
-    async with client_of(create_app(data=data)) as one, client_of(create_app(data=data)) as other:
-        before = await get(one, f"{WEBSHOP}/resources/imports")
-        first = await send(one, "DELETE", f"{WEBSHOP}/resources/imports/104")
-        second = await send(one, "DELETE", f"{WEBSHOP}/resources/imports/104")
+    async with sandbox_client(create_app(data=data)) as one, sandbox_client(create_app(data=data)) as other:
+        before = await get(one, resources(WEBSHOP, "imports"))
+        first = await send(one, "DELETE", resources(WEBSHOP, "imports/104"))
+        second = await send(one, "DELETE", resources(WEBSHOP, "imports/104"))
 
         assert (first.status_code, second.status_code) == (200, 401)
-        assert 104 not in {item["id"] for item in await get(one, f"{WEBSHOP}/resources/imports")}
-        assert await get(other, f"{WEBSHOP}/resources/imports") == before
+        assert 104 not in {item["id"] for item in await get(one, resources(WEBSHOP, "imports"))}
+        assert await get(other, resources(WEBSHOP, "imports")) == before
 
 
-@pytest.mark.parametrize("contract", ["observed", "documented"])
-async def test_each_login_has_a_session_of_its_own(contract: Literal["observed", "documented"]) -> None:
+async def test_each_login_has_a_session_of_its_own(contract: ContractName) -> None:
     app = create_app(contract=contract)
-    async with client_of(app) as client:
+    async with sandbox_client(app) as client:
         first, second = await log_in(client), await log_in(client)
         assert len({first, second, COOKIE}) == 3
         assert first.startswith("Fe26.2**")
@@ -459,7 +422,7 @@ async def test_each_login_has_a_session_of_its_own(contract: Literal["observed",
 
 async def test_a_session_ends_with_all_its_cookies() -> None:
     app = create_app()
-    async with client_of(app) as client:
+    async with sandbox_client(app) as client:
         renewed = cookie_in(await send(client, "GET", "/api/_auth/session"))
         assert renewed != COOKIE
         assert await is_good(client, renewed)
@@ -473,26 +436,26 @@ async def test_a_session_ends_with_all_its_cookies() -> None:
         assert await is_good(client, await log_in(client))
 
 
-async def test_the_session_tells_whose_it_is(observed: httpx.AsyncClient) -> None:
-    alice = await get(observed, "/api/_auth/session")
-    bob = await get(observed, "/api/_auth/session", {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"})
-    nobody = await get(observed, "/api/_auth/session", {})
+async def test_the_session_tells_whose_it_is(observed_client: httpx.AsyncClient) -> None:
+    alice = await get(observed_client, "/api/_auth/session")
+    bob = await get(observed_client, "/api/_auth/session", {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"})
+    nobody = await get(observed_client, "/api/_auth/session", {})
 
     assert alice["user"] == {"id": USER_ID, "primary_email": EMAIL}
     assert bob["user"] == {"id": 2, "primary_email": "bob@example.com"}
     assert list(nobody) == ["id"]
 
 
-async def test_bob_has_his_project_and_not_those_of_alice(observed: httpx.AsyncClient) -> None:
+async def test_bob_has_his_project_and_not_those_of_alice(observed_client: httpx.AsyncClient) -> None:
     bob = {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"}
-    assert [project["id"] for project in await get(observed, "/api/users/2/projects", bob)] == [7]
-    assert len(await get(observed, "/api/users/2/projects/7/resources/imports", bob)) == 1
-    assert (await send(observed, "GET", "/api/users/2/projects/1/resources/imports", bob)).status_code == 401
+    assert [project["id"] for project in await get(observed_client, "/api/users/2/projects", bob)] == [7]
+    assert len(await get(observed_client, "/api/users/2/projects/7/resources/imports", bob)) == 1
+    assert (await send(observed_client, "GET", "/api/users/2/projects/1/resources/imports", bob)).status_code == 401
 
 
 @pytest.mark.parametrize("form", [{"email": EMAIL}, {"email": 1, "password": None}, [], "text"])
-async def test_a_login_without_email_and_password_is_a_400(observed: httpx.AsyncClient, form: Any) -> None:
-    answer = await send(observed, "POST", "/api/auth/login", {"Accept": "application/json"}, json.dumps(form))
+async def test_a_login_without_email_and_password_is_a_400(observed_client: httpx.AsyncClient, form: Any) -> None:
+    answer = await send(observed_client, "POST", "/api/auth/login", {"Accept": "application/json"}, json.dumps(form))
     assert answer.status_code == 400
     assert answer.json()["data"]["name"] == "ZodError"
 
@@ -501,7 +464,7 @@ async def test_a_login_without_email_and_password_is_a_400(observed: httpx.Async
 
 
 async def test_a_port_that_is_taken_is_an_error() -> None:
-    async with client_of(create_app()) as client:
+    async with sandbox_client(create_app()) as client:
         with pytest.raises(OSError, match="in use"):
             await serve(create_app(), port=client.base_url.port or 0, started=print)
 
@@ -510,7 +473,10 @@ async def test_cancelling_closes_the_port_and_open_connections(caplog: pytest.Lo
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     app = create_app()
     with anyio.fail_after(5):
-        async with client_of(app) as client, await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as idle:
+        async with (
+            sandbox_client(app) as client,
+            await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as idle,
+        ):
             assert await is_good(client, COOKIE)
             assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
             await idle.send(b"GET /hea")
@@ -522,7 +488,7 @@ async def test_cancelling_closes_the_port_and_open_connections(caplog: pytest.Lo
 async def test_the_app_answers_without_a_port() -> None:
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=create_app()), base_url="http://neptun.localhost")
     async with client:
-        imports = await client.get(f"{WEBSHOP}/resources/imports", headers=ALICE)
+        imports = await client.get(resources(WEBSHOP, "imports"), headers=ALICE)
         nothing = await client.get("/api/nothing", headers=ALICE)
 
     assert len(imports.json()) == 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response
 
-from tests.support import WEBSHOP, Host, Json, Tools, ids, resources
+from tests.support import WEBSHOP, Host, Json, Tools, ids, import_item, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +25,6 @@ GREETING = 'Ünïcödé — 你好 🍵\n"quoted" \\ \x00\x1b[31m\u202e'
 
 def file(id: int, text: str | None, **fields: Any) -> Json:
     return {"id": id, "title": f"file {id}", "text": text, "language": "text", "extension": "txt", **fields}
-
-
-def source(id: int, path: str = "/srv", **fields: Any) -> Json:
-    return {"id": id, "source_type": "local_folder", "source_path": path, **fields}
 
 
 def serve_files(host: Host, *files: Json) -> None:
@@ -172,7 +168,7 @@ async def all_pages(tools: Tools, tool: str, key: str, **arguments: Any) -> tupl
 
 
 async def test_a_page_holds_50_items_where_nothing_else_is_asked_for(host: Host) -> None:
-    serve_imports(host, *(source(id) for id in range(1, 121)))
+    serve_imports(host, *(import_item(id) for id in range(1, 121)))
     page = await host.gets("list_imports", project_id=WEBSHOP)
     assert ids(page["imports"]) == list(range(120, 70, -1))
     assert (page["total"], page["next_offset"]) == (120, 50)
@@ -195,7 +191,7 @@ async def test_pages_go_over_what_the_query_finds(host: Host) -> None:
 
 
 async def test_3000_imports_come_in_30_pages(host: Host) -> None:
-    serve_imports(host, *(source(id, f"/home/alice/projects/number-{id}") for id in range(1, 3_001)))
+    serve_imports(host, *(import_item(id, f"/home/alice/projects/number-{id}") for id in range(1, 3_001)))
     async with host.connected() as tools:
         found, pages = await all_pages(tools, "list_imports", "imports", limit=100)
     assert found == list(range(3_000, 0, -1))
@@ -255,11 +251,11 @@ async def test_a_file_with_a_title_of_a_million_characters_can_still_be_read(hos
         assert await whole_text(tools) == ("x" * 60_000, 2)
 
 
-IMPORT_OF_MILLIONS = source(2, MILLION, title=MILLION, description="\x1b" * 1_000_000, error_message=MILLION)
+IMPORT_OF_MILLIONS = import_item(2, MILLION, title=MILLION, description="\x1b" * 1_000_000, error_message=MILLION)
 
 
 async def test_an_import_with_fields_of_a_million_characters_fits(host: Host) -> None:
-    serve_imports(host, source(3), IMPORT_OF_MILLIONS, source(1))
+    serve_imports(host, import_item(3), IMPORT_OF_MILLIONS, import_item(1))
     async with host.connected() as tools:
         assert await all_pages(tools, "list_imports", "imports") == ([3, 2, 1], 3)
 
@@ -334,7 +330,7 @@ async def test_paging_gives_every_file_once(host: Host, sizes: list[tuple[str, i
 @A_FEW
 @given(sizes=st.lists(st.tuples(LETTERS, LENGTHS), max_size=40), limit=st.integers(1, 100))
 async def test_paging_gives_every_import_once(host: Host, sizes: list[tuple[str, int]], limit: int) -> None:
-    serve_imports(host, *(source(id, letter * path) for id, (letter, path) in enumerate(sizes, 1)))
+    serve_imports(host, *(import_item(id, letter * path) for id, (letter, path) in enumerate(sizes, 1)))
     async with host.connected() as tools:
         found, _ = await all_pages(tools, "list_imports", "imports", limit=limit)
     assert found == list(range(len(sizes), 0, -1))

@@ -410,7 +410,7 @@ LISTS: list[Json] = [
 YOUR_PROJECTS = 'Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".'
 
 
-async def failures(host: Host, project_id: int) -> set[str]:
+async def errors_of_lists(host: Host, project_id: int) -> set[str]:
     """What all the lists of a project say."""
     async with host.connected() as tools:
         return {await tools.fails(**arguments, project_id=project_id) for arguments in LISTS}
@@ -423,7 +423,7 @@ async def test_an_unknown_project_is_answered_with_the_persons_own(
     """Project 7 is Bob's."""
     host.site.sandbox(contract)
     expected = f"There is no project {project_id}, or it is not yours. {YOUR_PROJECTS}"
-    assert await failures(host, project_id) == {expected}
+    assert await errors_of_lists(host, project_id) == {expected}
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ async def test_an_unknown_project_is_answered_with_the_persons_own(
 async def test_each_documented_refusal_is_explained(host: Host, status: int, message: str) -> None:
     for end in ("imports", *RESOURCE_TYPES):
         host.site.answers[f"GET {resources(9, end)}"] = failure(status)
-    assert await failures(host, 9) == {message.format(url=host.site.url)}
+    assert await errors_of_lists(host, 9) == {message.format(url=host.site.url)}
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -463,7 +463,7 @@ async def test_a_bad_session_is_refused_with_the_way_to_a_good_one(
 ) -> None:
     host.site.sandbox(contract)
     host.settings["session_cookie"] = cookie
-    assert await failures(host, WEBSHOP) == {
+    assert await errors_of_lists(host, WEBSHOP) == {
         "Neptun refused the session: the cookie is expired or wrong. "
         f"Get a fresh cookie (log in at {host.site.url} in a browser, open the developer tools (F12), Application or "
         "Storage, Cookies, and copy the value of neptun-session), put it in NEPTUN_SESSION_COOKIE and restart the "

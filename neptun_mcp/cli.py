@@ -56,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     call.add_argument("--json", action="store_true", help="print the result as JSON, for a program")
 
+    install = commands.add_parser(
+        "install", parents=[sandbox], help="add the server to a host, such as claude-code or cursor"
+    )
+    install.add_argument("host", nargs="?", default="", help="the host; all are listed if none is given")
+    install.add_argument("--print", action="store_true", help="show the entry, and change no file")
+    install.add_argument(
+        "--with-secrets", action="store_true", help="put cookie, e-mail address and password into the host's file, too"
+    )
+
     doctor = commands.add_parser("doctor", parents=[sandbox], help="find out why it does not work")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")
 

@@ -236,6 +236,10 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         )
 
 
+PRIVATE = {"email"} | {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+"""The settings whose values are shown to nobody."""
+
+
 def is_unset(value: str) -> bool:
     return not value.strip() or _UNEXPANDED.fullmatch(value.strip()) is not None
 

@@ -16,10 +16,9 @@ from pydantic import ValidationError
 
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
-from ..settings import Settings, is_unset, problems
+from ..settings import PRIVATE, Settings, is_unset, problems
 from . import FAILURE, SUCCESS, end_with_the_reader, read_settings
-
-_PRIVATE = {"session_cookie", "email", "password", "mcp_token", "mcp_state_key"}
+from .hosts import installed
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,14 @@ def run(options: argparse.Namespace) -> int:
         add(Step("settings", False, "; ".join(problems(error)) + ".", "Correct the settings that are named."))
     else:
         add(Step("settings", True, "well-formed"))
+        add(check_hosts())
         anyio.run(check)
-    last = steps[-1]
+    to_do = next((step.to_do for step in steps if not step.ok), "")
     if options.json:
-        print(json.dumps({"ok": last.ok, "to_do": last.to_do, "steps": [asdict(step) for step in steps]}, indent=2))
+        print(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
     else:
-        print("\nAll is well." if last.ok else f"\nTo do: {last.to_do}")
-    return SUCCESS if last.ok else FAILURE
+        print(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
+    return FAILURE if to_do else SUCCESS
 
 
 def check_environment() -> Step:
@@ -84,13 +84,22 @@ def check_environment() -> Step:
     )
 
 
+def check_hosts() -> Step:
+    """The hosts that have the server, and whether they can still start it."""
+    entries = installed()
+    found = ", ".join(f"{entry.host} ({entry.problem})" if entry.problem else entry.host for entry in entries)
+    broken = next((entry.host for entry in entries if entry.problem), None)
+    to_do = f"Run `neptun-mcp install {broken}`, or remove the server from that host." if broken else ""
+    return Step("hosts", not broken, found or "none has the server; `neptun-mcp install` adds it", to_do)
+
+
 def _shown(setting: str, value: str) -> str:
     if is_unset(value):
         return "(counts as not set)"
     # A misspelt name may hold a password, an address may hold one before its @.
     if setting not in Settings.model_fields:
         return f"({len(value)} characters; there is no such setting)"
-    return f"({len(value)} characters)" if setting in _PRIVATE or "@" in value else quoted(value)
+    return f"({len(value)} characters)" if setting in PRIVATE or "@" in value else quoted(value)
 
 
 async def check_steps(settings: Settings) -> AsyncGenerator[Step]:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp import cli
+from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from tests.support import USER, Site, failure
 
@@ -15,8 +17,10 @@ SECRET = "Pa55word-that-nobody-may-see-in-a-report"
 
 
 @pytest.fixture
-def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
     """Runs the command with settings, and returns its exit code and what it printed."""
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
 
     def run(*options: str, **settings: str) -> tuple[int, str]:
         for name, value in {"BASE_URL": site.url, "SESSION_COOKIE": COOKIE, **settings}.items():
@@ -32,7 +36,7 @@ def test_it_says_at_each_step_what_it_found_and_that_all_is_well(doctor: Any, si
     code, printed = doctor()
     assert code == 0
     steps = [line.partition(":")[0] for line in printed.splitlines() if line.startswith("ok ")]
-    names = ["environment", "settings", "address", "session", "projects", "imports"]
+    names = ["environment", "settings", "hosts", "address", "session", "projects", "imports"]
     assert [step.split()[1] for step in steps] == names
     assert f"{site.url} answers" in printed
     assert "it belongs to user 1" in printed
@@ -103,3 +107,16 @@ def test_an_address_with_a_password_in_it_is_not_printed(doctor: Any) -> None:
     code, printed = doctor(BASE_URL=f"https://alice:{SECRET}@example.org")
     assert code == 1
     assert SECRET not in printed
+
+
+def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: Any, tmp_path: Path) -> None:
+    assert "ok   hosts: none has the server; `neptun-mcp install` adds it\n" in doctor()[1]
+    for host, command in (("cursor", "gone"), ("gemini-cli", sys.executable)):
+        file = HOSTS[host].file
+        assert file
+        file.parent.mkdir()
+        file.write_text(json.dumps({"mcpServers": {"neptun": {"command": command}}}), "utf-8")
+    code, printed = doctor()
+    assert code == 1
+    assert "FAIL hosts: cursor (the command in its entry does not exist), gemini-cli\nok   address" in printed
+    assert printed.endswith("\nTo do: Run `neptun-mcp install cursor`, or remove the server from that host.\n")

@@ -1,0 +1,544 @@
+"""`neptun-mcp install`: the entry that each host gets, and that nothing else in its file changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any, cast
+
+import hypothesis
+import pytest
+import tomlkit
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from neptun_mcp.commands import hosts
+from neptun_mcp.commands.config_file import read_json, set_json
+from neptun_mcp.commands.hosts import HOSTS, Entry, installed
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
+from tests.processes import Command, Completed
+from tests.support import Json
+
+COMMAND = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
+SANDBOX = {"NEPTUN_SANDBOX": "1"}
+STDIO: Json = {"command": COMMAND, "args": [], "env": SANDBOX}
+TYPED: Json = {"type": "stdio", **STDIO}
+CAREFUL: Json = {**STDIO, "env": {**SANDBOX, "NEPTUN_CONFIRM_DELETE": "require"}}
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither these modes nor, for everyone, symlinks")
+
+FILES: dict[str, tuple[str, Json]] = {
+    "claude-desktop": (".config/Claude/claude_desktop_config.json", {"mcpServers": {"neptun": STDIO}}),
+    "claude-code": (".claude.json", {"mcpServers": {"neptun": TYPED}}),
+    "cursor": (".cursor/mcp.json", {"mcpServers": {"neptun": TYPED}}),
+    "vscode": (".config/Code/User/mcp.json", {"servers": {"neptun": TYPED}}),
+    "windsurf": (".config/devin/mcp_config.json", {"mcpServers": {"neptun": STDIO}}),
+    "zed": (".config/zed/settings.json", {"context_servers": {"neptun": STDIO}}),
+    "gemini-cli": (".gemini/settings.json", {"mcpServers": {"neptun": {"trust": False, **STDIO}}}),
+    "copilot-cli": (
+        ".copilot/mcp-config.json",
+        {"mcpServers": {"neptun": {"type": "local", "tools": ["*"], **STDIO}}},
+    ),
+    "opencode": (
+        ".config/opencode/opencode.jsonc",
+        {
+            "mcp": {"neptun": {"type": "local", "command": [COMMAND], "environment": SANDBOX}},
+            "permission": {"neptun_delete_import": "ask"},
+        },
+    ),
+    "cline": (".cline/data/settings/cline_mcp_settings.json", {"mcpServers": {"neptun": CAREFUL}}),
+}
+"""Where the hosts whose files are JSON have what, on Linux."""
+
+PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy"]
+SESSION = ["SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"]
+CODEX: Json = {**STDIO, "required": True, "env_vars": [*PROXIES, *SESSION]}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a person on Linux, with the sandbox set and no host yet."""
+    monkeypatch.setattr(hosts, "PLATFORM", "linux")
+    for name in ("APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("NEPTUN_SANDBOX", "1")
+    return tmp_path
+
+
+# Entries and their places
+
+
+@pytest.mark.parametrize("host", FILES)
+def test_each_host_gets_the_entry_in_its_place_and_form(command: Command, home: Path, host: str) -> None:
+    place, content = FILES[host]
+    assert command("install", host).code == 0
+    assert json.loads((home / place).read_text("utf-8")) == content
+
+
+def test_codex_gets_a_table(command: Command, home: Path) -> None:
+    assert command("install", "codex").code == 0
+    assert tomlkit.parse((home / ".codex/config.toml").read_text("utf-8")).unwrap() == {
+        "mcp_servers": {"neptun": CODEX}
+    }
+
+
+@pytest.mark.parametrize("host", [*FILES, "codex"])
+def test_what_is_printed_is_what_would_be_written(command: Command, home: Path, host: str) -> None:
+    printed = command("install", host, "--print")
+    assert (printed.code, list(home.iterdir())) == (0, [])
+    command("install", host)
+    (written,) = (path for path in home.rglob("*") if path.is_file())
+    assert printed.stdout == written.read_text("utf-8")
+    assert printed.stderr.startswith(f"Add this to {written}.\n")
+
+
+def test_goose_is_shown_what_to_add_to_its_yaml(command: Command, home: Path) -> None:
+    ran = command("install", "goose")
+    assert (ran.code, list(home.iterdir())) == (0, [])
+    assert ran.stdout == (
+        "extensions:\n"
+        "  neptun:\n"
+        '    type: "stdio"\n'
+        '    name: "neptun"\n'
+        "    enabled: true\n"
+        "    timeout: 300\n"
+        f"    cmd: {json.dumps(COMMAND)}\n"
+        "    args: []\n"
+        '    envs: {"NEPTUN_SANDBOX": "1", "NEPTUN_CONFIRM_DELETE": "require"}\n'
+    )
+    assert ran.stderr.startswith(f"Add this to {home / '.config/goose/config.yaml'}.\n")
+
+
+def test_another_host_is_shown_the_usual_entry(command: Command) -> None:
+    ran = command("install", "generic")
+    assert (ran.code, json.loads(ran.stdout)) == (0, {"mcpServers": {"neptun": STDIO}})
+    assert ran.stderr == "Add this to the configuration of your host.\n"
+
+
+@pytest.mark.anyio
+async def test_an_entry_starts_the_server(command: Command) -> None:
+    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
+    async with Client(stdio_client(StdioServerParameters(**entry))) as client:
+        assert (await client.call_tool("list_imports", {"project_id": 1})).is_error is False
+
+
+def test_without_a_script_the_entry_starts_python(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scripts(name: str) -> str:
+        return str(home)
+
+    monkeypatch.setattr(sysconfig, "get_path", scripts)
+    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
+    assert entry == {"command": sys.executable, "args": ["-m", "neptun_mcp"], "env": SANDBOX}
+
+
+APPLICATION_SUPPORT, ROAMING = "Library/Application Support", "AppData/Roaming"
+
+
+@pytest.mark.parametrize(
+    ("host", "macos", "windows"),
+    [
+        (
+            "claude-desktop",
+            f"{APPLICATION_SUPPORT}/Claude/claude_desktop_config.json",
+            f"{ROAMING}/Claude/claude_desktop_config.json",
+        ),
+        ("claude-code", ".claude.json", ".claude.json"),
+        ("cursor", ".cursor/mcp.json", ".cursor/mcp.json"),
+        ("vscode", f"{APPLICATION_SUPPORT}/Code/User/mcp.json", f"{ROAMING}/Code/User/mcp.json"),
+        ("windsurf", ".config/devin/mcp_config.json", f"{ROAMING}/devin/mcp_config.json"),
+        ("zed", ".config/zed/settings.json", f"{ROAMING}/zed/settings.json"),
+        ("codex", ".codex/config.toml", ".codex/config.toml"),
+        ("opencode", ".config/opencode/opencode.jsonc", ".config/opencode/opencode.jsonc"),
+        ("goose", ".config/goose/config.yaml", f"{ROAMING}/Block/goose/config/config.yaml"),
+    ],
+)
+def test_places_on_other_systems(
+    home: Path, monkeypatch: pytest.MonkeyPatch, host: str, macos: str, windows: str
+) -> None:
+    for platform, place in (("darwin", macos), ("win32", windows)):
+        monkeypatch.setattr(hosts, "PLATFORM", platform)
+        assert HOSTS[host].file == home / place
+
+
+VARIABLES = {
+    "CLAUDE_CONFIG_DIR": ("claude-code", ".claude.json"),
+    "CODEX_HOME": ("codex", "config.toml"),
+    "COPILOT_HOME": ("copilot-cli", "mcp-config.json"),
+    "GEMINI_CLI_HOME": ("gemini-cli", ".gemini/settings.json"),
+    "CLINE_DIR": ("cline", "data/settings/cline_mcp_settings.json"),
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_host_that_was_moved_is_found(home: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    host, place = VARIABLES[variable]
+    monkeypatch.setenv(variable, str(home / "elsewhere"))
+    assert HOSTS[host].file == home / "elsewhere" / place
+
+
+@pytest.mark.parametrize(
+    ("platform", "host", "existing"),
+    [
+        ("linux", "opencode", ".config/opencode/opencode.json"),
+        ("linux", "windsurf", ".codeium/windsurf/mcp_config.json"),
+        ("linux", "vscode", ".config/Code - Insiders/User/mcp.json"),
+        (
+            "win32",
+            "claude-desktop",
+            "AppData/Local/Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming/Claude/claude_desktop_config.json",
+        ),
+    ],
+)
+def test_of_several_places_the_one_in_use_is_taken(
+    home: Path, monkeypatch: pytest.MonkeyPatch, platform: str, host: str, existing: str
+) -> None:
+    monkeypatch.setattr(hosts, "PLATFORM", platform)
+    (home / existing).parent.mkdir(parents=True)
+    if host == "opencode":  # both names are for one folder
+        (home / existing).touch()
+    assert HOSTS[host].file == home / existing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["claude-cod"], "There is no host 'claude-cod'. Did you mean claude-code?"),
+        (["emacs"], "There is no host 'emacs'."),
+        ([], "Which host?"),
+    ],
+)
+def test_an_unknown_host_is_a_misuse_and_all_are_listed(command: Command, arguments: list[str], message: str) -> None:
+    assert command("install", *arguments) == Completed(2, "", f"{message}\nThe hosts are: {', '.join(HOSTS)}.\n")
+
+
+# Settings and secrets
+
+
+def test_the_settings_that_are_set_go_into_the_entry(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("NEPTUN_PROJECT_ID", " 3 ")
+    monkeypatch.setenv("NEPTUN_USER_ID", "")
+    monkeypatch.setenv("NEPTUN_SESSION_COOKIE_FILE", "cookie.txt")
+    monkeypatch.setenv("NEPTUN_MCP_ALLOWED_HOSTS", "example.com")  # counts over HTTP only
+    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
+    assert entry["env"] == {"NEPTUN_PROJECT_ID": "3", "NEPTUN_SESSION_COOKIE_FILE": str(home / "cookie.txt")}
+
+
+SECRETS = {"NEPTUN_SESSION_COOKIE": COOKIE, "NEPTUN_EMAIL": EMAIL, "NEPTUN_PASSWORD": PASSWORD}
+
+
+def test_secrets_stay_out_of_the_file_and_are_named(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    ran = command("install", "cursor")
+    written = (home / ".cursor/mcp.json").read_text("utf-8")
+    assert not [value for value in SECRETS.values() if value in written + ran.stdout + ran.stderr]
+    assert (
+        "Left out, as secret: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
+        "Run `neptun-mcp login`, or repeat this with --with-secrets.\n"
+    ) in ran.stdout
+
+
+def test_secrets_are_written_if_they_are_asked_for(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    ran = command("install", "cursor", "--with-secrets")
+    file = home / ".cursor/mcp.json"
+    assert json.loads(file.read_text("utf-8"))["mcpServers"]["neptun"]["env"] == {**SANDBOX, **SECRETS}
+    assert not [value for value in SECRETS.values() if value in ran.stdout + ran.stderr]
+    assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o600
+
+
+def test_malformed_settings_are_not_installed(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_PROJECT_ID", "webshop")
+    assert (command("install", "cursor").code, list(home.iterdir())) == (2, [])
+
+
+def test_whoever_runs_from_a_cache_is_told_that_it_will_not_last(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/home/alice/.cache/uv/archive-v0/x")
+    assert "The program is in a cache (/home/alice/.cache/uv/archive-v0/x)" in command("install", "cursor").stdout
+
+
+# Hosts that do not ask
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"neptun_delete_import": "ask"}),
+        ({"permission": {"bash": "ask", "*": "allow"}}, {"bash": "ask", "*": "allow", "neptun_delete_import": "ask"}),
+        ({"permission": "allow"}, {"*": "allow", "neptun_delete_import": "ask"}),
+        ({"permission": "ask"}, "ask"),
+        ({"permission": {"neptun_delete_import": "deny"}}, {"neptun_delete_import": "deny"}),
+    ],
+)
+def test_opencode_is_made_to_ask(command: Command, home: Path, before: Json, after: Json | str) -> None:
+    file = put(home, "opencode", json.dumps(before))
+    assert command("install", "opencode").code == 0
+    permission: Any = json.loads(file.read_text("utf-8"))["permission"]
+    assert permission == after
+    assert list(permission) == list(after)  # in opencode the last rule counts
+
+
+def test_the_person_may_say_that_cline_need_not_ask(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEPTUN_CONFIRM_DELETE", "off")
+    ran = command("install", "cline")
+    entry = json.loads((home / FILES["cline"][0]).read_text("utf-8"))["mcpServers"]["neptun"]
+    assert entry["env"] == {**SANDBOX, "NEPTUN_CONFIRM_DELETE": "off"}
+    assert "NEPTUN_CONFIRM_DELETE is off, as you set it: Cline may delete imports without asking anyone." in ran.stdout
+
+
+def test_gemini_is_trusted_no_longer(command: Command, home: Path) -> None:
+    file = put(home, "gemini-cli", json.dumps({"mcpServers": {"neptun": {**STDIO, "trust": True}}}))
+    command("install", "gemini-cli")
+    assert json.loads(file.read_text("utf-8"))["mcpServers"]["neptun"]["trust"] is False
+
+
+# What else is in the file
+
+
+def put(home: Path, host: str, content: str | bytes) -> Path:
+    file = HOSTS[host].file
+    assert file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+TAB = "\t"
+
+
+def nested(indent: str, step: str) -> str:
+    return json.dumps(STDIO, indent=step).replace("\n", f"\n{indent}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", f'{{\n  "mcpServers": {{\n    "neptun": {nested("    ", "  ")}\n  }}\n}}\n'),
+        ("{}", f'{{\n  "mcpServers": {{\n    "neptun": {nested("    ", "  ")}\n  }}\n}}'),
+        (
+            '{\n  // none yet\n  "mcpServers": {},\n}\n',
+            f'{{\n  // none yet\n  "mcpServers": {{\n    "neptun": {nested("    ", "  ")}\n  }},\n}}\n',
+        ),
+        (
+            '{\n\t"mcpServers": {\n\t\t"a": {"url": "http://a"} // of a\n\t\t/* the end */\n\t},\n\t"z": 1\n}\n',
+            '{\n\t"mcpServers": {\n\t\t"a": {"url": "http://a"}, // of a\n\t\t/* the end */\n'
+            f'\t\t"neptun": {nested(2 * TAB, TAB)}\n\t}},\n\t"z": 1\n}}\n',
+        ),
+        (
+            '{ // "mcpServers": {\n    "mcpServers": {\n        "a": {}, // }\n    }\n}',
+            '{ // "mcpServers": {\n    "mcpServers": {\n        "a": {}, // }\n'
+            f'        "neptun": {nested("        ", "    ")},\n    }}\n}}',
+        ),
+        (
+            '{"a": "// \\"}", "b": [1,]}',
+            f'{{"a": "// \\"}}", "b": [1,], "mcpServers": {{"neptun": {json.dumps(STDIO)}}}}}',
+        ),
+        ('{"mcpServers": null}', f'{{"mcpServers": {{\n  "neptun": {nested("  ", "  ")}\n}}}}'),
+    ],
+    ids=["empty", "nothing", "comment", "tabs", "trailing comma", "one line", "null"],
+)
+def test_everything_else_in_json_stays(command: Command, home: Path, before: str, after: str) -> None:
+    file = put(home, "claude-desktop", before)
+    assert command("install", "claude-desktop").code == 0
+    assert file.read_text("utf-8") == after
+
+
+blank = st.sampled_from(["", " ", "\n", "\n\t", " // {,}\n", '/* " } */'])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def commented(draw: st.DrawFn, value: Any) -> str:
+    """The value as JSON with comments, odd blanks and trailing commas."""
+    if isinstance(value, dict):
+        members = cast("Json", value).items()
+        items = [f"{json.dumps(k)}{draw(blank)}:{draw(blank)}{draw(commented(v))}{draw(blank)}" for k, v in members]
+        opening, closing = "{}"
+    elif isinstance(value, list):
+        items = [f"{draw(commented(item))}{draw(blank)}" for item in cast("list[Any]", value)]
+        opening, closing = "[]"
+    else:
+        return json.dumps(value, ensure_ascii=draw(st.booleans()))
+    comma = "," if items and draw(st.booleans()) else ""
+    return f"{opening}{draw(blank)}{f',{draw(blank)}'.join(items)}{comma}{draw(blank)}{closing}"
+
+
+@hypothesis.settings(max_examples=50)
+@given(st.data(), st.dictionaries(st.text(max_size=5), values, max_size=3))
+def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObject, value: Json) -> None:
+    text = f"{data.draw(blank)}{data.draw(commented({**value, 'mcpServers': {**value}}))}{data.draw(blank)}"
+    after = set_json(text, ["mcpServers", "neptun"], STDIO)
+    assert read_json(text) == {**value, "mcpServers": value}
+    assert read_json(after) == {**value, "mcpServers": {**value, "neptun": STDIO}}
+    # Nothing was taken away but blanks: what was there is there, in its order.
+    rest = iter(after)
+    assert all(character in rest for character in "".join(text.split()))
+
+
+@pytest.mark.parametrize(
+    ("before", "gap"),
+    [
+        ("", ""),
+        ('model = "x" # mine', "\n\n"),
+        ('[mcp_servers.a]\ncommand = "a" # of a\n\n# of b\n[b]\nx = 1\n', "\n"),
+    ],
+)
+def test_everything_else_in_toml_stays(command: Command, home: Path, before: str, gap: str) -> None:
+    file = put(home, "codex", before)
+    assert command("install", "codex").code == 0
+    after = file.read_text("utf-8")
+    assert after.startswith(f"{before}{gap}[mcp_servers.neptun]\ncommand = ")
+    assert tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"] == CODEX
+
+
+def test_what_a_person_added_to_an_entry_stays(command: Command, home: Path) -> None:
+    codex = put(
+        home,
+        "codex",
+        '[mcp_servers.neptun]\ncommand = "old"\ntool_timeout_sec = 90 # slow\n\n'
+        '[mcp_servers.neptun.env]\nNEPTUN_PROJECT_ID = "3"\n\n# of b\n[b]\nx = 1\n',
+    )
+    zed = put(
+        home,
+        "zed",
+        '{\n  "context_servers": {\n    "neptun": {\n      "command": "old", // mine\n'
+        '      "enabled": false\n    }\n  }\n}',
+    )
+    ran = command("install", "codex")
+    assert "No longer set there: NEPTUN_PROJECT_ID.\n" in ran.stdout
+    after = codex.read_text("utf-8")
+    entry = tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"]
+    assert entry == {**CODEX, "tool_timeout_sec": 90}
+    assert "tool_timeout_sec = 90 # slow\n" in after
+    assert after.endswith("\n# of b\n[b]\nx = 1\n")
+    command("install", "zed")
+    assert read_json(zed.read_text("utf-8"))["context_servers"]["neptun"] == {**STDIO, "enabled": False}
+    assert "// mine" in zed.read_text("utf-8")
+
+
+@pytest.mark.parametrize("host", ["cursor", "codex"])
+def test_byte_order_mark_and_line_ends_stay(command: Command, home: Path, host: str) -> None:
+    before = b"\xef\xbb\xbf" + (b'{\r\n  "a": 1\r\n}\r\n' if host == "cursor" else b"a = 1\r\n")
+    file = put(home, host, before)
+    command("install", host)
+    after = file.read_bytes()
+    assert after.startswith(before[:9])
+    assert after.count(b"\r\n") == after.count(b"\n") > 5
+
+
+@pytest.mark.parametrize("host", [*FILES, "codex"])
+def test_a_second_time_nothing_changes(command: Command, home: Path, host: str) -> None:
+    command("install", host)
+    (file,) = (path for path in home.rglob("*") if path.is_file())
+    before = file.read_bytes(), file.stat()
+    ran = command("install", host)
+    assert ran.stdout.startswith(f"{HOSTS[host].title} has the server already: nothing was changed in {file}.\n")
+    assert (file.read_bytes(), file.stat()) == before
+    assert [path for path in home.rglob("*") if path.is_file()] == [file]
+
+
+def test_the_file_as_it_was_is_kept(command: Command, home: Path) -> None:
+    file = put(home, "cursor", '{"a": 1}')
+    ran = command("install", "cursor")
+    backup = home / ".cursor/mcp.json.before-neptun"
+    assert ran == Completed(
+        0,
+        f"Cursor has the server now: it was written to {file}.\n"
+        f"The file as it was is {backup}; delete it when all is well.\n"
+        "Restart Cursor.\n",
+        "",
+    )
+    assert backup.read_text("utf-8") == '{"a": 1}'
+
+
+@posix_only
+def test_links_and_modes_stay(command: Command, home: Path) -> None:
+    kept = home / "dotfiles.json"
+    kept.write_text("{}")
+    kept.chmod(0o640)
+    link = put(home, "cursor", "")
+    link.unlink()
+    link.symlink_to(kept)
+    command("install", "cursor")
+    assert link.is_symlink()
+    assert read_json(kept.read_text("utf-8"))["mcpServers"]["neptun"] == TYPED
+    assert {path.stat().st_mode & 0o777 for path in (kept, home / "dotfiles.json.before-neptun")} == {0o640}
+
+
+MALFORMED = {
+    "cut short": ("cursor", b'{"mcpServers": {'),
+    "unended comment": ("cursor", b"{} /*"),
+    "a list": ("cursor", b"[]"),
+    "nested": ("cursor", b"[" * 100_000),
+    "servers in a list": ("cursor", b'{"mcpServers": []}'),
+    "another kind of entry": ("cursor", b'{"mcpServers": {"neptun": {"url": "https://example.com/mcp"}}}'),
+    "no UTF-8": ("cursor", b'{"a": "\xff"}'),
+    "malformed TOML": ("codex", b"[mcp_servers"),
+    "TOML with a key twice": ("codex", b"a = 1\na = 2\n"),
+    "servers in an inline table": ("codex", b"mcp_servers = {}\n"),
+    "the server in an inline table": ("codex", b"[mcp_servers]\nneptun = { command = 'x' }\n"),
+    "servers in a number": ("codex", b"mcp_servers = 1\n"),
+}
+
+
+@pytest.mark.parametrize(("host", "content"), MALFORMED.values(), ids=MALFORMED)
+def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path, host: str, content: bytes) -> None:
+    file = put(home, host, content)
+    ran = command("install", host)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"Nothing was changed: {file} ")
+    assert ran.stderr.endswith(". Correct that, or add by hand what --print shows.\n")
+    assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
+
+
+def test_a_file_that_cannot_be_written_stays(command: Command, home: Path) -> None:
+    file = put(home, "cursor", "{}")
+    (home / ".cursor/mcp.json.before-neptun").mkdir()
+    ran = command("install", "cursor")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Nothing was changed: ")
+    assert (file.read_text("utf-8"), [path for path in home.rglob("*") if path.is_file()]) == ("{}", [file])
+
+
+# What doctor asks
+
+
+def test_the_hosts_that_have_the_server_are_found(command: Command, home: Path) -> None:
+    for host in ("claude-code", "codex", "opencode"):
+        command("install", host)
+    put(home, "cursor", json.dumps({"mcpServers": {"neptun": {"command": str(home / "gone")}}}))
+    put(home, "zed", "{ malformed")
+    put(home, "gemini-cli", "{}")
+    assert installed() == [
+        Entry("claude-code", ""),
+        Entry("cursor", "the command in its entry does not exist"),
+        Entry("codex", ""),
+        Entry("opencode", ""),
+    ]

@@ -45,7 +45,7 @@ def test_the_example_configuration_is_that_of_the_readme() -> None:
     assert set(server["env"]) == {"NEPTUN_SESSION_COOKIE"}
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "claude_config_example.json"])
-def test_what_the_readme_links_to_is_there(name: str) -> None:
-    assert f"({name})" in README
-    assert (ROOT / name).stat().st_size > 0
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

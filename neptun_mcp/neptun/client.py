@@ -182,6 +182,16 @@ class NeptunClient:
         async with self._within(self._limit()):
             return await self.session.run(self.session.actual_user_id)
 
+    async def session_cookie(self) -> str:
+        """The cookie of a session that Neptun accepts and that has a user."""
+
+        async def check(cookie: str) -> str:
+            await self.session.actual_user_id(cookie)
+            return cookie
+
+        async with self._within(self._limit()):
+            return await self.session.run(check)
+
     async def list_projects(self) -> Listing[Project]:
         """The person's projects, by name.
 

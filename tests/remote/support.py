@@ -104,9 +104,9 @@ def content_in(response: Json) -> Json:
 
 
 @asynccontextmanager
-async def listen(app: ASGIApp) -> AsyncGenerator[str]:
+async def listen(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
     """The address of an application that runs in this event loop."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = Server(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False))
         async with anyio.create_task_group() as tasks:

@@ -1,0 +1,270 @@
+"""Signing in with a browser: the routes of the authorization server, and what the page's forms do."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+from collections import OrderedDict, deque
+from urllib.parse import urlsplit
+
+import anyio
+from mcp.server.auth.handlers.authorize import AuthorizationHandler
+from mcp.server.auth.handlers.metadata import MetadataHandler
+from mcp.server.auth.middleware.client_auth import AuthenticationError, ClientAuthenticator
+from mcp.server.auth.provider import construct_redirect_uri
+from mcp.server.auth.routes import (
+    build_metadata,
+    cors_middleware,
+    create_auth_routes,
+    create_protected_resource_routes,
+)
+from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
+from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from ..neptun.client import NeptunClient
+from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
+from ..neptun.session import Credentials, cookie_value
+from .gate import digest
+from .oauth import PENDING_SECONDS, Pending, Provider, browser
+from .sign_in_page import Question, form, message
+
+ATTEMPTS = 5
+"""How often one account may be tried within `ATTEMPTS_SECONDS`, in this process."""
+
+ATTEMPTS_SECONDS = 5 * 60
+MAX_ACCOUNTS = 10_000
+"""Accounts whose attempts are remembered."""
+
+MAX_COOKIE = 8_000
+"""Characters of a pasted session cookie; a real one has about 440."""
+
+_BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
+_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+
+_log = logging.getLogger("neptun_mcp.sign_in")
+_log.setLevel(logging.INFO)  # whatever is set for the others
+
+
+class SignIn:
+    """The authorization server.
+
+    Args:
+        provider: clients, codes and tokens.
+        neptun: its connections are used for the people who sign in.
+        read_only: whether imports can be deleted, as the page says.
+
+    Attributes:
+        routes: to be served at the root of the public address.
+    """
+
+    def __init__(self, provider: Provider, neptun: NeptunClient, *, read_only: bool) -> None:
+        self._provider = provider
+        self._neptun = neptun
+        self._read_only = read_only
+        self._server = urlsplit(provider.address)
+        self._handler = AuthorizationHandler(provider)
+        self._authenticator = ClientAuthenticator(provider)
+        self._attempts = Attempts()
+        self.routes = self._routes()
+
+    def _routes(self) -> list[Route]:
+        issuer = _URL.validate_python(self._provider.address)
+        registration = ClientRegistrationOptions(enabled=True)
+        metadata = build_metadata(issuer, None, registration, RevocationOptions(enabled=True))
+        # What the SDK does not say of its handlers, and what is added to them here.
+        metadata.token_endpoint_auth_methods_supported = ["none", "client_secret_post", "client_secret_basic"]
+        metadata.revocation_endpoint_auth_methods_supported = metadata.token_endpoint_auth_methods_supported
+        metadata.authorization_response_iss_parameter_supported = True
+        described = cors_middleware(MetadataHandler(metadata).handle, ["GET", "OPTIONS"])
+        return [
+            Route("/.well-known/oauth-authorization-server", described, methods=["GET", "OPTIONS"]),
+            Route("/authorize", self._authorize, methods=["GET", "POST"]),
+            Route("/revoke", cors_middleware(self._revoke, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
+            Route("/sign-in", self._show, methods=["GET"]),
+            Route("/sign-in", self._submit, methods=["POST"]),
+            # The first route of a path counts: those above go before the SDK's.
+            *create_auth_routes(self._provider, issuer, client_registration_options=registration),
+            *create_protected_resource_routes(
+                _URL.validate_python(self._provider.resource), [issuer], resource_name="Neptun"
+            ),
+        ]
+
+    async def _authorize(self, request: Request) -> Response:
+        """The SDK's handler; beside it, the browser is marked, and errors that a person sees are words."""
+        mark = request.cookies.get(self._cookie_name, "")
+        mark = mark if _BROWSER.fullmatch(mark) else secrets.token_urlsafe(32)
+        browser.set(mark)
+        response = await self._handler.handle(request)
+        location = response.headers.get("location")
+        if location is None:
+            return message(
+                "This application cannot sign you in",
+                "It is not registered here, or no longer, or its request is not valid. "
+                "Remove this server from the application, add it again, and sign in there.",
+                400,
+            )
+        if not location.startswith(f"{self._provider.address}/sign-in?"):
+            response.headers["location"] = construct_redirect_uri(location, iss=self._provider.address)
+        secure = self._server.scheme == "https"
+        response.set_cookie(
+            self._cookie_name, mark, max_age=PENDING_SECONDS, secure=secure, httponly=True, samesite="lax"
+        )
+        return response
+
+    @property
+    def _cookie_name(self) -> str:
+        # With this prefix no other site of the domain can set it. Browsers want TLS for that.
+        return "__Host-sign-in" if self._server.scheme == "https" else "sign-in"
+
+    async def _show(self, request: Request) -> Response:
+        sealed = request.query_params.get("request", "")
+        pending = self._opened(request, sealed)
+        return form(self._question(sealed, pending)) if pending else _expired()
+
+    async def _submit(self, request: Request) -> Response:
+        async with request.form() as fields:
+            sealed = _text(fields, "request")
+            pending = self._opened(request, sealed)
+            if pending is None:
+                return _expired()
+            if "refuse" in fields:
+                _log_outcome("refused", pending)
+                return RedirectResponse(self._provider.refuse(pending), 303)
+            try:
+                session = await self._session(fields)
+            except _NotSignedIn as problem:
+                _log_outcome(problem.outcome, pending)
+                question, email = self._question(sealed, pending), _text(fields, "email")
+                return form(question, errors=problem.errors, email=email, status=problem.status)
+        _log_outcome("signed in", pending, session)
+        return RedirectResponse(self._provider.accept(pending, session), 303)
+
+    def _opened(self, request: Request, sealed: str) -> Pending | None:
+        """A pending request, if this is the browser in which it began."""
+        pending = self._provider.pending.open(sealed)
+        return pending if pending and pending.browser == request.cookies.get(self._cookie_name) else None
+
+    def _question(self, sealed: str, pending: Pending) -> Question:
+        return Question(
+            request=sealed,
+            application=pending.client_name,
+            redirect_uri=pending.params.redirect_uri,
+            server=self._server.netloc,
+            neptun=self._neptun.address,
+            read_only=self._read_only,
+        )
+
+    async def _session(self, fields: FormData) -> str:
+        """The session cookie that a person's form leads to."""
+        credentials = _credentials(fields)
+        account = digest((credentials.email or "").casefold())
+        if credentials.email and (wait := self._attempts.take(account)):
+            minutes = math.ceil(wait / 60)
+            words = f"There were too many attempts for this account. Try again in {minutes} min."
+            raise _NotSignedIn("limited", 429, {"": words})
+        try:
+            session = await self._neptun.with_options(credentials=credentials).session_cookie()
+        except LoginRefused:
+            wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
+            raise _NotSignedIn("wrong", 422, {"password": wrong}) from None
+        except SessionRefused:
+            wrong = "Neptun does not accept this cookie: it is expired or wrong. Copy it again."
+            raise _NotSignedIn("wrong", 422, {"cookie": wrong}) from None
+        except NeptunError as error:
+            _log.warning("nobody can sign in: %s", error)
+            words = "Neptun cannot be reached, or does not answer as expected. Try again in a minute."
+            raise _NotSignedIn("failed", 503, {"": words}) from None
+        self._attempts.forget(account)
+        return session
+
+    async def _revoke(self, request: Request) -> Response:
+        """RFC 7009. The SDK's handler does not take the requests of clients that have no secret."""
+        try:
+            client = await self._authenticator.authenticate_request(request)
+        except AuthenticationError as error:
+            return JSONResponse({"error": "invalid_client", "error_description": error.message}, 401)
+        async with request.form() as fields:
+            self._provider.revoke(client, _text(fields, "token"))
+        return Response(headers={"Cache-Control": "no-store"})
+
+
+class Attempts:
+    """How often an account is tried in this process."""
+
+    def __init__(self) -> None:
+        self._times = OrderedDict[str, deque[float]]()
+
+    def take(self, account: str) -> float:
+        """Seconds until the account may be tried again; 0 for now, which counts as an attempt."""
+        times, now = self._times.setdefault(account, deque(maxlen=ATTEMPTS)), anyio.current_time()
+        if len(times) == ATTEMPTS and (wait := times[0] + ATTEMPTS_SECONDS - now) > 0:
+            return wait
+        times.append(now)
+        self._times.move_to_end(account)
+        if len(self._times) > MAX_ACCOUNTS:
+            self._times.popitem(last=False)
+        return 0
+
+    def forget(self, account: str) -> None:
+        """Its attempts do not count any more: the last one was right."""
+        self._times.pop(account, None)
+
+
+class _NotSignedIn(Exception):
+    """What the person has to correct.
+
+    Attributes:
+        outcome: a word for the log.
+        status: the HTTP status of the page.
+        errors: as the page shows them.
+    """
+
+    def __init__(self, outcome: str, status: int, errors: dict[str, str]) -> None:
+        self.outcome = outcome
+        self.status = status
+        self.errors = errors
+
+
+def _credentials(fields: FormData) -> Credentials:
+    email, password, pasted = (_text(fields, name) for name in ("email", "password", "cookie"))
+    if pasted.strip():
+        cookie = cookie_value(pasted) if len(pasted) <= MAX_COOKIE else None
+        if cookie is None:
+            wrong = "This is not a session cookie. Copy the value of neptun-session again."
+            raise _NotSignedIn("wrong", 422, {"cookie": wrong})
+        return Credentials(cookie=cookie)
+    missing = {
+        name: f"Enter your {word}."
+        for name, word, given in (("email", "e-mail address", email.strip()), ("password", "password", password))
+        if not given
+    }
+    if missing:
+        raise _NotSignedIn("wrong", 422, missing)
+    return Credentials(email=email.strip(), password=password)
+
+
+def _text(fields: FormData, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _expired() -> Response:
+    return message(
+        "This page has expired",
+        "It was opened too long ago, or in another browser than the one in which you began. "
+        "Nothing was changed. Go back to the application and sign in there again.",
+        400,
+    )
+
+
+def _log_outcome(outcome: str, pending: Pending, session: str | None = None) -> None:
+    fields = {"outcome": outcome, "application": pending.params.redirect_uri.host}
+    if session:
+        fields["caller"] = digest(session)[:16]
+    _log.info("sign-in", extra={"fields": fields})

@@ -2,13 +2,14 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY neptun_mcp ./neptun_mcp
-RUN python -m venv /app && /app/bin/pip install --no-cache-dir ".[otel]" "uvloop<1" "httptools<1" && /app/bin/pip uninstall -y pip
+RUN python -m venv /app && /app/bin/pip install --no-cache-dir ".[otel]" "uvloop<1" && /app/bin/pip uninstall -y pip
 
 FROM python:3.13-slim
 COPY --from=build /app /app
 ENV PATH="/app/bin:$PATH" PYTHONUNBUFFERED=1 NEPTUN_LOG_FORMAT=json
 USER 65534:65534
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
-# One process: the platform adds more. The grace period is NEPTUN_TIMEOUT and 5 seconds.
-CMD ["uvicorn", "--factory", "neptun_mcp.remote:create_app", "--host", "0.0.0.0", "--no-access-log", "--timeout-graceful-shutdown", "35"]
+HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
+# One process: the platform adds more. h11 limits the size of headers, httptools does not. The grace period is
+# NEPTUN_TIMEOUT and 5 seconds.
+CMD ["uvicorn", "--factory", "neptun_mcp.remote:create_app", "--host", "0.0.0.0", "--http", "h11", "--no-access-log", "--timeout-graceful-shutdown", "35"]

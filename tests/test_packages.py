@@ -20,6 +20,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
+from neptun_mcp.remote.gate import OPEN_PATHS
 from neptun_mcp.tools import create_tools
 from tests.support import WEBSHOP, Json, content_of
 
@@ -133,6 +134,30 @@ def test_the_description_is_as_short_as_the_registry_wants_it() -> None:
 
 def test_the_bundle_runs_on_the_versions_of_python_of_the_package() -> None:
     assert read("manifest.json")["compatibility"]["runtimes"]["python"] == metadata("neptun-mcp")["Requires-Python"]
+
+
+# Servers over HTTP
+
+
+def test_the_settings_for_containers_are_settings() -> None:
+    names = re.findall(r"^(\w+)=", (PACKAGING / "neptun-mcp.env.example").read_text("utf-8"), re.MULTILINE)
+    assert {name.removeprefix("NEPTUN_").lower() for name in names} < Settings.model_fields.keys()
+
+
+def test_the_cluster_runs_this_version_and_asks_what_the_server_answers() -> None:
+    cluster = (PACKAGING / "kubernetes.yaml").read_text("utf-8")
+    assert re.findall(r"image: \S+:(.*)", cluster) == [__version__]
+    assert set(re.findall(r"path: (\S+),", cluster)) == set(OPEN_PATHS)
+
+
+def test_nginx_before_containers_does_what_the_documentation_says() -> None:
+    (documented,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "remote.md").read_text("utf-8"), re.DOTALL)
+    only_there = re.compile(r"^ *(listen|resolver|server|server_name|zone) .*;\n", re.MULTILINE)
+    configuration = (PACKAGING / "nginx.conf").read_text("utf-8").partition("\n")[2]
+    assert only_there.sub("", configuration) == only_there.sub("", documented)
+
+
+# The bundle, unpacked
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,7 @@ def serve(app: Starlette, settings: Settings, host: str, port: int) -> None:
         app,
         host=host,
         port=port,
+        http="h11",  # has limits for headers, which httptools has not
         ws="none",
         log_config=None,
         log_level="info",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from neptun_mcp import Settings
+from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.tools import create_tools
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,19 @@ def test_the_example_configuration_is_that_of_the_readme() -> None:
     (server,) = example["mcpServers"].values()
     assert server["command"].endswith("/.venv/bin/neptun-mcp")
     assert set(server["env"]) == {"NEPTUN_SESSION_COOKIE"}
+
+
+def test_the_page_about_hosts_has_each_host_with_its_name_and_its_file() -> None:
+    page = (ROOT / "docs" / "hosts.md").read_text("utf-8")
+    rows = {
+        name: (title, file) for title, name, file in re.findall(r"^\| (.*) \| `([\w-]+)` \| (.*) \| .* \|$", page, re.M)
+    }
+    assert rows.keys() == HOSTS.keys()
+    for name, host in HOSTS.items():
+        title, file = rows[name]
+        if host.files:
+            assert title == host.title
+            assert Path(host.files[0]).name in file
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)

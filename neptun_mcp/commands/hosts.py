@@ -22,10 +22,11 @@ NAME = "neptun"
 # As a plain string: type checkers skip what is for another system.
 PLATFORM: str = sys.platform
 
-# Codex passes on what is named, and nothing else of the environment: how to get to Neptun, and where a log-in is kept.
+# Codex passes on only what is named: the way to Neptun, and where a log-in is kept.
 _CODEX_PASSES_ON = [
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+    *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
 ]
 
 
@@ -115,7 +116,8 @@ HOSTS = {
         "Gemini CLI",
         ("{gemini}/.gemini/settings.json",),
         entry=partial(_stdio, trust=False),
-        note='Gemini CLI asks before each tool while "trust" is false here, and never with --yolo.',
+        note='Gemini CLI asks before a tool runs, unless "trust" is true here or --yolo is given. It starts servers in '
+        "trusted folders only.",
     ),
     "copilot-cli": Host(
         "Copilot CLI", ("{copilot}/mcp-config.json",), entry=partial(_stdio, type="local", tools=["*"])
@@ -126,13 +128,14 @@ HOSTS = {
         ("mcp",),
         _opencode,
         _let_opencode_ask,
-        note=f'opencode asks before a deletion because of "permission", "{NAME}_delete_import" in this file.',
+        note=f'opencode asks before a deletion because "permission" in this file says so for {NAME}_delete_import.',
     ),
     "cline": Host(
         "Cline",
         ("{cline}/data/settings/cline_mcp_settings.json",),
         require=True,
-        note="Cline may run tools without asking, and the server cannot ask through it: delete_import refuses here.",
+        note="Cline may run tools without asking you, and does not show the server's question. So the entry makes "
+        "delete_import refuse (NEPTUN_CONFIRM_DELETE=require).",
     ),
     "goose": Host(
         "goose",
@@ -140,8 +143,8 @@ HOSTS = {
         ("extensions",),
         _goose,
         require=True,
-        note="goose runs tools without asking, but versions of 2026 show the server's question; in others "
-        "delete_import refuses.",
+        note="goose runs tools without asking you. So the entry makes delete_import refuse unless goose shows the "
+        "server's question (NEPTUN_CONFIRM_DELETE=require).",
     ),
     "generic": Host("Your host"),
 }

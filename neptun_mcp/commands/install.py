@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(*_install(host, file, entry), *notes, sep="\n")
     except (OSError, ValueError) as error:
-        tell(f"Nothing was changed: {error}. Correct that, or add by hand what --print shows.")
+        tell(f"Nothing was changed: {error}. Fix that, or add the output of --print by hand.")
         return FAILURE
     return SUCCESS
 
@@ -63,7 +63,7 @@ def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _server(env: dict[str, str]) -> Server:
-    """The program that runs now, with its whole path: hosts with windows have a short PATH."""
+    """The program that runs now, by its absolute path: graphical hosts have a short PATH."""
     command = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
     return Server(command, [], env) if command else Server(sys.executable, ["-m", "neptun_mcp"], env)
 
@@ -82,7 +82,7 @@ def _shown(host: Host, file: Path | None, entry: dict[str, Any]) -> str:
 
 
 def _install(host: Host, file: Path, entry: dict[str, Any]) -> list[str]:
-    """Write the entry into the file. What a person has added to an entry stays.
+    """Write the entry into the file. What else a person has put into it stays.
 
     Returns:
         What was done, in words.
@@ -109,12 +109,12 @@ def _install(host: Host, file: Path, entry: dict[str, Any]) -> list[str]:
     if host.prepare:
         host.prepare(config)
     if not config.changed:
-        return [f"{host.title} has the server already: nothing was changed in {file}."]
+        return [f"{host.title}: {file} has this entry already, and was not changed."]
     backup = config.save()
     return [
-        f"{host.title} has the server now: it was written to {file}.",
-        *([f"No longer set there: {', '.join(sorted(gone))}."] if gone else []),
-        *([f"The file as it was is {backup}; delete it when all is well."] if backup else []),
+        f"{host.title}: added the server to {file}.",
+        *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
+        *([f"Backup: {backup}. Delete it once everything works."] if backup else []),
         f"Restart {host.title}.",
     ]
 
@@ -125,9 +125,9 @@ def _notes(host: Host, env: dict[str, str], left_out: dict[str, str]) -> Iterato
     elif host.note:
         yield host.note
     if left_out:
-        yield f"Left out, as secret: {', '.join(left_out)}. Run `neptun-mcp login`, or repeat this with --with-secrets."
+        yield f"Not written, as secret: {', '.join(left_out)}. Run `neptun-mcp login`, or use --with-secrets."
     if "cache" in sys.prefix.lower():
         yield (
-            f"The program is in a cache ({sys.prefix}), from which it may vanish. "
-            "Install it with `uv tool install` or `pipx install`, and repeat this."
+            f"neptun-mcp runs from a cache that may be cleared ({sys.prefix}). "
+            "Install it with `uv tool install` or `pipx install`, then run this again."
         )

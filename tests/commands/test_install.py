@@ -57,7 +57,15 @@ FILES: dict[str, tuple[str, Json]] = {
 """Where the hosts whose files are JSON have what, on Linux."""
 
 PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy"]
-SESSION = ["SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"]
+SESSION = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+]
 CODEX: Json = {**STDIO, "required": True, "env_vars": [*PROXIES, *SESSION]}
 
 
@@ -249,8 +257,8 @@ def test_secrets_stay_out_of_the_file_and_are_named(
     written = (home / ".cursor/mcp.json").read_text("utf-8")
     assert not [value for value in SECRETS.values() if value in written + ran.stdout + ran.stderr]
     assert (
-        "Left out, as secret: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
-        "Run `neptun-mcp login`, or repeat this with --with-secrets.\n"
+        "Not written, as secret: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
+        "Run `neptun-mcp login`, or use --with-secrets.\n"
     ) in ran.stdout
 
 
@@ -275,7 +283,7 @@ def test_whoever_runs_from_a_cache_is_told_that_it_will_not_last(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/alice/.cache/uv/archive-v0/x")
-    assert "The program is in a cache (/home/alice/.cache/uv/archive-v0/x)" in command("install", "cursor").stdout
+    assert "cache that may be cleared (/home/alice/.cache/uv/archive-v0/x)" in command("install", "cursor").stdout
 
 
 # Hosts that do not ask
@@ -432,7 +440,7 @@ def test_what_a_person_added_to_an_entry_stays(command: Command, home: Path) -> 
         '      "enabled": false\n    }\n  }\n}',
     )
     ran = command("install", "codex")
-    assert "No longer set there: NEPTUN_PROJECT_ID.\n" in ran.stdout
+    assert "Removed from its entry: NEPTUN_PROJECT_ID.\n" in ran.stdout
     after = codex.read_text("utf-8")
     entry = tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"]
     assert entry == {**CODEX, "tool_timeout_sec": 90}
@@ -459,7 +467,7 @@ def test_a_second_time_nothing_changes(command: Command, home: Path, host: str) 
     (file,) = (path for path in home.rglob("*") if path.is_file())
     before = file.read_bytes(), file.stat()
     ran = command("install", host)
-    assert ran.stdout.startswith(f"{HOSTS[host].title} has the server already: nothing was changed in {file}.\n")
+    assert ran.stdout.startswith(f"{HOSTS[host].title}: {file} has this entry already, and was not changed.\n")
     assert (file.read_bytes(), file.stat()) == before
     assert [path for path in home.rglob("*") if path.is_file()] == [file]
 
@@ -470,9 +478,7 @@ def test_the_file_as_it_was_is_kept(command: Command, home: Path) -> None:
     backup = home / ".cursor/mcp.json.before-neptun"
     assert ran == Completed(
         0,
-        f"Cursor has the server now: it was written to {file}.\n"
-        f"The file as it was is {backup}; delete it when all is well.\n"
-        "Restart Cursor.\n",
+        f"Cursor: added the server to {file}.\nBackup: {backup}. Delete it once everything works.\nRestart Cursor.\n",
         "",
     )
     assert backup.read_text("utf-8") == '{"a": 1}'
@@ -514,7 +520,7 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     ran = command("install", host)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"Nothing was changed: {file} ")
-    assert ran.stderr.endswith(". Correct that, or add by hand what --print shows.\n")
+    assert ran.stderr.endswith(". Fix that, or add the output of --print by hand.\n")
     assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
 
 

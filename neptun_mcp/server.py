@@ -13,7 +13,9 @@ from ._version import __version__
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
+from .tools.arguments import call_reader
 from .tools.questions import App
+from .tools.tools import withheld_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
 
@@ -67,5 +69,6 @@ def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPSe
         website_url="https://neptun-webui.vercel.app",
         tools=tools,
         lifespan=lifespan,
+        middleware=[call_reader([tool.name for tool in tools], withheld_tools(tools))],
         **options,
     )

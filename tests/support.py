@@ -367,7 +367,7 @@ class Host:
             return await tools.fails(tool, **arguments)
 
 
-MAX_CHARACTERS, MAX_BYTES = 40_000, 35_000
+MAX_BYTES = 20_000
 
 
 def content_of(result: CallToolResult) -> Json:
@@ -377,7 +377,6 @@ def content_of(result: CallToolResult) -> Json:
     assert not result.is_error, block.text
     assert result.structured_content is not None
     assert block.text == to_json(result.structured_content).decode()
-    assert len(block.text) <= MAX_CHARACTERS
     assert len(block.text.encode()) <= MAX_BYTES
     return result.structured_content
 

@@ -21,19 +21,15 @@ from ..neptun.models import (
     TemplateCollection,
     UserFile,
 )
+from .search import find, search
 
-MAX_BYTES = 35_000
-"""The size of a result as JSON in UTF-8. At most 40,000 characters, and at 3.5 of them a token 10,000 tokens; text of
-other scripts takes more tokens a character, and more bytes."""
+MAX_BYTES = 20_000
+"""The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
 
 PREVIEW = 500
-"""Characters of a file's text in a list."""
+"""Characters of a file's text in a list, at most."""
 
 _ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out included
-_SEARCHED = (
-    *("name", "title", "source_path", "description", "model", "model_name", "model_publisher"),
-    *("github_account_name", "account_name", "import_status", "error_message"),
-)
 
 
 class ShownFile(UserFile):
@@ -90,7 +86,7 @@ def tool_result(result: BaseModel) -> CallToolResult:
 
 def imports_page(project_id: int, imports: Listing[ProjectImport], query: str, limit: int, offset: int) -> ImportsPage:
     """One page of imports that contain the words of the query."""
-    matching = _matching(imports.items, query)
+    matching = search(imports.items, query)
     shown = _fitting(matching[offset : offset + limit], lambda item: item)
     return ImportsPage(
         project_id=project_id, imports=shown, **_paging(matching, offset, shown), **_left_out(imports.left_out)
@@ -105,9 +101,9 @@ def resources_page(
     limit: int,
     offset: int,
 ) -> ResourcesPage:
-    """One page of resources that contain the words of the query; of a file's text a part of `PREVIEW` characters, from
+    """One page of resources that contain the words of the query; of a file's text `PREVIEW` characters or less, from
     the beginning or around the first match."""
-    matching = _matching(resources.items, query)
+    matching = search(resources.items, query)
     shown = _fitting(matching[offset : offset + limit], lambda item: _preview(item, query))
     return ResourcesPage(
         project_id=project_id,
@@ -180,48 +176,38 @@ def _cut(item: DatedT, room: int) -> DatedT:
     raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
 
 
-def _matching(items: Sequence[DatedT], query: str) -> Sequence[DatedT]:
-    words = query.casefold().split()
-    return [item for item in items if _contains(item, words)] if words else items
-
-
-def _contains(item: Dated, words: list[str]) -> bool:
-    """Whether each word is somewhere in the item. The text of a file, which may be long, is looked at last."""
-    fields = item.__dict__
-    short = "\n".join([fields[name] for name in _SEARCHED if fields.get(name)]).casefold()
-    missing = [word for word in words if word not in short]
-    if not missing or not isinstance(item, UserFile) or not item.text:
-        return not missing
-    text = item.text.casefold()
-    return all(word in text for word in missing)
-
-
 def _preview(item: DatedT, query: str) -> DatedT | ShownFile:
     if not isinstance(item, UserFile):
         return item
-    start, text = 0, item.text or ""
-    if len(text) > PREVIEW:
-        positions = (text.casefold().find(word) for word in query.casefold().split())
-        first = next((position for position in positions if position >= 0), 0)
-        # Folding the case may lengthen a text (ß becomes ss): a position beyond the end is brought back.
-        start = max(0, min(first - PREVIEW // 4, len(text) - PREVIEW))
-    return _part(item, start, PREVIEW)
+    text = item.text or ""
+    if len(text) <= PREVIEW:
+        return _part(item, 0, len(text))
+    match = find(text, query)
+    start = max(0, min(match - PREVIEW // 4, len(text) - PREVIEW))
+    if start:
+        start = text.find("\n", start - 1, match) + 1 or start
+    return _part(item, start, _end(text, max(start, match), start + PREVIEW))
+
+
+def _end(text: str, start: int, end: int) -> int:
+    """Where to cut a text: at `end`, or before it at the end of a line, unless much would be lost."""
+    return len(text) if end >= len(text) else text.rfind("\n", (start + end) // 2, end) + 1 or end
 
 
 def _full_text(item: DatedT, text_offset: int) -> DatedT | ShownFile:
     if not isinstance(item, UserFile):
         return item
     whole = item.text or ""
-    bare = _part(item, text_offset, 0).model_copy(update={"next_text_offset": len(whole)})
+    start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)
+    bare = _part(item, start, start).model_copy(update={"text_length": len(whole), "next_text_offset": len(whole)})
     if _size(bare) > MAX_BYTES // 2:
         bare = _cut(bare, MAX_BYTES // 2)
     room = MAX_BYTES - _ENVELOPE - _size(bare)
-    length = _fitting_length(whole[text_offset : text_offset + room], room)
-    end = text_offset + length
+    end = _end(whole, start, start + _fitting_length(whole[start : start + room], room))
     return bare.model_copy(
         update={
-            "text": item.text and whole[text_offset:end],
-            "text_length": len(whole) if length < len(whole) else None,
+            "text": item.text and whole[start:end],
+            "text_length": len(whole) if end - start < len(whole) else None,
             "next_text_offset": end if end < len(whole) else None,
         }
     )
@@ -236,10 +222,10 @@ def _fitting_length(text: str, room: int) -> int:
     return low
 
 
-def _part(file: UserFile, start: int, length: int) -> ShownFile:
-    """A file with `length` characters of its text, and what is needed to find the rest."""
+def _part(file: UserFile, start: int, end: int) -> ShownFile:
+    """A file with a part of its text, and what is needed to find the rest."""
     whole = file.text or ""
-    text = whole[start : start + length]
+    text = whole[start:end]
     shown: dict[str, Any] = {
         **file.__dict__,
         "text": file.text and text,

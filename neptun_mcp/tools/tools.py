@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 from mcp.server.mcpserver import Context, Resolve
@@ -14,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from ..neptun.client import KNOWN_KINDS
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import MAX_ID, ResourceType
+from .arguments import is_given
 from .questions import Decision, InProject, Refusal, app_state, decide
 from .results import (
     DeletionResult,
@@ -40,10 +42,24 @@ ProjectId: TypeAlias = Annotated[
     _AnyId | None, Field(description="Leave out unless known: the person's project is found or asked for")
 ]
 Query: TypeAlias = Annotated[
-    str, Field(max_length=1_000, coerce_numbers_to_str=True, description="Only items that contain these words")
+    str,
+    Field(
+        max_length=1_000,
+        coerce_numbers_to_str=True,
+        description="Only items with all these words, or parts of words, in any shown text field or file text",
+    ),
 ]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="Items a page"), BeforeValidator(_no_bool)]
 Offset: TypeAlias = Annotated[_Count, Field(description="next_offset of the page before")]
+TextOffset: TypeAlias = Annotated[
+    int,
+    Field(
+        ge=-MAX_ID,
+        le=MAX_ID,
+        description="With resource_id: the character to begin at, any; a negative one counts from the end",
+    ),
+    BeforeValidator(_no_bool),
+]
 
 
 async def list_imports(
@@ -79,7 +95,7 @@ async def list_resources(
     query: Query = "",
     limit: Limit = 50,
     offset: Offset = 0,
-    text_offset: Annotated[_Count, Field(description="With resource_id: next_text_offset of the part before")] = 0,
+    text_offset: TextOffset = 0,
 ) -> ResourcesPage:
     if text_offset and not resource_id:
         raise Refusal("text_offset goes with resource_id: pass both, or neither.")
@@ -117,8 +133,10 @@ class NeptunTool(Tool):
             raise ToolError(
                 f"{self.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
             )
-        # Hosts send null for what was left out.
-        given = {name: value for name, value in arguments.items() if value is not None}
+        required = self.parameters.get("required", ())
+        given = {
+            name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])
+        }
         try:
             result = await super().run(given, context)
         except ToolError as error:
@@ -148,58 +166,83 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 _DELETES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 
 
+@dataclass(frozen=True)
+class _Declaration:
+    """A tool as hosts see it. Whether it exists in read-only mode, and is audited, follows from its hints."""
+
+    function: Callable[..., Any]
+    title: str
+    description: str
+    hints: ToolAnnotations
+    result: type[BaseModel]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+_DECLARED = (
+    _Declaration(
+        list_imports,
+        "List imports",
+        "List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with "
+        "kind, path, status and dates, newest first. Use it to look up an import or its id.",
+        _READS,
+        ImportsPage,
+    ),
+    _Declaration(
+        list_resources,
+        "List resources",
+        "List the resources of one type that are linked to a Neptun project, newest first: files (with the "
+        "beginning of their text, or the place where the query matches), template collections, GitHub "
+        "installations or chats. To read a whole file, pass its id as resource_id.",
+        _READS,
+        ResourcesPage,
+    ),
+    _Declaration(
+        delete_import,
+        "Delete an import",
+        "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
+        "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
+        "(deleted: false), so do not try again.",
+        _DELETES,
+        DeletionResult,
+    ),
+)
+
+
 def create_tools(*, read_only: bool) -> list[Tool]:
     """The tools to publish, with schemas that every host accepts.
 
     Args:
         read_only: only those that change nothing.
     """
-    tools = [
-        _tool(
-            list_imports,
-            "List imports",
-            "List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with "
-            "kind, path, status and dates, newest first. Use it to look up an import or its id.",
-            _READS,
-            ImportsPage,
-        ),
-        _tool(
-            list_resources,
-            "List resources",
-            "List the resources of one type that are linked to a Neptun project, newest first: files (with the "
-            "beginning of their text, or the place where the query matches), template collections, GitHub "
-            "installations or chats. To read a whole file, pass its id as resource_id.",
-            _READS,
-            ResourcesPage,
-        ),
-        _tool(
-            delete_import,
-            "Delete an import",
-            "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
-            "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
-            "(deleted: false), so do not try again.",
-            _DELETES,
-            DeletionResult,
-        ),
-    ]
-    return [tool for tool in tools if not (read_only and changes_something(tool))]
+    return [_tool(declared) for declared in _DECLARED if not (read_only and _changes_something(declared.hints))]
+
+
+def withheld_tools(tools: Iterable[Tool]) -> list[str]:
+    """The names of the tools that are not among those to publish."""
+    published = {tool.name for tool in tools}
+    return [declared.name for declared in _DECLARED if declared.name not in published]
 
 
 def changes_something(tool: Tool) -> bool:
     """Whether a tool does more than read: it is audited, and not there in read-only mode."""
-    return not (tool.annotations and tool.annotations.read_only_hint)
+    return tool.annotations is None or _changes_something(tool.annotations)
 
 
-def _tool(
-    function: Callable[..., Any], title: str, description: str, hints: ToolAnnotations, result: type[BaseModel]
-) -> Tool:
+def _changes_something(hints: ToolAnnotations) -> bool:
+    return not hints.read_only_hint
+
+
+def _tool(declared: _Declaration) -> Tool:
     tool = NeptunTool.from_function(
-        function,
-        title=title,
-        description=description,
-        annotations=hints.model_copy(update={"title": title}),
+        declared.function,
+        title=declared.title,
+        description=declared.description,
+        annotations=declared.hints.model_copy(update={"title": declared.title}),
         structured_output=False,
     )
     tool.parameters = flat_schema(tool.parameters)
-    tool.fn_metadata.output_schema = flat_schema(result.model_json_schema(mode="serialization"))
+    tool.fn_metadata.output_schema = flat_schema(declared.result.model_json_schema(mode="serialization"))
     return tool

@@ -37,7 +37,10 @@ def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.
     ("arguments", "message"),
     [
         (["list_imports", "limit=many"], "limit must be a whole number from 1 to 100."),
-        (["list_everything"], "Unknown tool: list_everything"),
+        (
+            ["list_everything"],
+            'There is no tool "list_everything". The tools are: list_imports, list_resources, delete_import.',
+        ),
         (
             ["list_imports", "project_id=99"],
             'There is no project 99, or it is not yours. Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".',

@@ -173,7 +173,7 @@ ID = "a whole number from 1 to 2147483647"
 COUNT = "a whole number from 0 to 2147483647"
 TYPES = "user-files, template-collections, github-installations, chat-conversations"
 WRONG: list[tuple[str, Json, str]] = [
-    ("list_imports", {"limit": 0}, "limit must be a whole number from 1 to 100."),
+    ("list_imports", {"limit": -1}, "limit must be a whole number from 1 to 100."),
     ("list_imports", {"limit": 101}, "limit must be a whole number from 1 to 100."),
     ("list_imports", {"limit": "many"}, "limit must be a whole number from 1 to 100."),
     ("list_imports", {"limit": 2.5}, "limit must be a whole number from 1 to 100."),
@@ -181,7 +181,6 @@ WRONG: list[tuple[str, Json, str]] = [
     ("list_imports", {"limit": [1]}, "limit must be a whole number from 1 to 100."),
     ("list_imports", {"offset": -1}, f"offset must be {COUNT}."),
     ("list_imports", {"offset": False}, f"offset must be {COUNT}."),
-    ("list_imports", {"project_id": 0}, f"project_id must be {ID}."),
     ("list_imports", {"project_id": -1}, f"project_id must be {ID}."),
     ("list_imports", {"project_id": 1.5}, f"project_id must be {ID}."),
     ("list_imports", {"project_id": 2**31}, f"project_id must be {ID}."),
@@ -200,27 +199,30 @@ WRONG: list[tuple[str, Json, str]] = [
     ("list_resources", {"resource_type": 1}, f"resource_type must be one of {TYPES}."),
     (
         "list_resources",
-        {"resource_type": "user-files", "resource_id": 0},
+        {"resource_type": "user-files", "resource_id": -1},
         f"resource_id must be {ID}.",
     ),
     (
         "list_resources",
-        {"resource_type": "user-files", "text_offset": -1},
-        f"text_offset must be {COUNT}.",
+        {"resource_type": "user-files", "text_offset": -(2**31)},
+        "text_offset must be a whole number from -2147483647 to 2147483647.",
     ),
     (
         "list_resources",
         {"resource_type": "user-files", "text_offset": 500},
         "text_offset goes with resource_id: pass both, or neither.",
     ),
+    ("list_resources", {"resource_type": ""}, f"resource_type must be one of {TYPES}."),
     ("delete_import", {}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": 0}, f"import_id must be {ID}."),
+    ("delete_import", {"import_id": ""}, f"import_id must be {ID}."),
     ("delete_import", {"import_id": "all"}, f"import_id must be {ID}."),
     ("delete_import", {"import_id": "104,105"}, f"import_id must be {ID}."),
     ("delete_import", {"import_id": [104]}, f"import_id must be {ID}."),
     ("delete_import", {"import_id": True}, f"import_id must be {ID}."),
     (
         "list_resources",
-        {"resource_type": "x", "limit": 0, "offset": "y"},
+        {"resource_type": "x", "limit": 101, "offset": "y"},
         f"resource_type must be one of {TYPES}; limit must be a whole number from 1 to 100; offset must be {COUNT}.",
     ),
     (
@@ -273,12 +275,27 @@ async def test_what_hosts_send_for_numbers_and_for_nothing_is_taken(host: Host, 
     assert [item["id"] for item in page["imports"]] == [106, 105]
 
 
-async def test_null_is_as_good_as_absent(host: Host) -> None:
-    nothing = dict.fromkeys(("source_type", "query", "limit", "offset"))
+NOTHING = (None, "", " ", 0, "0", 0.0)
+"""What strict hosts send for an optional argument that was not given."""
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+async def test_what_stands_for_nothing_is_as_good_as_absent(host: Host, nothing: Any) -> None:
+    host.settings["project_id"] = WEBSHOP
     async with host.connected() as tools:
-        assert await tools.gets("list_imports", project_id=1, **nothing) == await tools.gets(
-            "list_imports", project_id=1
-        )
+        for tool in (await tools.client.list_tools()).tools:
+            required = {"resource_type": "user-files", "import_id": 999}
+            required = {name: required[name] for name in tool.input_schema.get("required", [])}
+            optional = tool.input_schema["properties"].keys() - required
+            texts = {"source_type", "query"} if nothing in (0, "0") else set[str]()
+            filled = {**required, **dict.fromkeys(optional - texts, nothing)}
+            short, long = [await tools.client.call_tool(tool.name, given) for given in (required, filled)]
+            assert long == short
+
+
+async def test_zero_is_a_word_to_search_for(host: Host) -> None:
+    page = await host.gets("list_imports", project_id=1, query=0)
+    assert [item["id"] for item in page["imports"]] == [102]
 
 
 @pytest.mark.parametrize("query", [10, "10", 10.5])

@@ -1,0 +1,74 @@
+"""What hosts send as a call of a tool, brought into the form of the protocol, or refused in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.types import CallToolResult, TextContent
+from pydantic_core import from_json
+
+from ..neptun.errors import quoted
+from .schema import Schema
+
+
+def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMiddleware[Any]:
+    """Middleware of the MCP server that reads arguments as some hosts send them: as a JSON string, or as `[]` for none.
+
+    Args:
+        tools: the names of the tools that there are.
+        withheld: the names of those that there would be without NEPTUN_READ_ONLY.
+    """
+
+    async def read_call(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        params: Mapping[str, Any] = ctx.params or {}
+        name, arguments = params.get("name"), params.get("arguments")
+        if ctx.method != "tools/call" or not isinstance(name, str):
+            return await call_next(ctx)
+        if name not in tools:
+            return _refusal(_unknown(name, tools, withheld))
+        if arguments is not None and not isinstance(arguments, dict):
+            arguments = _parsed(arguments)
+            if arguments is None:
+                return _refusal(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
+            ctx = replace(ctx, params={**params, "arguments": arguments})
+        return await call_next(ctx)
+
+    return read_call
+
+
+def is_given(value: Any, schema: Schema) -> bool:
+    """Whether an optional argument counts as given: strict hosts send every argument, null, "" or 0 for none."""
+    is_number = schema["type"] == "integer"
+    if isinstance(value, str):
+        value = value.strip()
+        return value not in ("", "0") if is_number else bool(value)
+    return value is not None and (value is False or value != 0 or not is_number)
+
+
+def _parsed(arguments: Any) -> dict[str, Any] | None:
+    if isinstance(arguments, str):
+        try:
+            arguments = from_json(arguments.strip() or "{}")
+        except ValueError:
+            return None
+    if arguments in (None, []):
+        return {}
+    return cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
+
+
+def _unknown(name: str, tools: Collection[str], withheld: Collection[str]) -> str:
+    if name in withheld:
+        return (
+            f"{name} is switched off: NEPTUN_READ_ONLY is set. The person can do it on the Neptun website, or unset "
+            "NEPTUN_READ_ONLY and restart the server."
+        )
+    return f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}."
+
+
+def _refusal(words: str) -> dict[str, Any]:
+    """A failure in the form of the wire, which nothing else gives it here."""
+    result = CallToolResult(content=[TextContent(type="text", text=words)], is_error=True)
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,90 @@
+"""Arguments as hosts send them, in each protocol era, on stdio and over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx2 as httpx
+import pytest
+
+from tests.processes import start_stdio
+from tests.remote.support import Caller, start_in_process
+from tests.support import COOKIE, WEBSHOP, Json, Site
+
+pytestmark = pytest.mark.anyio
+
+Call: TypeAlias = Callable[[str, Any], Awaitable[Json]]
+"""Takes a tool and whatever stands for its arguments; returns the result."""
+
+FIRST_TWO = [
+    '{"project_id": 1, "limit": 2}',
+    ' {"project_id": "1", "limit": "2", "query": ""} ',
+    '{"limit": 2}',
+    {"limit": 2},
+]
+NONE: list[Any] = [None, [], "", " ", "{}", "[]", "null", {}]
+NEITHER: list[Any] = [
+    "many",
+    "{'limit': 2}",
+    '{"limit": 2',
+    "[1]",
+    '"{}"',
+    "2",
+    [1],
+    [{"limit": 2}],
+    2,
+    True,
+    "[" * 9_999,
+]
+WANTED = "The arguments of list_imports must be a JSON object. Pass none as {}."
+
+
+@asynccontextmanager
+async def over_http(site: Site, tmp_path: Path, era: str) -> AsyncGenerator[Call]:
+    async with start_in_process(site, session_cookie=COOKIE, project_id=WEBSHOP) as caller:
+        caller.era = era
+
+        async def call(tool: str, arguments: Any) -> Json:
+            return (await caller.call(tool, arguments))["result"]
+
+        yield call
+
+
+@asynccontextmanager
+async def on_stdio(site: Site, tmp_path: Path, era: str) -> AsyncGenerator[Call]:
+    async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE, project_id="1") as server:
+        if era < "2026":
+            await server.initialize()
+        envelope = Caller("", http=httpx.AsyncClient(), era=era)
+
+        async def call(tool: str, arguments: Any) -> Json:
+            message = envelope.message("tools/call", {"name": tool, "arguments": arguments})["json"]
+            await server.request("tools/call", message["params"])
+            return (await server.message())["result"]
+
+        yield call
+
+
+@pytest.mark.parametrize("connected", [over_http, on_stdio])
+async def test_arguments_are_an_object_or_the_json_of_one(
+    site: Site, tmp_path: Path, era: str, connected: Callable[..., Any]
+) -> None:
+    async with connected(site, tmp_path, era) as call:
+        for arguments in FIRST_TWO:
+            page = (await call("list_imports", arguments))["structuredContent"]
+            assert [item["id"] for item in page["imports"]] == [107, 106]
+        for arguments in NONE:
+            assert (await call("list_imports", arguments))["structuredContent"]["total"] == 7
+        for arguments in NEITHER:
+            result = await call("list_imports", arguments)
+            assert result["isError"] is True
+            assert result["content"] == [{"type": "text", "text": WANTED}]
+        wrong = await call("delete_import", "")
+        assert wrong["content"][0]["text"] == "import_id must be a whole number from 1 to 2147483647."
+        unknown = await call("list_import", {})
+        assert unknown["content"][0]["text"] == (
+            'There is no tool "list_import". The tools are: list_imports, list_resources, delete_import.'
+        )

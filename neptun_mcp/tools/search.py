@@ -9,6 +9,8 @@ from functools import cache
 
 from ..neptun.models import Dated, DatedT, Item, UserFile, text_fields
 
+_CHUNK = 200
+
 
 def search(items: Sequence[DatedT], query: str) -> Sequence[DatedT]:
     """The items that contain each word of the query, as a part of a word too, in any field that is text."""
@@ -18,8 +20,9 @@ def search(items: Sequence[DatedT], query: str) -> Sequence[DatedT]:
 
 def find(text: str, query: str) -> int:
     """Where the first of the query's words that is in a text begins; 0 if none is."""
-    folded = fold(text)
-    positions = (folded.find(word) for word in fold(query).split())
+    words = fold(query).split()
+    folded = fold(text) if words else ""
+    positions = (folded.find(word) for word in words)
     first = next((position for position in positions if position >= 0), 0)
     return first if text.isascii() else _unfolded(text, first)
 
@@ -31,14 +34,22 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return _marks().sub("", unicodedata.normalize("NFKD", text)).casefold()
+    # To normalise a long run of combining marks at once takes quadratic time.
+    chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
+    text = "".join([unicodedata.normalize("NFKD", chunk) for chunk in chunks])
+    # A text has few different ones, which are removed in half the time one kind after the other.
+    for _ in range(8):
+        if not (mark := _marks().search(text)):
+            break
+        text = text.replace(mark[0], "")
+    return _marks().sub("", text).casefold()
 
 
 @cache
 def _marks() -> re.Pattern[str]:
     # Only those of the basic plane: with others in the set, the search of a text takes ten times as long.
     marks = [chr(code) for code in range(0x300, 0x10000) if unicodedata.combining(chr(code))]
-    return re.compile(f"[{''.join(marks)}]+")
+    return re.compile(f"[{''.join(marks)}]")
 
 
 def _unfolded(text: str, position: int) -> int:

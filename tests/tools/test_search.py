@@ -86,7 +86,8 @@ LONG: dict[str, Callable[[int], str]] = {
     "letters with accents": lambda size: "é ü " * (size // 4),
     "letters that grow": lambda size: "ﷺ" * (size // 18),
     "nothing but accents": lambda size: "\u0301" * size,
-    "accents in a wrong order": lambda size: "a\u0301\u0316" * (size // 3),
+    "accents in a wrong order": lambda size: "\u0301\u0316" * (size // 2),
+    "letters of accents in a wrong order": lambda size: "\u0f73" * size,
     "the query, nearly": lambda size: ("a" * 499 + "é") * (size // 500),
 }
 

@@ -133,6 +133,7 @@ HOSTS = {
     "cline": Host(
         "Cline",
         ("{cline}/data/settings/cline_mcp_settings.json",),
+        entry=partial(_stdio, timeout=60),  # seconds; without it, a server has 3 to start
         require=True,
         note="Cline may run tools without asking you, and does not show the server's question. So the entry makes "
         "delete_import refuse (NEPTUN_CONFIRM_DELETE=require).",

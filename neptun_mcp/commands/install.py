@@ -112,7 +112,7 @@ def _install(host: Host, file: Path, entry: dict[str, Any]) -> list[str]:
         return [f"{host.title}: {file} has this entry already, and was not changed."]
     backup = config.save()
     return [
-        f"{host.title}: added the server to {file}.",
+        f"{host.title}: {'added the server to' if old is None else 'updated the server in'} {file}.",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
         *([f"Backup: {backup}. Delete it once everything works."] if backup else []),
         f"Restart {host.title}.",

@@ -29,7 +29,7 @@ COMMAND = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
 SANDBOX = {"NEPTUN_SANDBOX": "1"}
 STDIO: Json = {"command": COMMAND, "args": [], "env": SANDBOX}
 TYPED: Json = {"type": "stdio", **STDIO}
-CAREFUL: Json = {**STDIO, "env": {**SANDBOX, "NEPTUN_CONFIRM_DELETE": "require"}}
+CAREFUL: Json = {"timeout": 60, **STDIO, "env": {**SANDBOX, "NEPTUN_CONFIRM_DELETE": "require"}}
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither these modes nor, for everyone, symlinks")
 
@@ -440,7 +440,7 @@ def test_what_a_person_added_to_an_entry_stays(command: Command, home: Path) -> 
         '      "enabled": false\n    }\n  }\n}',
     )
     ran = command("install", "codex")
-    assert "Removed from its entry: NEPTUN_PROJECT_ID.\n" in ran.stdout
+    assert ran.stdout.startswith(f"Codex: updated the server in {codex}.\nRemoved from its entry: NEPTUN_PROJECT_ID.\n")
     after = codex.read_text("utf-8")
     entry = tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"]
     assert entry == {**CODEX, "tool_timeout_sec": 90}

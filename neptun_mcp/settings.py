@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from ._version import __version__
 from .neptun.client import DEFAULT_BASE_URL, NeptunClient
 from .neptun.models import COOKIE_NAME, MAX_ID
+from .neptun.secret_files import read_secret_file
 from .neptun.session import Credentials, cookie_value
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
@@ -196,7 +197,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         tokens = _keys(self.mcp_token.get_secret_value()) if self.mcp_token else []
         if self.mcp_token_file:
             try:
-                tokens += _keys(self.mcp_token_file.expanduser().read_text("ascii", "replace"))
+                tokens += _keys(read_secret_file(self.mcp_token_file))
             except OSError as error:
                 raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: cannot be read ({error.strerror})") from None
             except ValueError as error:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from email.message import Message
 from enum import Enum
 from types import TracebackType
 from typing import Any, Literal, cast, overload
@@ -44,6 +42,7 @@ from .models import (
     UserFile,
     newest_first,
     read_items,
+    read_json,
     text_fields,
 )
 from .session import Credentials, Session
@@ -242,7 +241,7 @@ class NeptunClient:
         """
         async with self._within(self._limit()), self._explained(project_id):
             raw = await self._get(f"/projects/{project_id}/resources/{resource_type}")
-        resources = self._read(RESOURCE_MODELS[resource_type], raw)
+        resources = self._read(RESOURCE_MODELS[resource_type], [raw])
         return Listing(newest_first(resources.items), resources.left_out)
 
     async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
@@ -357,13 +356,15 @@ class NeptunClient:
             return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie)
 
         answer = await self.session.run(attempt)
-        return _json(self.address, answer)
+        try:
+            return read_json(answer.body, answer.headers.get("content-type", ""))
+        except ValueError:
+            start = answer.body.lstrip()[:1]
+            what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
+            raise NotLikeNeptun(self.address, f"it sent {what} where JSON was expected") from None
 
     async def _projects(self) -> Listing[Project]:
-        value = await self._get("/projects")
-        found = self._read(Project, _unwrapped(value, "projects"))
-        if found.left_out and not found.items:
-            raise NotLikeNeptun(self.address, "it sent a list of projects that cannot be read")
+        found = self._read(Project, [_unwrapped(await self._get("/projects"), "projects")])
         projects = {project.id: project for project in found.items}.values()
         return Listing(sorted(projects, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
 
@@ -406,8 +407,7 @@ class NeptunClient:
                 answers += await self._import_lists(project_id, queries)
         wrapped = any(isinstance(answer, dict) for answer in answers)
         self._learned.contract = Contract.DOCUMENTED if wrapped else Contract.OBSERVED
-        lists = [self._read(ProjectImport, _unwrapped(answer, "imports")) for answer in answers]
-        return Listing([i for one in lists for i in one.items], [why for one in lists for why in one.left_out])
+        return self._read(ProjectImport, [_unwrapped(answer, "imports") for answer in answers])
 
     async def _import_lists(self, project_id: int, queries: list[str]) -> list[Any]:
         """The answers to several questions for imports, asked at the same time."""
@@ -431,12 +431,20 @@ class NeptunClient:
             raise errors[0]
         return answers
 
-    def _read(self, model: type[ItemT], value: Any) -> Listing[ItemT]:
-        if not isinstance(value, list):
-            raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
-        listing = read_items(model, cast("list[Any]", value))
-        self.session.redact(listing.items, text_fields(model))
-        return listing
+    def _read(self, model: type[ItemT], values: Sequence[Any]) -> Listing[ItemT]:
+        """The items of one list that came in one or several parts."""
+        items: list[ItemT] = []
+        left_out: list[str] = []
+        for value in values:
+            if not isinstance(value, list):
+                raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
+            part = read_items(model, cast("list[Any]", value))
+            items += part.items
+            left_out += part.left_out
+        if left_out and not items:
+            raise NotLikeNeptun(self.address, "it sent a list of which no item can be read")
+        self.session.redact(items, text_fields(model))
+        return Listing(items, left_out)
 
 
 def is_kind(source_type: str, kind: str) -> bool:
@@ -455,20 +463,3 @@ def _is_json(body: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _json(address: str, answer: Answer) -> Any:
-    """The JSON value of an answer's body; in one pass over the bytes where it is as it should be."""
-    with suppress(ValueError):
-        return from_json(answer.body)
-    try:
-        # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
-        charset = Message()
-        charset["content-type"] = answer.headers.get("content-type", "")
-        text = answer.body.decode(charset.get_content_charset("utf-8-sig"))
-        text = json.dumps(json.loads(text), ensure_ascii=False)
-        return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    except (ValueError, LookupError, RecursionError):
-        start = answer.body.lstrip()[:1]
-        what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
-        raise NotLikeNeptun(address, f"it sent {what} where JSON was expected") from None

@@ -85,10 +85,11 @@ class NeptunError(Exception):
 class CredentialsMissing(NeptunError):
     """There is nothing to log in with. Nothing was sent."""
 
-    def __init__(self, address: str, reason: str = "No Neptun credentials are set.") -> None:
+    def __init__(self, address: str, reason: str = "No Neptun credentials are set.", advice: str = "") -> None:
         super().__init__(
             reason,
-            f"Set NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or "
+            advice
+            or f"Set NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or "
             "NEPTUN_EMAIL and NEPTUN_PASSWORD, in the host's entry for this server, and restart it.",
         )
 
@@ -101,13 +102,13 @@ class SessionRefused(NeptunError):
 
 
 class LoginRefused(NeptunError):
-    """Neptun did not accept the e-mail address and password. They are not tried again."""
+    """Neptun did not accept the e-mail address and password. They are not tried again for some minutes."""
 
     def __init__(self) -> None:
         super().__init__(
             "Neptun refused the log-in: the e-mail address or the password is wrong.",
-            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive) and restart the server; they are not "
-            "tried again before that, to keep the account from being locked.",
+            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive) and restart the server; as they are, "
+            "they are not tried again for 5 minutes, to keep the account from being locked.",
         )
 
 

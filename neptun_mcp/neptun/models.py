@@ -6,13 +6,17 @@ send. `file_tree` of an import is not read: it can be of any size, and nobody as
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema, from_json
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
@@ -27,11 +31,31 @@ GITHUB_KINDS = ("github_repository_installation", PUBLIC_GITHUB)
 """The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
 
 
+MAX_UNREADABLE = 100
+"""How many unreadable items are looked at before the rest of a list is given up."""
+
 Timestamp: TypeAlias = Annotated[
-    str, Field(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$")
+    str, Field(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$")
 ]
-"""A moment as Neptun sends it, ISO 8601. Text sorts, and is shown again, without the cost of parsing thousands."""
+"""A moment as Neptun sends it, ISO 8601, or as PostgreSQL writes it. Text sorts, and is shown again, without the cost
+of parsing thousands."""
 Id: TypeAlias = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class _Else:
+    """The value of a field that cannot be read: an odd field does not hide its item."""
+
+    value: Any = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=self.value, on_error="default")
+
+
+OptionalText: TypeAlias = Annotated[str | None, _Else()]
+OptionalNumber: TypeAlias = Annotated[int | None, _Else()]
+OptionalFlag: TypeAlias = Annotated[bool | None, _Else()]
+OptionalTimestamp: TypeAlias = Annotated[Timestamp | None, _Else()]
 
 
 class Item(BaseModel, coerce_numbers_to_str=True):
@@ -43,15 +67,15 @@ class Item(BaseModel, coerce_numbers_to_str=True):
 class Dated(Item):
     """An item with its dates and its owner."""
 
-    created_at: Annotated[Timestamp | None, Field(description="Created, UTC")] = None
-    updated_at: Annotated[Timestamp | None, Field(description="Changed, UTC")] = None
-    neptun_user_id: Annotated[int | None, Field(description="Owner's user id")] = None
+    created_at: Annotated[OptionalTimestamp, Field(description="Created, UTC")] = None
+    updated_at: Annotated[OptionalTimestamp, Field(description="Changed, UTC")] = None
+    neptun_user_id: Annotated[OptionalNumber, Field(description="Owner's user id")] = None
 
 
 class Project(Item):
     """One of a person's projects."""
 
-    name: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)] = ""
+    name: Annotated[str, _Else("")] = ""
 
 
 class ProjectImport(Dated):
@@ -60,54 +84,54 @@ class ProjectImport(Dated):
 
     source_type: Annotated[str, Field(description="Kind of source")]
     source_path: Annotated[str, Field(description="Folder, repository or URL")]
-    source_ref: Annotated[str | None, Field(description="Branch or tag")] = None
-    title: Annotated[str | None, Field(description="Title")] = None
-    description: Annotated[str | None, Field(description="Description")] = None
-    import_status: Annotated[str | None, Field(description="pending, completed, failed, …")] = None
-    error_message: Annotated[str | None, Field(description="Why it failed")] = None
-    project_id: Annotated[int | None, Field(description="Project id")] = None
+    source_ref: Annotated[OptionalText, Field(description="Branch or tag")] = None
+    title: Annotated[OptionalText, Field(description="Title")] = None
+    description: Annotated[OptionalText, Field(description="Description")] = None
+    import_status: Annotated[OptionalText, Field(description="pending, completed, failed, …")] = None
+    error_message: Annotated[OptionalText, Field(description="Why it failed")] = None
+    project_id: Annotated[OptionalNumber, Field(description="Project id")] = None
 
 
 class UserFile(Dated):
     """A file kept in a project, with its text."""
 
-    title: Annotated[str | None, Field(description="File name")] = None
-    text: Annotated[str | None, Field(description="File text, or a part of it")] = None
-    language: Annotated[str | None, Field(description="Language")] = None
-    extension: Annotated[str | None, Field(description="File extension")] = None
+    title: Annotated[OptionalText, Field(description="File name")] = None
+    text: Annotated[OptionalText, Field(description="File text, or a part of it")] = None
+    language: Annotated[OptionalText, Field(description="Language")] = None
+    extension: Annotated[OptionalText, Field(description="File extension")] = None
 
 
 class TemplateCollection(Dated):
     """A collection of templates, which may be shared by link."""
 
-    name: Annotated[str | None, Field(description="Name")] = None
-    description: Annotated[str | None, Field(description="Description")] = None
-    is_shared: Annotated[bool | None, Field(description="Shared by link")] = None
-    share_uuid: Annotated[str | None, Field(description="Id of the share link")] = None
+    name: Annotated[OptionalText, Field(description="Name")] = None
+    description: Annotated[OptionalText, Field(description="Description")] = None
+    is_shared: Annotated[OptionalFlag, Field(description="Shared by link")] = None
+    share_uuid: Annotated[OptionalText, Field(description="Id of the share link")] = None
 
 
 class GithubInstallation(Dated):
     """A connection to a GitHub account. The documentation has two sets of field names; both are read."""
 
-    github_account_type: Annotated[str | None, Field(description="User or Organization")] = None
-    github_account_avatar_url: Annotated[str | None, Field(description="Picture")] = None
+    github_account_type: Annotated[OptionalText, Field(description="User or Organization")] = None
+    github_account_avatar_url: Annotated[OptionalText, Field(description="Picture")] = None
     # Documented as text, sent as a number: text holds both.
-    github_account_id: Annotated[str | None, Field(description="GitHub account id")] = None
-    github_account_name: Annotated[str | None, Field(description="GitHub account")] = None
-    github_installation_id: Annotated[int | None, Field(description="GitHub installation id")] = None
-    installation_id: Annotated[str | None, Field(description="GitHub installation id")] = None
-    account_name: Annotated[str | None, Field(description="GitHub account")] = None
-    repository_selection: Annotated[str | None, Field(description="all or selected")] = None
+    github_account_id: Annotated[OptionalText, Field(description="GitHub account id")] = None
+    github_account_name: Annotated[OptionalText, Field(description="GitHub account")] = None
+    github_installation_id: Annotated[OptionalNumber, Field(description="GitHub installation id")] = None
+    installation_id: Annotated[OptionalText, Field(description="GitHub installation id")] = None
+    account_name: Annotated[OptionalText, Field(description="GitHub account")] = None
+    repository_selection: Annotated[OptionalText, Field(description="all or selected")] = None
 
 
 class ChatConversation(Dated):
     """A chat about a project."""
 
-    name: Annotated[str | None, Field(description="Name")] = None
-    description: Annotated[str | None, Field(description="Description")] = None
-    model: Annotated[str | None, Field(description="Language model")] = None
-    model_publisher: Annotated[str | None, Field(description="Model's publisher")] = None
-    model_name: Annotated[str | None, Field(description="Model's name")] = None
+    name: Annotated[OptionalText, Field(description="Name")] = None
+    description: Annotated[OptionalText, Field(description="Description")] = None
+    model: Annotated[OptionalText, Field(description="Language model")] = None
+    model_publisher: Annotated[OptionalText, Field(description="Model's publisher")] = None
+    model_name: Annotated[OptionalText, Field(description="Model's name")] = None
 
 
 Resource: TypeAlias = UserFile | TemplateCollection | GithubInstallation | ChatConversation
@@ -120,6 +144,9 @@ RESOURCE_MODELS: dict[ResourceType, type[Resource]] = {
 }
 
 _MOMENT = TypeAdapter(datetime)
+_CHARSET = re.compile(r"charset *= *[\"']?([\w-]+)", re.ASCII | re.IGNORECASE)
+# Some others take quadratic time (punycode, idna), or are not for text.
+_CODECS = ("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be", "iso-8859-1", "latin-1", "latin1")
 
 ItemT = TypeVar("ItemT", bound=Item)
 DatedT = TypeVar("DatedT", bound=Dated)
@@ -133,29 +160,64 @@ class Listing(Generic[ItemT]):
     left_out: list[str]
 
 
+def read_json(body: bytes, content_type: str = "") -> Any:
+    """The JSON value of a body, in one pass over the bytes unless there is something odd about it.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    with suppress(ValueError):
+        return from_json(body)
+    # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
+    charset = _CHARSET.search(content_type[:200])
+    codec = charset[1].lower() if charset else ""
+    text = body.decode(codec if codec in _CODECS else "utf-8-sig")
+    try:
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
 def read_items(model: type[ItemT], raw: Sequence[Any]) -> Listing[ItemT]:
     """Read a list of JSON values; one bad item does not hide the others.
 
     Each entry of `left_out` says which item and which field was wrong, in words of this program: nothing of
-    what the server sent is repeated.
+    what the server sent is repeated. After `MAX_UNREADABLE` of them the rest is left out, unread.
     """
-    adapter = _adapter(model)
     try:
-        return Listing(adapter.validate_python(raw), [])
-    except ValidationError as error:
-        reasons: dict[int, str] = {}
-        for detail in error.errors(include_url=False, include_context=False, include_input=False):
-            index, *field = detail["loc"]
-            where = f" {field[0]}" if field and field[0] in model.model_fields else ""
-            why = "is not a date" if detail["type"] == "string_pattern_mismatch" else detail["msg"].lower()
-            reasons.setdefault(int(index), f"item {int(index) + 1}:{where} {why}")
-        good = [item for index, item in enumerate(raw) if index not in reasons]
-        return Listing(adapter.validate_python(good), list(reasons.values()))
+        return Listing(_list_adapter(model).validate_python(raw), [])
+    except ValidationError:
+        pass
+    good: list[ItemT] = []
+    left_out: list[str] = []
+    adapter = _adapter(model)
+    for number, item in enumerate(raw, 1):
+        if len(left_out) == MAX_UNREADABLE:
+            rest = len(raw) - number + 1
+            reason = f"after {MAX_UNREADABLE} unreadable items the rest was not read"
+            return Listing(good, [reason, *left_out, *[reason] * (rest - 1)])
+        try:
+            good.append(adapter.validate_python(item))
+        except ValidationError as error:
+            left_out.append(f"item {number}:{_reason(model, error)}")
+    return Listing(good, left_out)
+
+
+def _reason(model: type[Item], error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(detail["loc"][0]) if detail["loc"] else ""
+    return f"{f' {field}' if field in model.model_fields else ''} {detail['msg'].lower()}"
 
 
 @cache
-def _adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
-    return TypeAdapter(list[model])  # pyright: ignore[reportInvalidTypeForm]
+def _adapter(model: type[ItemT]) -> TypeAdapter[ItemT]:
+    return TypeAdapter(model)
+
+
+@cache
+def _list_adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
+    return TypeAdapter(cast(Any, Annotated[list[model], FailFast()]))  # pyright: ignore[reportInvalidTypeForm]
 
 
 @cache
@@ -183,7 +245,8 @@ def _sortable(moment: str) -> str:
     if len(moment) == 24 and moment[10] == "T" and moment[-1] == "Z":
         return moment
     try:
-        parsed = _MOMENT.validate_python(moment)
+        # PostgreSQL leaves the minutes of an offset out.
+        parsed = _MOMENT.validate_python(f"{moment}:00" if moment[-3] in "+-" else moment)
         # Documented: all timestamps are in UTC, also where they do not say so.
         parsed = parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed
     except (ValidationError, OverflowError):

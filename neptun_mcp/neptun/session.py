@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import anyio
+import anyio.to_thread
 from pydantic_core import from_json
 
 from .errors import (
@@ -33,32 +36,49 @@ from .errors import (
     how_to_get_cookie,
 )
 from .models import COOKIE_NAME, Item
+from .secret_files import INVISIBLE, MAX_SECRET_FILE, read_secret_file, shown_path
 from .transport import Transport
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
-_NAMED = re.compile(rf"{COOKIE_NAME}[\"']?\s*[=:\t ]\s*[\"']?({_COOKIE_OCTETS})")
+# No two neighbours match the same text: a search takes linear time.
+_NAMED = re.compile(rf"{COOKIE_NAME}[\"']?(?:\s*[=:]\s*|\s+)[\"']?((?:{COOKIE_NAME}=)*)({_COOKIE_OCTETS})")
 _EXPORTED = re.compile(rf'\{{[^{{}}]*"name"\s*:\s*"{COOKIE_NAME}"[^{{}}]*\}}')
 _VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
 _BARE = re.compile(_COOKIE_OCTETS)
+_SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value
 _UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
+_NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
+
+MAX_PASTED = 8 * 2**10
+"""Characters. A session cookie has about 440, and HTTP servers take some 8,000 for all headers together."""
+
+_FILE_SECONDS = 5.0
+_REFUSAL_SECONDS = 300.0
+"""How long a refused log-in is not tried again, so that the account is not locked."""
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-def cookie_value(pasted: str) -> str | None:
+def cookie_value(pasted: str, limit: int = MAX_PASTED) -> str | None:
     """The value of the session cookie in any form in which people paste it; None if there is none.
 
     Understood: the bare value, `neptun-session=…` (also doubled), a whole `Cookie:` or `Set-Cookie:` line, a row of
     the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.
+
+    Args:
+        pasted: the text.
+        limit: a longer text, in characters, is not looked at.
     """
-    named = _NAMED.search(pasted)
-    if named:
+    if len(pasted) > limit:
+        return None
+    pasted = pasted.translate(INVISIBLE)
+    if named := _NAMED.search(pasted):
         # A doubled name is the one form that a running server does not take (recorded).
-        return cookie_value(named[1]) if named[1].startswith(f"{COOKIE_NAME}=") else named[1]
+        return named[2] if named[2] != f"{COOKIE_NAME}=" else None
     if exported := _EXPORTED.search(pasted):
         value = _VALUE.search(exported[0])
         return value and value[1]
@@ -86,6 +106,9 @@ class Credentials:
         email: e-mail address to log in with, together with the password.
         password: the password.
         renewal_advice: what to do when Neptun refuses the session, a sentence; None for what the settings allow.
+
+    Raises:
+        ValueError: the cookie holds characters that no cookie has; `cookie_value` takes them off.
     """
 
     cookie: str | None = field(default=None, repr=False)
@@ -93,6 +116,11 @@ class Credentials:
     email: str | None = None
     password: str | None = field(default=None, repr=False)
     renewal_advice: str | None = None
+
+    def __post_init__(self) -> None:
+        # HTTP libraries repeat a malformed header in their errors.
+        if self.cookie and not _SENDABLE.fullmatch(self.cookie):
+            raise ValueError("the session cookie holds blanks, line ends or other characters that no cookie has")
 
 
 class Session:
@@ -102,6 +130,9 @@ class Session:
         transport: the connections to Neptun.
         credentials: how to get a session.
         user_id: the person's id; None to ask Neptun whose session it is.
+
+    Attributes:
+        clock: the time in seconds, which only moves forward.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials, user_id: int | None = None) -> None:
@@ -111,7 +142,8 @@ class Session:
         self._user_id: int | None = None
         self._cookie: str | None = None
         self._used: deque[str] = deque(maxlen=4)
-        self._login_refused = False
+        self.clock: Callable[[], float] = anyio.current_time
+        self._login_refused_until = -math.inf
         self._lock = anyio.Lock()
         self._user_lock = anyio.Lock()
         self._round = 0
@@ -126,7 +158,7 @@ class Session:
             Unauthorized: the session is good: the 401 meant that there is no such thing, or no right to it.
             SessionRefused: the session is bad, and there is no other.
             NotLikeNeptun: every session is bad, fresh ones too.
-            LoginRefused: e-mail address and password were refused, now or before.
+            LoginRefused: e-mail address and password were refused, now or in the last minutes.
         """
         cookie = self._cookie or await self._renewed(None)
         for _ in range(_RENEWALS):
@@ -210,7 +242,7 @@ class Session:
         if known.cookie and refused is None:
             return known.cookie
         if known.cookie_file:
-            cookie = self._from_file(known.cookie_file)
+            cookie = await self._from_file(known.cookie_file)
             if cookie != refused:
                 _log.debug("session: read from the cookie file")
                 return cookie
@@ -230,27 +262,43 @@ class Session:
             "or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
         )
 
-    def _from_file(self, path: Path) -> str:
+    async def _from_file(self, path: Path) -> str:
         try:
-            text = path.expanduser().read_text(encoding="utf-8", errors="replace")
+            # In a thread: a file on a hung mount must not stop everything else.
+            with anyio.fail_after(_FILE_SECONDS):
+                text = await anyio.to_thread.run_sync(read_secret_file, path, abandon_on_cancel=True)
+        except TimeoutError:
+            raise self._no_cookie(path, "could not be read in time") from None
         except OSError as error:
-            reason = f"NEPTUN_SESSION_COOKIE_FILE cannot be read: {error.strerror} ({path})."
-            raise CredentialsMissing(self._transport.address, reason) from None
-        cookie = cookie_value(text)
+            raise self._no_cookie(path, f"cannot be read: {error.strerror}") from None
+        cookie = cookie_value(text, MAX_SECRET_FILE)
         if cookie is None:
-            reason = f"NEPTUN_SESSION_COOKIE_FILE holds no session cookie ({path})."
-            raise CredentialsMissing(self._transport.address, reason)
+            raise self._no_cookie(path, "holds no session cookie")
         return cookie
 
+    def _no_cookie(self, path: Path, why: str) -> CredentialsMissing:
+        address = self._transport.address
+        return CredentialsMissing(
+            address,
+            f"The file in NEPTUN_SESSION_COOKIE_FILE {why}{shown_path(path)}.",
+            f"Save the cookie there ({how_to_get_cookie(address)}); there is no need to restart the server.",
+        )
+
     async def _login(self, email: str, password: str) -> str:
-        if self._login_refused:
+        if self.clock() < self._login_refused_until:
             raise LoginRefused
+        # What cannot be encoded is no text of Neptun's either, and an error of the encoder would repeat it.
+        form = {
+            name: text.encode("utf-8", "replace").decode() for name, text in (("email", email), ("password", password))
+        }
         try:
             # Without a cookie: sent along with a good one, a log-in is refused with 403 (recorded).
-            answer = await self._transport.read("POST", "/api/auth/login", json={"email": email, "password": password})
-        except (Unauthorized, BadRequest):
+            answer = await self._transport.read("POST", "/api/auth/login", json=form)
+        except (Unauthorized, BadRequest) as refusal:
             # 400 is the answer to a password that breaks the site's own rules (recorded).
-            self._login_refused = True
+            if isinstance(refusal, Unauthorized):
+                await self._check_database()
+            self._login_refused_until = self.clock() + _REFUSAL_SECONDS
             raise LoginRefused from None
         except Denied as error:
             what = f"it answered the log-in with status {error.status}"
@@ -259,6 +307,17 @@ class Session:
         if not cookies or cookies[-1] is None:
             raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
         return cookies[-1]
+
+    async def _check_database(self) -> None:
+        """With its database down, a running server refuses every log-in as if the password were wrong (recorded).
+
+        What is asked for needs no session: it is 404 with the database up, and 500 with it down (recorded).
+
+        Raises:
+            Unavailable: Neptun, or the way to it, is down.
+        """
+        with suppress(Denied, BadRequest, NotLikeNeptun):
+            await self._transport.send("GET", f"/api/shared/collections/{_NO_COLLECTION}")
 
     async def _is_valid(self, cookie: str) -> bool:
         try:

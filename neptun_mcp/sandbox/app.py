@@ -25,6 +25,7 @@ from .refusals import (
     NoImport,
     NoProject,
     NoSession,
+    NotShared,
     NotYourId,
     PageNotFound,
     Refused,
@@ -62,6 +63,7 @@ class Neptun:
             ("HEAD", "/api/auth/check", self.check_auth),
             ("POST", "/api/auth/login", self.log_in),
             ("GET", "/api/_auth/session", self.show_session),
+            ("GET", "/api/shared/collections/([^/]+)", self.show_shared_collection),
             ("GET", projects, self.list_projects),
             ("GET", f"{resources}/imports", self.list_imports),
             ("DELETE", f"{resources}/imports/([^/]+)", self.delete_import),
@@ -116,6 +118,10 @@ class Neptun:
             return set_cookie(JSONResponse({"id": str(uuid4())}), ANONYMOUS_COOKIE)
         answer = JSONResponse({"id": session.id, **session.as_json()})
         return set_cookie(answer, self.store.new_cookie(session))
+
+    async def show_shared_collection(self, request: Request, uuid: str) -> Response:
+        """Recorded: needs no session. The sandbox shares nothing."""
+        raise NotShared
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
         user = self.user(request)

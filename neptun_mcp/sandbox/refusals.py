@@ -4,6 +4,7 @@ Refused
 ├── NoSession              the cookie is missing or bad
 ├── NotYourId              a good session, but of another person
 ├── NoProject, NoImport    there is none with this id, or it is someone else's
+├── NotShared              no collection is shared under this UUID
 ├── InvalidParameters      an id that is no positive integer, or an unknown filter
 │   └── InvalidResourceType
 ├── IdTooLarge             crashes the server
@@ -54,6 +55,11 @@ class NoProject(Refused):
 class NoImport(Refused):
     documented = 404, "Import not found"
     observed = 401, "Unauthorized.", None
+
+
+class NotShared(Refused):
+    documented = 404, "Not found"
+    observed = 404, "Not Found", None
 
 
 class InvalidParameters(Refused):

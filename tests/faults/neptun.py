@@ -48,6 +48,7 @@ class Place(Enum):
     IMPORTS = "GET", r"/api/users/\d+/projects/\d+/resources/imports(\?.*)?"
     FILES = "GET", r"/api/users/\d+/projects/\d+/resources/user-files"
     DELETE = "DELETE", r"/api/users/\d+/projects/\d+/resources/imports/\d+"
+    DATABASE = "GET", r"/api/shared/collections/.+"
     ELSEWHERE = "", ""
 
     @property

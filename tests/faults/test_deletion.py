@@ -117,6 +117,7 @@ BLIND: dict[str, Action] = {
     "gone": say(),
     "refusing": GUARD_401,
     "unreadable": answer(200, b'{"imports": [{"id": 105}]}'),
+    "unreadable in part": answer(200, b'{"imports": [{"id": 1, "source_type": "a", "source_path": "b"}, {"id": 105}]}'),
 }
 
 

@@ -25,7 +25,7 @@ from .neptun import (
     open_tools,
     plain_error_of,
 )
-from .server import Action, Exchange, answer, http
+from .server import Action, Exchange, answer, http, say
 
 pytestmark = pytest.mark.anyio
 
@@ -180,17 +180,17 @@ def fill_with_noise(file: Path) -> None:
     file.write_bytes(b"\xff\x00" * 100)
 
 
-USELESS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "missing": (Path.unlink, "cannot be read: No such file or directory"),
+USELESS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (Path.touch, "holds no session cookie"),
     "noise": (fill_with_noise, "holds no session cookie"),
     "a directory": (make_directory, "cannot be read: Is a directory"),
+    "too large": (lambda file: file.write_bytes(b"x" * 65_537), "cannot be read: it is larger than 64 kB"),
 }
 
 
 @pytest.mark.parametrize(("spoil", "says"), USELESS.values(), ids=USELESS.keys())
 async def test_a_cookie_file_that_is_of_no_use_is_named(
-    neptun: FaultyNeptun, tmp_path: Path, spoil: Callable[[Path], None], says: str
+    neptun: FaultyNeptun, tmp_path: Path, spoil: Callable[[Path], object], says: str
 ) -> None:
     file = tmp_path / "cookie"
     file.touch()
@@ -214,8 +214,10 @@ async def test_cookie_file_and_log_in_are_tried_in_this_order(neptun: FaultyNept
 # A log-in
 
 
-@pytest.mark.parametrize("refusal", [answer(401, b"{}"), answer(400, b"{}")], ids=["401", "400"])
-async def test_a_refused_password_is_not_tried_again(neptun: FaultyNeptun, refusal: Action) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "asked"), [(answer(401, b"{}"), "login database"), (answer(400, b"{}"), "login")], ids=["401", "400"]
+)
+async def test_a_refused_password_is_not_tried_again(neptun: FaultyNeptun, refusal: Action, asked: str) -> None:
     neptun.break_at(Place.LOGIN, refusal, times=1)
     async with open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
 
@@ -226,13 +228,38 @@ async def test_a_refused_password_is_not_tried_again(neptun: FaultyNeptun, refus
             for _ in range(CALLS):
                 tasks.start_soon(call)
         await call()
-    assert neptun.asked == "login"
+    assert neptun.asked == asked
+
+
+UNAVAILABLE: dict[str, Action] = {
+    "failing": answer(500, b"{}"),
+    "busy": answer(429),
+    "closed": say(),
+    "HTML": answer(502),
+}
+
+
+@pytest.mark.parametrize("probe", UNAVAILABLE.values(), ids=UNAVAILABLE.keys())
+async def test_a_log_in_that_is_refused_while_neptun_is_down_says_nothing_about_the_password(
+    neptun: FaultyNeptun, probe: Action
+) -> None:
+    neptun.break_at(Place.LOGIN, answer(401, b"{}"))
+    neptun.break_at(Place.DATABASE, probe)
+    async with open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
+        words = plain_error_of(await tools.list_files())
+        assert "refused the log-in" not in words
+        assert "try again" in words.lower()
+        assert neptun.asked == "login database"
+        neptun.heal()
+        content_of(await tools.list_files())
 
 
 NO_GOOD: dict[str, tuple[str | None, str]] = {
     "none": (None, "accepted the log-in but gave no session"),
     "of another name": ("session=abcdefgh; Path=/", "accepted the log-in but gave no session"),
     "empty": ("neptun-session=; Path=/", "accepted the log-in but gave no session"),
+    "too long": (f"neptun-session={'x' * 9_000}; Path=/", "accepted the log-in but gave no session"),
+    "blanks": (f"neptun-session{' ' * 60_000}; Path=/", "accepted the log-in but gave no session"),
     "anonymous": (f"neptun-session={ANONYMOUS_COOKIE}; Path=/", "refuses even a session that is fresh"),
 }
 

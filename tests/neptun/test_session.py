@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import traceback
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from starlette.responses import JSONResponse, Response
 
@@ -15,16 +18,18 @@ from neptun_mcp.neptun.errors import (
     CredentialsMissing,
     LoginRefused,
     NotLikeNeptun,
+    ServerFailed,
     SessionRefused,
     WrongUser,
 )
 from neptun_mcp.neptun.session import cookie_value
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
-from tests.support import RECORDINGS, WEBSHOP, ContractName, Host, Site, client_for, ids, replay
+from tests.support import PATIENCE, RECORDINGS, WEBSHOP, ContractName, Host, Site, client_for, ids, replay
 
 pytestmark = pytest.mark.anyio
 
 LOGIN, CHECK, SESSION = "POST /api/auth/login", "HEAD /api/auth/check", "GET /api/_auth/session"
+PROBE = "GET /api/shared/collections/00000000-0000-4000-8000-000000000000"
 ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=Lax"
 EXPORT = [
     {"domain": "neptun.example.com", "name": "other", "value": "x"},
@@ -68,6 +73,7 @@ PASTED = {
     "JSON export, indented": json.dumps(EXPORT, indent=4),
     "JSON export, value first": json.dumps([EXPORT[0], dict(reversed(EXPORT[1].items()))]),
     "JSON export of one cookie": json.dumps(EXPORT[1]),
+    "invisible characters": f"\ufeff{COOKIE[:9]}\u200b{COOKIE[9:]}\u2060",
     "several lines": f"theme=dark\nneptun-session={COOKIE}\nlang=de\n",
 }
 
@@ -75,6 +81,25 @@ PASTED = {
 @pytest.mark.parametrize("pasted", PASTED.values(), ids=PASTED)
 def test_the_cookie_is_found_in_what_people_paste(pasted: str) -> None:
     assert cookie_value(pasted) == COOKIE
+
+
+class Unlooked(str):
+    """A text that must not be looked at, but for its length."""
+
+    def translate(self, table: object) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise AssertionError("looked at")
+
+
+def test_a_text_of_more_than_8_kb_is_not_looked_at() -> None:
+    assert cookie_value(Unlooked("neptun-session=" + "x" * 2**13)) is None
+    assert cookie_value("x" * 2**13) == "x" * 2**13
+
+
+@pytest.mark.parametrize("cookie", [f"{COOKIE}\n", f"{COOKIE}; a=b", f" {COOKIE}", "Fe26.2**\u00e9", f"{COOKIE}\0"])
+def test_credentials_refuse_a_malformed_cookie_without_repeating_it(cookie: str) -> None:
+    with pytest.raises(ValueError, match="the session cookie holds") as caught:
+        Credentials(cookie)
+    assert "Fe26" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -221,20 +246,59 @@ async def test_the_file_is_read_again_when_the_session_is_refused(site: Site, tm
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, r"NEPTUN_SESSION_COOKIE_FILE cannot be read: No such file or directory \(.+\)\."),
         ("", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
         ("two words", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
         ("\x00\xff", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
     ],
 )
-async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, content: str | None, reason: str) -> None:
+async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, content: str, reason: str) -> None:
     file = tmp_path / "cookie"
-    if content is not None:
-        file.write_text(content, "latin-1")
+    file.write_text(content, "latin-1")
     async with client_for(site, cookie_file=file) as client:
         with pytest.raises(CredentialsMissing, match=reason):
             await client.list_imports(WEBSHOP)
     assert site.requests == []
+
+
+@pytest.mark.parametrize("content", [None, "", "two words"])
+async def test_it_is_enough_to_save_a_cookie_in_the_file(site: Site, tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "cookie"
+    if content is not None:
+        file.write_text(content, "utf-8")
+    async with client_for(site, cookie_file=file) as client:
+        with pytest.raises(CredentialsMissing, match=r"Save the cookie there \(.+\); there is no need to restart"):
+            await client.list_imports(WEBSHOP)
+        file.write_text(COOKIE, "utf-8")
+        assert await owners(client) == {1}
+
+
+@pytest.mark.parametrize("path", [COOKIE, f"~nobody-of-this-name/{COOKIE}", f"\0{COOKIE}", f"/{COOKIE * 20}"])
+async def test_a_cookie_in_place_of_its_file_is_not_repeated(site: Site, path: str) -> None:
+    async with client_for(site, cookie_file=Path(path)) as client:
+        with pytest.raises(
+            CredentialsMissing, match=r"NEPTUN_SESSION_COOKIE_FILE cannot be read: [\w ]+\. Save"
+        ) as caught:
+            await client.list_imports(WEBSHOP)
+    assert COOKIE not in str(caught.value)
+
+
+async def test_while_the_cookie_file_hangs_everything_else_goes_on(site: Site, tmp_path: Path) -> None:
+    going_on = threading.Event()
+    waited: list[bool] = []
+
+    class HangingPath(type(tmp_path)):  # pyright: ignore[reportUntypedBaseClass]
+        def expanduser(self) -> Path:
+            waited.append(going_on.wait(PATIENCE))
+            return tmp_path / "cookie"
+
+    (tmp_path / "cookie").write_text(COOKIE, "utf-8")
+    async with client_for(site) as client, anyio.create_task_group() as tasks:
+        hanging = client.with_options(credentials=Credentials(cookie_file=HangingPath("x")))
+        tasks.start_soon(owners, hanging)
+        await anyio.lowlevel.checkpoint()
+        assert await owners(client) == {1}
+        going_on.set()
+    assert waited == [True]
 
 
 # E-mail and password
@@ -294,7 +358,39 @@ async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, 
             with pytest.raises(LoginRefused) as caught:
                 await client.list_imports(1)
             assert password not in str(caught.value)
-    assert site.requests == [LOGIN]
+    assert site.requests in ([LOGIN], [LOGIN, PROBE])
+
+
+async def test_a_log_in_that_the_database_was_down_for_is_tried_again(site: Site) -> None:
+    """Recorded: with the database down, a good password is refused like a wrong one."""
+    site.app = replay("dbdown_login", "dbdown_shared_collection_GET_unknown_uuid")
+    async with client_for(site, email="alice@example.org", password="Al1ce!passWord") as client:
+        for _ in range(2):
+            with pytest.raises(ServerFailed, match="failed on its side"):
+                await client.list_imports(WEBSHOP)
+        assert site.requests == [LOGIN, PROBE] * 2
+        site.answers[LOGIN] = RECORDINGS["auth_login_success"].answer()
+        assert len((await client.list_projects()).items) > 1
+
+
+async def test_a_refused_log_in_is_tried_again_after_five_minutes(site: Site, contract: ContractName) -> None:
+    store = site.sandbox(contract)
+    now = [1_000.0]
+    async with client_for(site, email=EMAIL, password="Passw0rd!wrong1") as client:
+        client.session.clock = lambda: now[0]
+        for now[0], logins in ((1_000.0, 1), (1_299.0, 1), (1_300.0, 2), (1_301.0, 2)):
+            with pytest.raises(LoginRefused, match="not tried again for 5 minutes"):
+                await client.list_imports(WEBSHOP)
+            assert site.requests.count(LOGIN) == logins
+        store.users[0].password = "Passw0rd!wrong1"
+        now[0] = 1_600.0
+        assert await owners(client) == {1}
+
+
+async def test_a_password_that_cannot_be_encoded_is_wrong(site: Site) -> None:
+    async with client_for(site, email=EMAIL, password=f"{PASSWORD}\udcff") as client:
+        with pytest.raises(LoginRefused):
+            await client.list_imports(WEBSHOP)
 
 
 async def test_a_recorded_log_in_succeeds(site: Site) -> None:

@@ -162,7 +162,7 @@ async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest
             limited = await server.browser.submit(page, email=email, password=PASSWORD)
             assert limited.status_code == 429
             assert "too many attempts for this account. Try again in 5 min." in words_of(limited)
-        assert site.requests == [LOGIN] * sign_in.ATTEMPTS
+        assert site.requests.count(LOGIN) == sign_in.ATTEMPTS
         other = await server.browser.submit(page, email="bob@example.com", password="Passw0rd!bob")
         assert "code" in brought(other)
         monkeypatch.setattr(sign_in, "ATTEMPTS_SECONDS", 0)

@@ -302,9 +302,11 @@ async def test_errors_are_short(host: Host) -> None:
 
 
 async def test_reasons_for_leaving_items_out_are_short(host: Host) -> None:
-    serve_imports(host, *({"id": MILLION[:5_000], MILLION[:5_000]: index} for index in range(1_000)))
+    bad = ({"id": MILLION[:5_000], MILLION[:5_000]: index} for index in range(1_000))
+    serve_imports(host, {"id": 1, "source_type": "a", "source_path": "b"}, *bad)
     page = await host.gets("list_imports", project_id=WEBSHOP)
-    assert (page["total"], page["left_out"]) == (0, 1_000)
+    assert (page["total"], page["left_out"]) == (1, 1_000)
+    assert page["left_out_why"].startswith("after 100 unreadable items the rest was not read; item 2: id ")
     assert len(page["left_out_why"]) < 500
 
 

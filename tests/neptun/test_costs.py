@@ -1,0 +1,113 @@
+"""Reading what others wrote takes time in proportion to its length, whatever it is.
+
+Where work cannot be counted, the time for 10 and for 100 times the size is compared with that for the size alone. Where
+it grew with the square, 100 times the size would take 10,000 times as long; linear growth is allowed eight times its
+due, for the noise of a busy machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from neptun_mcp import Credentials, NeptunClient
+from neptun_mcp.neptun.models import MAX_UNREADABLE, ProjectImport, UserFile, newest_first, read_items, read_json
+from neptun_mcp.neptun.session import cookie_value
+from neptun_mcp.sandbox import COOKIE
+
+# Another process's turn is not counted, if the system measures finely enough without it.
+CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
+
+
+def best_time(read: Callable[[Any], object], value: Any) -> float:
+    """Seconds for one reading: the best of several, and no less than the clock can tell."""
+    times: list[float] = []
+    for _ in range(5):
+        started = CLOCK()
+        read(value)
+        times.append(CLOCK() - started)
+    return max(1e-5, min(times))
+
+
+def is_linear(read: Callable[[Any], object], values: list[Any]) -> bool:
+    once, ten, hundred = (best_time(read, value) for value in values)
+    return ten < 80 * once and hundred < 800 * once
+
+
+COOKIE_TEXTS: dict[str, str] = {
+    "blanks after the name": "neptun-session" + " " * 500 + ";",
+    "names": "neptun-session=" * 40,
+    "names and blanks": "neptun-session " * 40,
+    "names, quotes and blanks": 'neptun-session" = ' * 40,
+    "beginnings of JSON": '{"name":' * 70,
+    "a long beginning of JSON": "{" + '"name" : ' * 60,
+    "names in JSON": '{"name":"neptun-session" ' * 25,
+    "values in JSON": '{"name":"neptun-session"' + ',"value":"' * 50 + "}",
+    "quotes": "\"'" * 250,
+    "semicolons": ";" * 500,
+    "zero-width characters": "\u200b" * 500,
+}
+
+
+@pytest.mark.parametrize("text", COOKIE_TEXTS.values(), ids=COOKIE_TEXTS.keys())
+def test_a_cookie_is_found_in_linear_time(text: str) -> None:
+    assert is_linear(lambda text: cookie_value(text, limit=len(text)), [text, text * 10, text * 100])
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "klingon", "utf-16", "utf-7", "unicode_escape"])
+def test_a_body_is_decoded_in_linear_time(charset: str) -> None:
+    def read(body: bytes) -> None:
+        with pytest.raises(ValueError, match=r"\w"):
+            read_json(body, f"application/json; charset={charset}")
+
+    body = '["ü-9999", '.encode() * 250
+    assert is_linear(read, [body, body * 10, body * 100])
+
+
+@pytest.mark.parametrize("part", [";", '";', "charset =", "charset" + " " * 9, '; a="\\"'])
+def test_a_charset_is_found_in_linear_time(part: str) -> None:
+    types = [part * (1_000 * times // len(part)) for times in (1, 10, 100)]
+    assert is_linear(lambda content_type: read_json(b"\xef\xbb\xbf[]", content_type), types)
+
+
+@pytest.mark.parametrize("date", ["2026-01-01T00:00:00.{}Z", "{}2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z{}"])
+def test_a_date_is_read_in_linear_time(date: str) -> None:
+    raw = [[{"id": 1, "created_at": date.format("0" * size)}] for size in (1_000, 10_000, 100_000)]
+    assert is_linear(lambda raw: newest_first(read_items(UserFile, raw).items), raw)
+
+
+class Counted(list[Any]):
+    """A list that counts how many of its items were looked at, one by one."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            self.looked_at += 1
+            yield item
+
+
+@pytest.mark.parametrize("bad", [{}, 1, None, {"id": 0}, []])
+def test_after_some_unreadable_items_the_rest_is_not_read(bad: Any) -> None:
+    raw = Counted([{"id": 1, "source_type": "a", "source_path": "b"}, *[bad] * 100_000])
+    listing = read_items(ProjectImport, raw)
+    assert [item.id for item in listing.items] == [1]
+    assert len(listing.left_out) == 100_000
+    assert listing.left_out[0] == "after 100 unreadable items the rest was not read"
+    assert listing.left_out[1].startswith("item 2:")
+    assert raw.looked_at == MAX_UNREADABLE + 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("part", [COOKIE[:-1], COOKIE[:64], "%", "Fe26.2**"])
+async def test_echoes_are_taken_out_in_linear_time(part: str) -> None:
+    async def attempt(cookie: str) -> None:
+        pass
+
+    client = NeptunClient(Credentials(COOKIE))
+    await client.session.run(attempt)
+    files = [UserFile(id=1, text=part * times) for times in (10, 100, 1_000)]
+    assert is_linear(lambda file: client.session.redact([file], ["text"]), files)

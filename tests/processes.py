@@ -113,8 +113,11 @@ class StdioServer(Child):
         self._last_id = 0
 
     async def send(self, message: Json) -> None:
+        await self.send_line(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+    async def send_line(self, line: bytes) -> None:
         assert self.process.stdin
-        await self.process.stdin.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        await self.process.stdin.send(line + b"\n")
 
     async def request(self, method: str, parameters: Json) -> int:
         """Send a request; the result is its id."""

@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+from threading import Event
 
+import anyio.to_thread
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
-from tests.support import ERAS, HELLO, YES, Json, Person, content_of, error_of
+from tests.support import ERAS, HELLO, YES, Json, Person, Site, content_of, error_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +64,120 @@ async def test_stdout_carries_nothing_but_answers_and_the_end_of_stdin_ends_the_
     assert COOKIE not in server.stderr()
 
 
+# Every line that holds an id gets exactly one answer
+
+PARSE, INVALID, PARAMS = -32700, -32600, -32602
+
+
+def ping(rest: str, id: str = "7") -> bytes:
+    """A request of which only the beginning is sound."""
+    return f'{{"jsonrpc": "2.0", "id": {id}, "method": "ping"{rest}'.encode()
+
+
+DEEP = '"params": {"a": ' + "[" * 5_000 + "]" * 5_000 + "}"
+
+REFUSED: dict[str, tuple[bytes, int | str | None, int]] = {
+    "no JSON": (b"nonsense", None, PARSE),
+    "JSON that breaks off": (ping(', "params": {"id": 8, "a": "'), 7, PARSE),
+    "a value that is no JSON": (ping(', "params": {"a": NUL}}'), 7, PARSE),
+    "5,000 levels": (ping(f", {DEEP}}}"), 7, PARSE),
+    "5,000 levels before the id": (f'{{{DEEP}, "jsonrpc": "2.0", "id": "x", "method": "ping"}}'.encode(), "x", PARSE),
+    "2 MB": (ping(f', "params": {{"a": "{"x" * 2**21}"}}}}'), 7, INVALID),
+    "params in a list": (ping(', "params": []}'), 7, PARAMS),
+    "an id that is true": (ping("}", id="true"), None, INVALID),
+    "an id that is null": (ping("}", id="null"), None, INVALID),
+    "an id with a fraction": (ping("}", id="1.5"), None, INVALID),
+    "an id that is an object": (ping("}", id='{"id": 7}'), None, INVALID),
+    "a method that is a number": (b'{"jsonrpc": "2.0", "id": 7, "method": 1}', 7, INVALID),
+    "an escaped id": (b'{"id": "\\u0041\\""}', 'A"', INVALID),
+    "no method": (b'{"jsonrpc": "2.0", "id": 7}', 7, INVALID),
+    "no version": (b'{"id": 7, "method": "ping"}', 7, INVALID),
+    "several messages": (b'[{"jsonrpc": "2.0", "id": 7, "method": "ping"}]', None, INVALID),
+    "a number": (b"7", None, INVALID),
+}
+ANSWERED: dict[str, tuple[bytes, int | str]] = {
+    "a byte order mark": (b"\xef\xbb\xbf" + ping("}"), 7),
+    "half a surrogate pair": (ping(', "params": {"a": "\\ud800"}}'), 7),
+    "bytes that are no UTF-8": (ping(', "params": {"a": "') + b'\xff\xc3"}}', 7),
+    "an id of 30 digits": (ping("}", id="9" * 30), int("9" * 30)),
+    "a carriage return": (ping("}\r"), 7),
+}
+UNANSWERED = {
+    "nothing": b"",
+    "blanks": b" \t \r",
+    "a notification with params in a list": b'{"jsonrpc": "2.0", "method": "notifications/initialized", "params": []}',
+    "a notification that is unknown": b'{"jsonrpc": "2.0", "method": "no/such/thing"}',
+    "an answer that nobody waits for": b'{"jsonrpc": "2.0", "id": 7, "result": {}}',
+    "an answer of the wrong form": b'{"jsonrpc": "2.0", "id": 7, "result": 7}',
+}
+
+
+async def test_a_line_gets_one_answer_if_it_holds_an_id_and_a_line_in_the_log_if_it_is_refused(tmp_path: Path) -> None:
+    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
+        await server.initialize()
+        for what, (line, id, code) in REFUSED.items():
+            await server.send_line(line)
+            answer = await server.message()
+            assert (answer["id"], answer["error"]["code"]) == (id, code), what
+        for what, (line, id) in ANSWERED.items():
+            await server.send_line(line)
+            assert await server.message() == {"jsonrpc": "2.0", "id": id, "result": {}}, what
+        for line in UNANSWERED.values():
+            await server.send_line(line)
+        call = await server.call("list_imports", project_id=1)
+        assert (await server.message())["id"] == call
+        await server.hang_up()
+        assert await server.exit_code() == 0
+        assert await server.rest() == b""
+    refusals = [line for line in server.stderr().splitlines() if "a line on stdin was refused" in line]
+    assert len(refusals) == len(REFUSED) + 2  # the malformed notification, the malformed answer
+    assert server.stderr().splitlines() == refusals
+
+
+async def test_an_answer_of_the_wrong_form_ends_the_question(tmp_path: Path) -> None:
+    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
+        await server.initialize({"elicitation": {}})
+        question = await first_answer_to_deletion(server)
+        await server.send({"id": question["id"], "result": 7})
+        assert (await server.message())["error"]["code"] == INVALID
+        assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"  # it is still there
+
+
+# The end of stdin
+
+
+async def test_calls_that_are_in_flight_when_stdin_ends_are_answered(site: Site, tmp_path: Path) -> None:
+    hung_up, sandbox = Event(), site.app
+
+    async def answer_after_the_end_of_stdin(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.to_thread.run_sync(hung_up.wait)
+        await sandbox(scope, receive, send)
+
+    site.app = answer_after_the_end_of_stdin
+    async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE) as server:
+        await server.initialize()
+        calls = [await server.call("list_imports", project_id=1) for _ in range(5)]
+        await until(lambda: len(site.requests) > 0)
+        await server.hang_up()
+        hung_up.set()
+        answers = [await server.message() for _ in calls]
+        assert sorted(answer["id"] for answer in answers) == calls
+        assert {answer["result"]["structuredContent"]["total"] for answer in answers} == {7}
+        assert await server.exit_code() == 0
+    assert server.stderr() == ""
+
+
+async def test_a_question_that_nobody_can_answer_any_more_ends_with_stdin(site: Site, tmp_path: Path) -> None:
+    async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE) as server:
+        await server.initialize({"elicitation": {}})
+        assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"
+        await server.hang_up()
+        assert (await server.message())["error"]["message"] == "Connection closed"
+        assert await server.exit_code() == 0
+    assert server.stderr() == ""
+    assert site.deletions() == []
+
+
 GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
 
 
@@ -71,13 +189,13 @@ def test_the_end_of_stdin_ends_a_line_too() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--sandbox"], ["serve", "--sandbox"]])
-def test_stdin_may_be_a_file(arguments: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "messages"
-    file.write_text(f"{GREETING}\n")
-    with file.open() as stdin:
-        ran = run(*arguments, stdin=stdin.fileno())
-    assert (ran.code, ran.stderr) == (0, "")
-    assert json.loads(ran.stdout)["id"] == 1
+def test_stdin_and_stdout_may_be_files(arguments: list[str], tmp_path: Path) -> None:
+    messages, answers = tmp_path / "messages", tmp_path / "answers"
+    messages.write_text(f'{GREETING}\n{{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}}\nnonsense')
+    with messages.open() as stdin, answers.open("wb") as stdout:
+        ran = subprocess.run([*COMMAND, *arguments], stdin=stdin, stdout=stdout, stderr=PIPE, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr.count(b"\n")) == (0, 1)
+    assert {json.loads(line)["id"] for line in answers.read_bytes().splitlines()} == {1, 2, None}
 
 
 def test_run_by_hand_in_a_terminal_it_says_what_it_is() -> None:

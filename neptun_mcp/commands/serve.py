@@ -34,7 +34,7 @@ def _on_stdio(options: argparse.Namespace) -> int:
 
         server = create_server(settings)
         tuning.read_long_bodies()
-    anyio.run(serve, server)
+    anyio.run(serve, server, settings.timeout)
     return SUCCESS
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from ._version import __version__
+from .commands import INTERRUPTED, prepare_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 for success, 1 for a failure, 2 for a malformed setting or argument."""
+    closed = prepare_streams()
     options = _parser().parse_args(arguments)
+    options.closed_streams = closed
     command = import_module(f".commands.{options.command or 'serve'}", __package__)
     try:
         sys.exit(command.run(options))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +79,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not 0 <= int(text) <= 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)

@@ -75,7 +75,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         shown = capsys.readouterr()
         return Completed(caught.value.code, shown.out, shown.err)
 
+    interrupt = signal.getsignal(signal.SIGINT)
     yield run
+    signal.signal(signal.SIGINT, interrupt)
     for logger, (level, handlers) in zip(loggers, before, strict=True):
         logger.setLevel(level)
         logger.handlers[:] = handlers

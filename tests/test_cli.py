@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from subprocess import PIPE
@@ -75,6 +78,67 @@ def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None
         "",
         f"Port {port} cannot be used: Address already in use. Choose another with --port.\n",
     )
+
+
+def test_a_port_that_is_taken_ends_serve_before_it_starts(site: Site) -> None:
+    port = site.url.rpartition(":")[2]
+    ran = run("serve", "--http", "--port", port, "--sandbox")
+    said = f"Cannot listen on port {port}: Address already in use. Choose another address with --host and --port.\n"
+    assert ran == Completed(1, "", said)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example", "256.1.1.1", "::g"])
+def test_a_host_that_cannot_be_listened_on_ends_serve(host: str, command: Command, monkeypatch: Any) -> None:
+    monkeypatch.setenv("NEPTUN_MCP_TOKEN", "t" * 32)
+    monkeypatch.setenv("NEPTUN_MCP_ALLOWED_HOSTS", "mcp.example.com")
+    ran = command("serve", "--http", "--host", host, "--sandbox")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert re.fullmatch(
+        r"Cannot listen on port 8000: [^\n]+\. Choose another address with --host and --port\.\n", ran.stderr
+    )
+
+
+# The standard streams
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("redirections", "code", "said"),
+    [
+        ("<&-", 2, "but stdin is closed. Start it with both open"),
+        (">&-", 2, "but stdout is closed. Start it with both open"),
+        ("<&- >&-", 2, "but stdin and stdout are closed. Start it with both open"),
+        ("<&- 2>&-", 2, ""),
+        ("</dev/null 2>&-", 0, ""),
+    ],
+)
+def test_the_server_needs_stdin_and_stdout(redirections: str, code: int, said: str) -> None:
+    ran = in_shell(redirections)
+    assert (ran.code, ran.stdout) == (code, "")
+    assert said in ran.stderr
+    assert len(ran.stderr.splitlines()) == bool(said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("redirections", "code", "said"),
+    [
+        ("<&- 2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 1, "The output cannot be written: No space left on device.\n"),
+        (">/dev/full 2>/dev/full", 1, ""),
+    ],
+)
+def test_other_commands_do_without_a_stream(redirections: str, code: int, said: str) -> None:
+    if "/dev/full" in redirections and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    ran = in_shell("call list_imports project_id=1 " + redirections)
+    assert (ran.code, ran.stderr) == (code, said)
+    assert ran.stdout.startswith("project_id: 1") is (redirections == "<&- 2>&-")
+
+
+def in_shell(words: str) -> Completed:
+    return run("-c", f"{shlex.join(COMMAND)} --sandbox {words}", program=["sh"])
 
 
 # Settings

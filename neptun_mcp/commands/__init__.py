@@ -6,14 +6,17 @@ This module has what they share. A command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
-SUCCESS, FAILURE, MISUSE = 0, 1, 2
+SUCCESS, FAILURE, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -43,12 +46,46 @@ def settings_or_exit(options: argparse.Namespace) -> Settings:
         sys.exit(MISUSE)
 
 
-def end_with_the_reader() -> None:
-    """Let `neptun-mcp demo | head` end quietly."""
+def prepare_streams() -> list[str]:
+    """Make the standard streams fit for any text, and for use where the parent has closed them.
+
+    What the encoding lacks is escaped. A closed stream becomes the null device, under its own number: otherwise the next
+    file or connection would get that, and what is printed.
+
+    Returns:
+        The names of those that were closed.
+    """
+    closed: list[str] = []
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            closed.append(name)
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if mode == "r" else "backslashreplace")
+    return closed
+
+
+def end_at_once() -> None:
+    """Let `neptun-mcp demo | head` end quietly, and Ctrl-C end the program: there is nothing to tidy up.
+
+    Python's own interrupt would wait for a thread that reads the keyboard.
+    """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+
+
+def show(text: str) -> None:
+    """Write text to stdout, which must not be lost unnoticed."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        tell(f"The output cannot be written: {error.strerror}.")
+        os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
 
 
 def tell(*lines: str) -> None:
     """Write lines for a person to stderr."""
-    print(*lines, sep="\n", file=sys.stderr)
+    with suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr)

@@ -16,25 +16,25 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 
 from ..server import create_server
 from ..settings import Settings
-from . import FAILURE, MISUSE, SUCCESS, end_with_the_reader, settings_or_exit, tell
+from . import FAILURE, MISUSE, SUCCESS, end_at_once, settings_or_exit, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Call the tool and print what it returns."""
-    end_with_the_reader()
+    end_at_once()
     settings = settings_or_exit(options)
     arguments: dict[str, Any] = {}
     for word in options.arguments:
         name, equals, value = word.partition("=")
         if not equals:
-            tell(f"{word!r} is not of the form name=value")
+            tell("An argument of a tool has the form name=value.")
             return MISUSE
         arguments[name] = value
     result = anyio.run(call, settings, options.tool, arguments)
     if result.is_error:
         tell(*(block.text for block in result.content if block.type == "text"))
         return FAILURE
-    print(json.dumps(result.structured_content) if options.json else readable(result.structured_content))
+    show(json.dumps(result.structured_content) if options.json else readable(result.structured_content))
     return SUCCESS
 
 

@@ -13,7 +13,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from ..neptun.models import ResourceType
-from . import SUCCESS, end_with_the_reader
+from . import SUCCESS, end_at_once, show
 from .call import readable
 
 PROJECT = 1
@@ -22,13 +22,13 @@ DOOMED = 105
 
 def run(options: argparse.Namespace) -> int:
     """Show the conversation."""
-    end_with_the_reader()
+    end_at_once()
     anyio.run(demo)
     return SUCCESS
 
 
 async def _agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-    print(f"\nthe person is asked: {params.message}\nthe person answers:  yes")
+    show(f"\nthe person is asked: {params.message}\nthe person answers:  yes")
     return ElicitResult(action="accept", content={"delete": True})
 
 
@@ -36,13 +36,13 @@ async def demo() -> None:
     """Start the server on the embedded sandbox in a process of its own, and use its tools."""
     server = StdioServerParameters(command=sys.executable, args=["-m", "neptun_mcp", "--sandbox"])
     async with Client(stdio_client(server), elicitation_callback=_agree) as client:
-        print(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
+        show(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
         for tool in (await client.list_tools()).tools:
-            print(f"  {tool.name}: {tool.description}")
+            show(f"  {tool.name}: {tool.description}")
 
         async def call(name: str, **arguments: Any) -> None:
-            print(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})")
-            print(readable((await client.call_tool(name, arguments)).structured_content))
+            show(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})")
+            show(readable((await client.call_tool(name, arguments)).structured_content))
 
         await call("list_imports", project_id=PROJECT)
         for resource_type in get_args(ResourceType):

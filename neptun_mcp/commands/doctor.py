@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..settings import PRIVATE, Settings, is_unset, problems
-from . import FAILURE, SUCCESS, end_with_the_reader, read_settings
+from . import FAILURE, SUCCESS, end_at_once, read_settings, show
 from .hosts import installed
 
 
@@ -42,14 +42,14 @@ class Step:
 
 def run(options: argparse.Namespace) -> int:
     """Check every step; print each as it is done, and at the end the one thing to fix."""
-    end_with_the_reader()
+    end_at_once()
     steps: list[Step] = []
 
     def add(step: Step) -> None:
         steps.append(step)
         if not options.json:
             took = f" ({step.milliseconds:g} ms)" if step.milliseconds else ""
-            print(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.found}{took}", flush=True)
+            show(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.found}{took}")
 
     async def check() -> None:
         async for step in check_steps(settings):
@@ -66,9 +66,9 @@ def run(options: argparse.Namespace) -> int:
         anyio.run(check)
     to_do = next((step.to_do for step in steps if not step.ok), "")
     if options.json:
-        print(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
+        show(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
     else:
-        print(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
+        show(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
     return FAILURE if to_do else SUCCESS
 
 

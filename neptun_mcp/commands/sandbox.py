@@ -10,19 +10,18 @@ import anyio
 from .. import sandbox
 from ..neptun.models import COOKIE_NAME
 from ..sandbox.server import serve
-from . import FAILURE, SUCCESS, tell
+from . import FAILURE, SUCCESS, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
 
     def started(url: str) -> None:
-        print(
+        show(
             f"A Neptun with sample data is at {url} (Ctrl-C ends it). Try:\n\n"
             f"  curl -H 'Cookie: {COOKIE_NAME}={sandbox.COOKIE}' {url}/api/users/1/projects\n\n"
             f"  NEPTUN_BASE_URL={url} NEPTUN_EMAIL={sandbox.EMAIL} NEPTUN_PASSWORD='{sandbox.PASSWORD}' \\\n"
-            f"    neptun-mcp call list_imports project_id=1\n",
-            flush=True,
+            f"    neptun-mcp call list_imports project_id=1\n"
         )
 
     async def serve_sandbox() -> None:

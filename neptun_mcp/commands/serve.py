@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import sys
 
 from .. import tuning
 from .._version import __version__
-from . import MISUSE, SUCCESS, settings_or_exit, tell
+from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,6 +20,12 @@ def run(options: argparse.Namespace) -> int:
 def _on_stdio(options: argparse.Namespace) -> int:
     # There is nothing to tidy up, and cancelled at a bad moment the SDK would end with a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if closed := [name for name in ("stdin", "stdout") if name in options.closed_streams]:
+        tell(
+            "An assistant's host speaks to this server on stdin and stdout, but "
+            f"{' and '.join(closed)} {'are' if closed[1:] else 'is'} closed. Start it with both open, as a host does."
+        )
+        return MISUSE
     with tuning.imports():
         settings = settings_or_exit(options)
         if sys.stdin.isatty():
@@ -48,6 +55,20 @@ def _over_http(options: argparse.Namespace) -> int:
         except ValueError as error:
             tell(str(error))
             return MISUSE
+        try:
+            listener = _listen(options.host, options.port)
+        except (OSError, UnicodeError) as error:  # a name that is no host name is not even looked up
+            # Less what the library adds: the address.
+            why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
+            tell(f"Cannot listen on port {options.port}: {why}. Choose another address with --host and --port.")
+            return FAILURE
         tuning.read_long_bodies()
-    serve(app, settings, options.host, options.port)
+    serve(app, settings, listener)
     return SUCCESS
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -63,12 +64,10 @@ def create_app() -> Starlette:
     return build_asgi_app(settings)
 
 
-def serve(app: Starlette, settings: Settings, host: str, port: int) -> None:
+def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     """Serve in this process until SIGINT or SIGTERM; in-flight calls finish."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http="h11",  # has limits for headers, which httptools has not
         ws="none",
         log_config=None,
@@ -76,6 +75,7 @@ def serve(app: Starlette, settings: Settings, host: str, port: int) -> None:
         access_log=False,
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
     )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def build_asgi_app(settings: Settings, host: str = "") -> Starlette:

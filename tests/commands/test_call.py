@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
+from starlette.responses import JSONResponse
 
 from neptun_mcp.commands.call import call, readable
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.processes import Command, Completed, run
-from tests.support import Json, Site, content_of, ids, resources, settings_for
+from tests.processes import COMMAND, Command, Completed, environment, run, start
+from tests.support import USER, Json, Site, content_of, ids, resources, settings_for, until
 
 
 def test_call_shows_a_result_to_a_person(command: Command) -> None:
@@ -53,7 +58,7 @@ def test_a_call_that_fails_says_why_on_stderr(command: Command, arguments: list[
 
 def test_an_argument_without_a_value_is_a_misuse(command: Command) -> None:
     assert command("call", "list_imports", "project_id") == Completed(
-        2, "", "'project_id' is not of the form name=value\n"
+        2, "", "An argument of a tool has the form name=value.\n"
     )
 
 
@@ -99,6 +104,33 @@ def test_at_a_terminal_the_person_is_asked(
     )
     assert ("Delete import 104 of project 1 from Neptun?" in ran.stderr) is asked
     assert site.deletions() == deletions
+
+
+@pytest.mark.anyio
+async def test_an_interrupt_at_the_question_ends_the_command_at_once(site: Site, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    keyboard, terminal = pty.openpty()
+    env = environment(base_url=site.url, session_cookie=COOKIE)
+    command = (*COMMAND, "call", "delete_import", "project_id=1", "import_id=104")
+    async with start(tmp_path / "stderr", *command, env=env, stdin=terminal) as child:
+        await until(lambda: child.stderr().endswith("(y/N): "))
+        child.process.send_signal(signal.SIGINT)
+        assert await child.exit_code() == 130
+    os.close(terminal)
+    os.close(keyboard)
+    assert child.stderr().count("\n") == 1
+    assert site.deletions() == []
+
+
+def test_what_the_encoding_of_the_output_lacks_is_escaped(site: Site) -> None:
+    site.answers[f"GET {USER}/projects/1/resources/user-files"] = JSONResponse(
+        [{"id": 1, "title": "\u2713 \u00e9", "content": "\u2713", "project_id": 1, "neptun_user_id": 1}]
+    )
+    env = {**environment(base_url=site.url, session_cookie=COOKIE), "PYTHONIOENCODING": "cp1252"}
+    command = [*COMMAND, "call", "list_resources", "project_id=1", "resource_type=user-files", "query=\u2713"]
+    ran = subprocess.run(command, env=env, capture_output=True, stdin=DEVNULL, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"\\u2713 \xe9" in ran.stdout
 
 
 @pytest.mark.anyio

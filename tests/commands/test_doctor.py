@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from neptun_mcp import cli
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.sandbox import COOKIE, EMAIL
+from tests.processes import Command
 from tests.support import USER, Site, failure
 
 SECRET = "Pa55word-that-nobody-may-see-in-a-report"
 
 
 @pytest.fixture
-def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path) -> Any:
     """Runs the command with settings, and returns its exit code and what it printed."""
     for home in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(home, str(tmp_path))
@@ -25,9 +25,9 @@ def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def run(*options: str, **settings: str) -> tuple[int, str]:
         for name, value in {"BASE_URL": site.url, "SESSION_COOKIE": COOKIE, **settings}.items():
             monkeypatch.setenv(f"NEPTUN_{name}", value)
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["doctor", *options])
-        return int(str(ended.value.code)), capsys.readouterr().out
+        ran = command("doctor", *options)
+        assert ran.stderr == ""
+        return int(str(ran.code)), ran.stdout
 
     return run
 

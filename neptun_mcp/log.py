@@ -19,6 +19,11 @@ _COOKIE = re.compile(rf"({COOKIE_NAME}=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
 _WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Text without what controls a terminal or ends a line for some reader; such characters are escaped."""
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+
+
 class RedactingFormatter(logging.Formatter):
     """Leaves the secrets out of every line, those of a traceback too. What a record has as `fields` ends its line."""
 
@@ -27,9 +32,13 @@ class RedactingFormatter(logging.Formatter):
         self._secrets = list(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
+        return printable(self.redacted(super().format(record)), kept="\n")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
         shown = [f"{name}={_plain(value)}" for name, value in fields.items()]
-        return self.redacted(" ".join([super().format(record), *shown]))
+        # Only a traceback has several lines.
+        return " ".join([super().formatMessage(record), *shown]).replace("\n", "\\n")
 
     def redacted(self, text: str) -> str:
         for secret in self._secrets:

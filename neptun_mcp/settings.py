@@ -6,10 +6,21 @@ import os
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+import httpx2 as httpx
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ._version import __version__
 from .neptun.client import DEFAULT_BASE_URL, NeptunClient
@@ -19,6 +30,13 @@ from .neptun.session import Credentials, cookie_value
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
+
+
+# How Python reads bytes that are not UTF-8. They could neither be sent nor printed.
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
+
+_HOST = r"(?=.{1,253}$)(?:\[[\da-fA-F:.]+\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::\d{1,5})?"
+"""A host name or address, with a port or without."""
 
 
 def _cookie(pasted: SecretStr) -> SecretStr:
@@ -36,16 +54,20 @@ def _base_url(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
-    except ValueError:
+        address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        httpx.URL(address)
+    except (ValueError, httpx.InvalidURL):
         # Not the library's words: they repeat what was given.
         raise ValueError(_NO_ADDRESS) from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(_NO_ADDRESS)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user name, a query or a fragment")
+    if not re.fullmatch(_HOST, parts.netloc) or not url.isprintable():
+        raise ValueError(_NO_ADDRESS)
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must start with https://, since over http:// the session cookie could be read in transit")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return address
 
 
 def is_loopback(host: str) -> bool:
@@ -56,8 +78,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _words(text: Any) -> Any:
-    return tuple(text.replace(",", " ").split()) if isinstance(text, str) else text
+def _hosts(text: Any) -> Any:
+    """Host names in lower case, as they are compared. A bare IPv6 address gets its brackets."""
+    if not isinstance(text, str):
+        return text
+    words = text.lower().replace(",", " ").split()
+    hosts = tuple(f"[{word}]" if word.count(":") > 1 and word[0] != "[" else word for word in words)
+    if not all(re.fullmatch(_HOST, host, re.ASCII) for host in hosts):
+        raise ValueError("must hold host names such as mcp.example.com, without https:// and without a path")
+    return hosts
+
+
+def _path(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, but there is no such home directory: write the whole path") from None
+
+
+_File: TypeAlias = Annotated[Path, AfterValidator(_path)]
 
 
 def _keys(text: str) -> list[str]:
@@ -98,7 +137,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default=None,
         description=f"The session cookie `{COOKIE_NAME}`, in any form in which it is copied from a browser.",
     )
-    session_cookie_file: Path | None = Field(
+    session_cookie_file: _File | None = Field(
         default=None, description="A file that holds the cookie; read again when the session is refused."
     )
     email: str | None = Field(default=None, description="E-mail address to log in with, together with the password.")
@@ -136,10 +175,10 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         description="Over HTTP: the token that callers send (`Authorization: Bearer …`); several, separated by commas "
         "or blanks, during a rotation.",
     )
-    mcp_token_file: Path | None = Field(
+    mcp_token_file: _File | None = Field(
         default=None, description="Over HTTP: a file that holds the tokens; read when the server starts."
     )
-    mcp_allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_words)] | None = Field(
+    mcp_allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] | None = Field(
         default=None,
         description="Over HTTP: the host names by which callers reach this server, separated by commas or blanks.",
     )
@@ -162,9 +201,17 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     @model_validator(mode="before")
     @classmethod
     def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
-        environment = {name: os.environ.get(f"NEPTUN_{name.upper()}", "") for name in cls.model_fields}
+        environment = {name: variable(name) for name in cls.model_fields}
         values = {**environment, **given}
         return {name: value for name, value in values.items() if not (isinstance(value, str) and is_unset(value))}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: Any, info: ValidationInfo) -> Any:
+        # A file's name may be any bytes.
+        if isinstance(value, str) and not str(info.field_name).endswith("_file") and _HALF_PAIR.search(value):
+            raise ValueError("holds bytes that are not UTF-8 text")
+        return value
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Settings:
@@ -239,6 +286,17 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
 PRIVATE = {"email"} | {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 """The settings whose values are shown to nobody."""
+
+
+def variable(setting: str) -> str:
+    """The value of a setting's variable, without what files of variables leave around it: line ends, blanks, a pair of
+    quotes. Around a password blanks stay."""
+    text = os.environ.get(f"NEPTUN_{setting.upper()}", "").strip("\r\n")
+    blanks = "" if setting == "password" else None
+    text = text.strip(blanks)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    return text.strip(blanks)
 
 
 def is_unset(value: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,7 +86,52 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: st
     assert getattr(Settings(), name.lower()) == value
 
 
-@pytest.mark.parametrize("password", ["$ecretPassw0rd", "%Passw0rd%", "a${B}1", " with blanks "])
+VALUES: dict[str, tuple[str, Any]] = {
+    "session_cookie": (COOKIE, SecretStr(COOKIE)),
+    "session_cookie_file": ("/a/b c", Path("/a/b c")),
+    "email": ("alice@example.com", "alice@example.com"),
+    "password": ("Passw0rd!alice", SecretStr("Passw0rd!alice")),
+    "user_id": ("7", 7),
+    "project_id": ("3", 3),
+    "base_url": ("https://neptun.example.com", "https://neptun.example.com"),
+    "timeout": ("2.5", 2.5),
+    "max_connections": ("1", 1),
+    "max_response_mb": ("128", 128),
+    "read_only": ("1", True),
+    "confirm_delete": ("off", "off"),
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "mcp_token": ("t" * 32, SecretStr("t" * 32)),
+    "mcp_token_file": ("tokens of this", Path("tokens of this")),
+    "mcp_allowed_hosts": ("mcp.example.com", ("mcp.example.com",)),
+    "mcp_credentials": ("caller", "caller"),
+    "mcp_state_key": ("k" * 32, SecretStr("k" * 32)),
+    "sandbox": ("1", "observed"),
+}
+
+
+@pytest.mark.parametrize("form", ["{}\r", "{}\n", '"{}"', "'{}'", '"{}"\r\n'])
+@pytest.mark.parametrize("name", VALUES)
+def test_what_a_file_of_variables_leaves_around_a_value_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, form: str
+) -> None:
+    """Docker's --env-file keeps quotes, and the carriage return of a file from Windows."""
+    monkeypatch.chdir(tmp_path)
+    Path("tokens of this").write_text("t" * 32)
+    given, value = VALUES[name]
+    monkeypatch.setenv(f"NEPTUN_{name.upper()}", form.format(given))
+    for other in {"email", "password"} - {name}:
+        monkeypatch.setenv(f"NEPTUN_{other.upper()}", VALUES[other][0])
+    assert getattr(Settings(), name) == value
+
+
+def test_every_setting_was_tried() -> None:
+    assert list(VALUES) == list(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "password", ["$ecretPassw0rd", "%Passw0rd%", "a${B}1", " with blanks ", "a\"b'c", "'a\"", "tab\t", "it's"]
+)
 def test_a_password_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
     monkeypatch.setenv("NEPTUN_EMAIL", "alice@example.com")
     monkeypatch.setenv("NEPTUN_PASSWORD", password)
@@ -151,6 +198,49 @@ def test_email_and_password_go_together(given: dict[str, str]) -> None:
     assert what_is_wrong(**given) == ["NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere variables are text")
+@pytest.mark.parametrize("name", [name for name in VALUES if not name.endswith("_file")])
+def test_bytes_that_are_not_text_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"NEPTUN_{name.upper()}", f"{SECRET}\udcff{SECRET}")
+    assert what_is_wrong() == [f"NEPTUN_{name.upper()}: holds bytes that are not UTF-8 text"]
+
+
+NO_HOME = "begins with ~, but there is no such home directory: write the whole path"
+
+
+@pytest.mark.parametrize("name", ["session_cookie_file", "mcp_token_file"])
+@pytest.mark.parametrize("path", ["~/cookie", "~no_such_person/cookie"])
+def test_a_file_in_a_home_directory_that_does_not_exist_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, path: str
+) -> None:
+    monkeypatch.setattr("os.path.expanduser", str)  # as where there is no HOME, and no entry for the user
+    assert what_is_wrong(**{name: path}) == [f"NEPTUN_{name.upper()}: {NO_HOME}"]
+
+
+# Host names
+
+NO_HOST = "must hold host names such as mcp.example.com, without https:// and without a path"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("MCP.Example.com", ["mcp.example.com"]),
+        ("a.example, B.example:8443  c", ["a.example", "b.example:8443", "c"]),
+        ("::1 [::1] [::1]:8000 127.0.0.1", ["[::1]", "[::1]", "[::1]:8000", "127.0.0.1"]),
+    ],
+)
+def test_host_names_are_in_lower_case(given: str, used: list[str]) -> None:
+    assert Settings(mcp_allowed_hosts=given).mcp_allowed_hosts == tuple(used)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "given", ["https://mcp.example.com", "mcp.example.com/mcp", "*.example.com", "münchen.example", "a b@c", "a" * 254]
+)
+def test_what_is_no_host_name_is_refused(given: str) -> None:
+    assert what_is_wrong(mcp_allowed_hosts=given) == [f"NEPTUN_MCP_ALLOWED_HOSTS: {NO_HOST}"]
+
+
 # The address
 
 NOT_AN_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
@@ -192,6 +282,18 @@ def test_an_address_is_https_or_on_this_machine(given: str, used: str) -> None:
         ("https://example.com:99999", NOT_AN_ADDRESS),
         (f"https://alice:{SECRET}", NOT_AN_ADDRESS),
         (f"https://[{SECRET}", NOT_AN_ADDRESS),
+        (f"http://[::1]{SECRET}", NOT_AN_ADDRESS),
+        (f"http://[::1]{SECRET}:80", NOT_AN_ADDRESS),
+        ("https://256.1.1.1", NOT_AN_ADDRESS),
+        ("https://example.com:", NOT_AN_ADDRESS),
+        ("https://a..example.com", NOT_AN_ADDRESS),
+        (f"https://{'a' * 64}.example.com", NOT_AN_ADDRESS),
+        (f"https://{'a.' * 130}", NOT_AN_ADDRESS),
+        ("https://exa mple.com", NOT_AN_ADDRESS),
+        ("https://exa\tmple.com", NOT_AN_ADDRESS),
+        ("https://example.com\\evil", NOT_AN_ADDRESS),
+        ("https://@example.com", NOT_AN_ADDRESS),
+        ("https://example.com/\u2028", NOT_AN_ADDRESS),
         (f"https://{SECRET}\u2100.example.com", NOT_AN_ADDRESS),
     ],
 )

@@ -49,8 +49,8 @@ def settings_or_exit(options: argparse.Namespace) -> Settings:
 def prepare_streams() -> list[str]:
     """Make the standard streams fit for any text, and for use where the parent has closed them.
 
-    What the encoding lacks is escaped. A closed stream becomes the null device, under its own number: otherwise the next
-    file or connection would get that, and what is printed.
+    What the encoding lacks is escaped. A closed stream becomes the null device, under its own number: otherwise the
+    next file or connection would get that, and what is printed.
 
     Returns:
         The names of those that were closed.
@@ -73,7 +73,11 @@ def end_at_once() -> None:
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    os._exit(INTERRUPTED)
 
 
 def show(text: str) -> None:

@@ -14,6 +14,7 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
+from ..log import printable
 from ..server import create_server
 from ..settings import Settings
 from . import FAILURE, MISUSE, SUCCESS, end_at_once, settings_or_exit, show, tell
@@ -63,7 +64,7 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
         answer = sys.stdin.readline().strip().lower()
         if not choices:
             answers[name] = answer in ("y", "yes")
-        elif answer.isdigit() and 1 <= int(answer) <= len(choices):
+        elif answer.isdecimal() and 1 <= int(answer) <= len(choices):
             answers[name] = choices[int(answer) - 1]
         else:
             return ElicitResult(action="cancel")
@@ -86,13 +87,10 @@ def _lines(value: dict[str, Any], indent: str) -> list[str]:
                 first, *others = _lines(item, indent + "  ")
                 long += [f"{indent}- {first.lstrip()}", *others]
         elif "\n" in str(field):
-            long += [f"{indent}{name}:", *(f"{indent}  | {line}" for line in _printable(field).split("\n"))]
+            lines = printable(field, kept="\n\t").split("\n")
+            long += [f"{indent}{name}:", *(f"{indent}  | {line}" for line in lines)]
         else:
-            short.append(f"{name}: {_printable(str(field))}")
+            shown = printable(str(field), kept="\t")
+            short.append(f"{name}: {shown}")
     head = textwrap.wrap("   ".join(short), 110, initial_indent=indent, subsequent_indent=indent + "  ")
     return head + long
-
-
-def _printable(text: str) -> str:
-    """Text without what would control the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

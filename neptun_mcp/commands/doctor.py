@@ -7,16 +7,17 @@ import json
 import os
 import platform
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 from pydantic import ValidationError
 
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
-from ..settings import PRIVATE, Settings, is_unset, problems
+from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show
 from .hosts import installed
 
@@ -55,12 +56,13 @@ def run(options: argparse.Namespace) -> int:
         async for step in check_steps(settings):
             add(step)
 
-    add(check_environment())
     try:
         settings = read_settings(options)
     except ValidationError as error:
+        add(check_environment({str(name) for detail in error.errors() for name in detail["loc"][:1]}))
         add(Step("settings", False, "; ".join(problems(error)) + ".", "Correct the settings that are named."))
     else:
+        add(check_environment())
         add(Step("settings", True, "well-formed"))
         add(check_hosts())
         anyio.run(check)
@@ -72,11 +74,11 @@ def run(options: argparse.Namespace) -> int:
     return FAILURE if to_do else SUCCESS
 
 
-def check_environment() -> Step:
-    """The versions, and the `NEPTUN_*` variables, fit for a bug report."""
+def check_environment(malformed: Collection[str] = ()) -> Step:
+    """The versions, and the `NEPTUN_*` variables, fit for a bug report: a malformed value may be a misplaced secret."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("neptun-mcp", "mcp", "httpx2", "pydantic"))
-    names = sorted(name for name in os.environ if name.startswith("NEPTUN_"))
-    shown = [f"{name}={_shown(name.removeprefix('NEPTUN_').lower(), os.environ[name])}" for name in names]
+    settings = sorted(name.removeprefix("NEPTUN_").lower() for name in os.environ if name.startswith("NEPTUN_"))
+    shown = [f"NEPTUN_{setting.upper()}={_shown(setting, setting in malformed)}" for setting in settings]
     return Step(
         "environment",
         True,
@@ -93,13 +95,22 @@ def check_hosts() -> Step:
     return Step("hosts", not broken, found or "none has the server; `neptun-mcp install` adds it", to_do)
 
 
-def _shown(setting: str, value: str) -> str:
-    if is_unset(value):
-        return "(counts as not set)"
-    # A misspelt name may hold a password, an address may hold one before its @.
+def _shown(setting: str, malformed: bool) -> str:
+    value = variable(setting)
     if setting not in Settings.model_fields:
         return f"({len(value)} characters; there is no such setting)"
-    return f"({len(value)} characters)" if setting in PRIVATE or "@" in value else quoted(value)
+    if is_unset(value):
+        return "(counts as not set)"
+    if setting.endswith("_file") and not _exists(value):
+        return f"({len(value)} characters; there is no such file)"
+    return f"({len(value)} characters)" if malformed or setting in PRIVATE else quoted(value)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long for a name, no home directory, a null character
+        return False
 
 
 async def check_steps(settings: Settings) -> AsyncGenerator[Step]:

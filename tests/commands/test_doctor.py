@@ -120,3 +120,33 @@ def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: A
     assert code == 1
     assert "FAIL hosts: cursor (the command in its entry does not exist), gemini-cli\nok   address" in printed
     assert printed.endswith("\nTo do: Run `neptun-mcp install cursor`, or remove the server from that host.\n")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("SESSION_COOKIE_FILE", f"~{SECRET}/x"),
+        ("MCP_TOKEN_FILE", SECRET),
+        ("USER_ID", SECRET),
+        ("TIMEOUT", SECRET),
+        ("READ_ONLY", SECRET),
+        ("LOG_LEVEL", SECRET),
+        ("SANDBOX", SECRET),
+        ("MCP_ALLOWED_HOSTS", f"https://{SECRET}"),
+        ("BASE_URL", f"https://example.org/?password={SECRET}"),
+        ("BASE_URL", f"http://[::1]{SECRET}"),
+        ("PASWORD", SECRET),
+    ],
+)
+def test_a_misplaced_secret_is_not_printed(doctor: Any, setting: str, value: str) -> None:
+    code, printed = doctor(SESSION_COOKIE="", **{setting: value})
+    assert code == 1
+    assert SECRET not in printed
+
+
+def test_the_name_of_a_file_that_exists_is_printed(doctor: Any, tmp_path: Path) -> None:
+    file = tmp_path / "cookie"
+    file.write_text(COOKIE)
+    code, printed = doctor(SESSION_COOKIE="", SESSION_COOKIE_FILE=f'"{file}"\r')
+    assert code == 0
+    assert f'NEPTUN_SESSION_COOKIE_FILE="{file}"' in printed

@@ -28,7 +28,6 @@ from mcp.types import (
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
-    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     RequestId,
@@ -37,7 +36,7 @@ from mcp.types import (
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-MAX_LINE = 2**20
+MAX_LINE = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""
 
 GRACE_SECONDS = 2.0
@@ -163,6 +162,7 @@ class _Refused(Exception):
     """A line is no message.
 
     Attributes:
+        members: those of the message, as `_members` finds them.
         error: what is wrong with it.
         id: of the request, if it can be read.
         is_notification: nobody waits for an answer.
@@ -170,10 +170,11 @@ class _Refused(Exception):
     """
 
     def __init__(self, line: str, code: int, reason: str) -> None:
-        members = _members(line)
+        self.members = members = _members(line)
         self.error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message a line.")
         self.id = _id(members.get("id", ""))
-        self.is_notification = "method" in members and "id" not in members
+        # Of what cannot be parsed, an id may have been lost.
+        self.is_notification = "method" in members and "id" not in members and code != PARSE_ERROR
         self.is_answer = "method" not in members and ("result" in members or "error" in members)
         super().__init__(reason)
 
@@ -198,11 +199,11 @@ def message_in(line: bytes) -> JSONRPCMessage | None:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise _Refused(text, PARSE_ERROR, "The line is not JSON, or is nested too deeply.") from None
         refused = _Refused(text, INVALID_REQUEST, "The line is not a JSON-RPC message.")
-        if refused.id is not None and _members(text).get("params", "{") not in ("{", "null"):
+        if refused.id is not None and refused.members.get("params", "{") not in ("{", "null"):
             refused = _Refused(text, INVALID_PARAMS, "The params are not an object.")
         raise refused from None
-    # The SDK takes a request with an id of a wrong type for a notification.
-    if isinstance(message, JSONRPCNotification) and '"id"' in text and "id" in _members(text):
+    # The SDK takes a request with an id of a wrong type for a notification, or for an error without an id.
+    if not isinstance(message, JSONRPCRequest) and '"id"' in text and {"id", "method"} <= _members(text).keys():
         raise _Refused(text, INVALID_REQUEST, "The id is neither a whole number nor a string.")
     return message
 

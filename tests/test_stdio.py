@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from subprocess import PIPE
 from threading import Event
+from time import monotonic
 
 import anyio.to_thread
 import pytest
@@ -17,6 +18,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
+from neptun_mcp.stdio import MAX_LINE, message_in
+from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
 from tests.support import ERAS, HELLO, YES, Json, Person, Site, content_of, error_of, until
 
@@ -134,6 +137,28 @@ async def test_a_line_gets_one_answer_if_it_holds_an_id_and_a_line_in_the_log_if
     assert server.stderr().splitlines() == refusals
 
 
+@pytest.mark.parametrize(
+    ("start", "repeated"),
+    [
+        ('{"', "\\"),
+        ("{", '"'),
+        ("{", " "),
+        ("", "{"),
+        ('{"a"', ":"),
+        ("{", '"a":1,'),
+        ('{"id":"', "\\ud800"),
+        ('{"id":', "9"),
+    ],
+)
+def test_a_line_is_read_in_one_pass(start: str, repeated: str) -> None:
+    """It takes less than half a second; with the square of its length it would take minutes."""
+    line = (start + repeated * (MAX_LINE // len(repeated)))[:MAX_LINE].encode()
+    started = monotonic()
+    with pytest.raises(Exception, match="nested too deeply"):
+        message_in(line)
+    assert monotonic() - started < 20
+
+
 async def test_an_answer_of_the_wrong_form_ends_the_question(tmp_path: Path) -> None:
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
         await server.initialize({"elicitation": {}})
@@ -208,6 +233,18 @@ def test_run_by_hand_in_a_terminal_it_says_what_it_is() -> None:
     assert (ran.code, ran.stdout) == (0, "")
     assert "it waits for an assistant's host on stdin" in ran.stderr
     assert "neptun-mcp demo" in ran.stderr
+
+
+async def test_nothing_that_a_host_is_told_depends_on_docstrings(tmp_path: Path) -> None:
+    program = (sys.executable, "-OO", *COMMAND[1:])
+    async with start_stdio(tmp_path / "stderr", "--sandbox", program=program) as server:
+        await server.initialize()
+        await server.request("tools/list", {})
+        listed = {tool["name"]: tool for tool in (await server.message())["result"]["tools"]}
+    for tool in create_tools(read_only=False):
+        assert listed[tool.name]["description"] == tool.description
+        assert listed[tool.name]["inputSchema"] == tool.parameters
+        assert listed[tool.name]["outputSchema"] == tool.output_schema
 
 
 PRINTING = """

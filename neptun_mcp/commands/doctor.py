@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
+from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show
 from .hosts import installed
@@ -101,16 +102,9 @@ def _shown(setting: str, malformed: bool) -> str:
         return f"({len(value)} characters; there is no such setting)"
     if is_unset(value):
         return "(counts as not set)"
-    if setting.endswith("_file") and not _exists(value):
+    if setting.endswith("_file") and not shown_path(Path(value)):
         return f"({len(value)} characters; there is no such file)"
     return f"({len(value)} characters)" if malformed or setting in PRIVATE else quoted(value)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long for a name, no home directory, a null character
-        return False
 
 
 async def check_steps(settings: Settings) -> AsyncGenerator[Step]:

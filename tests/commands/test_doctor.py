@@ -125,7 +125,9 @@ def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: A
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("SESSION_COOKIE_FILE", SECRET),
         ("SESSION_COOKIE_FILE", f"~{SECRET}/x"),
+        ("SESSION_COOKIE_FILE", f"{SECRET}/{'x' * 300}"),
         ("MCP_TOKEN_FILE", SECRET),
         ("USER_ID", SECRET),
         ("TIMEOUT", SECRET),

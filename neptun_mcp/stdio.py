@@ -242,7 +242,7 @@ def _mended(text: str) -> str:
 def _as_line(message: JSONRPCMessage) -> str:
     try:
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
-    except PydanticSerializationError:
+    except PydanticSerializationError:  # half a surrogate pair, wherever it is from, does not end the process
         text = _mended(json.dumps(message.model_dump(mode="json", by_alias=True, exclude_unset=True)))
     for character in _LINE_ENDS:
         text = text.replace(character, f"\\u{ord(character):04x}")

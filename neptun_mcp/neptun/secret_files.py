@@ -45,6 +45,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def shown_path(path: Path) -> str:
     """A path in parentheses, after a blank; nothing if there is no such file, since it may be the secret itself."""
     try:
-        return f" ({path})" if path.expanduser().exists() else ""
+        # A name may be any bytes; what is no UTF-8 could not be sent.
+        return f" ({os.fsencode(path).decode(errors='replace')})" if path.expanduser().exists() else ""
     except (OSError, RuntimeError, ValueError):
         return ""

@@ -67,3 +67,12 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
 def test_what_is_no_path_does_not_exist(path: str) -> None:
     with pytest.raises(OSError, match="No such file or directory"):
         read_secret_file(Path(path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+@pytest.mark.anyio
+async def test_a_name_that_is_no_text_can_be_told(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"\xffcookie")
+    file.write_bytes(b"")
+    host.settings |= {"session_cookie": "", "session_cookie_file": file}
+    assert f"{tmp_path}/\ufffdcookie" in await host.fails("list_imports", project_id=WEBSHOP)

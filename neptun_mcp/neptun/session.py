@@ -150,6 +150,11 @@ class Session:
         self._error: NeptunError | None = None
         self._error_round = 0
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether Neptun has said whose session it is."""
+        return self._user_id is not None
+
     async def run(self, attempt: Callable[[str], Awaitable[T]]) -> T:
         """What `attempt` returns when it is called with a session cookie; again with another one after a 401.
 

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,6 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import SubscriptionsListenResult
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -32,8 +31,10 @@ from ..server import build_server
 from ..settings import Settings, is_loopback
 from ..tools import create_tools
 from ..tools.questions import App
-from .gate import Gate, caller_of, client_finder
+from .gate import Gate, Sessions, Tokens, caller_of
 from .observability import call_logger, remember_result, start_tracing
+
+MCP_PATHS = ("/mcp", "/mcp/")
 
 READY_SECONDS = 5.0
 """The time limit of a check whether Neptun is reachable, and how long its outcome is remembered."""
@@ -95,16 +96,22 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
             "on any but a loopback address"
         )
     neptun = settings.client()
-    own_sessions = settings.mcp_credentials == "caller"
-    server = _build_mcp_server(settings, neptun, own_sessions)
-    no_account = not own_sessions and settings.sandbox == "off" and settings.credentials == Credentials()
-    # A call takes up to three connections: a caller leaves some to the others, if there are others.
-    at_once = max(1, settings.max_connections // 4) if own_sessions else 2 * settings.max_connections
+    sessions = Sessions(neptun) if settings.mcp_credentials == "caller" else None
+    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun)
+    no_account = not sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
-    mcp = server.streamable_http_app(
+    server.streamable_http_app(
         stateless_http=True,
         json_response=True,
-        transport_security=_allowed(hosts or ("127.0.0.1", "localhost", "[::1]")),
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
+    )
+    gate = Gate(
+        server.session_manager.handle_request,
+        hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
+        authenticate=Tokens(tokens, own_sessions=sessions is not None),
+        sessions=sessions,
+        # A call takes up to three connections: a caller leaves some to the others, if there are others.
+        at_once=max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections,
     )
 
     @asynccontextmanager
@@ -114,24 +121,22 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
             yield
         stop_tracing()
 
-    return Starlette(
+    app = Starlette(
         routes=[
-            *mcp.routes,
+            *(Route(path, gate) for path in MCP_PATHS),
             Route("/health", _health),
             Route("/ready", _no_account if no_account else _Readiness(neptun).answer),
         ],
-        middleware=[Middleware(Gate, tokens=tokens, own_sessions=own_sessions, at_once=at_once)],
+        exception_handlers={404: _not_found},
         lifespan=lifespan,
     )
+    # It would redirect to an absolute address, which behind a gateway is the wrong one, and unencrypted.
+    app.router.redirect_slashes = False
+    return app
 
 
-def _build_mcp_server(settings: Settings, neptun: NeptunClient, own_sessions: bool) -> MCPServer[App]:
-    app = App(
-        client_finder(neptun) if own_sessions else lambda _: neptun,
-        settings.project_id,
-        settings.confirm_delete,
-        remember_result,
-    )
+def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClient]) -> MCPServer[App]:
+    app = App(client_for, settings.project_id, settings.confirm_delete, remember_result)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
@@ -167,15 +172,12 @@ def _principal(ctx: ServerRequestContext[Any, Request[Any]]) -> str:
     return caller_of(ctx.request).principal
 
 
-def _allowed(hosts: Sequence[str]) -> TransportSecuritySettings:
-    """What `Host` and `Origin` may be, with any port and without."""
-    names = [name for host in hosts for name in (host, f"{host}:*")]
-    origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in names]
-    return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
-
-
 async def _health(request: Request[Any]) -> Response:
     return JSONResponse({"status": "alive"})
+
+
+async def _not_found(request: Request[Any], error: Exception) -> Response:
+    return JSONResponse({"error": f"There is nothing here: MCP is at {request.scope['root_path']}/mcp."}, 404)
 
 
 async def _no_account(request: Request[Any]) -> Response:

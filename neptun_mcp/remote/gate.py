@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hmac
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import logging
+import re
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import anyio
-from mcp.server.transport_security import RequestBodyLimitMiddleware
+from mcp.types import INVALID_REQUEST
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +23,9 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
 from ..tools.questions import Refusal
+
+MAX_HEADER = 8 * 2**10
+"""Bytes of a header, as in most servers. A session takes about 440."""
 
 MAX_BODY = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""
@@ -32,9 +37,14 @@ MAX_WAITING = 256
 MAX_SESSIONS = 1024
 """Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
 
+MAX_NEW_SESSIONS = 64
+"""Sessions that are remembered although their user is not known yet."""
+
 SESSION_HEADER = "Neptun-Session"
 
-OPEN_PATHS = ("/health", "/ready")
+_AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,12 @@ class Caller:
     Attributes:
         token: the token's digest; empty if none is needed.
         cookie: the session of the header `Neptun-Session`; None if that is not used, missing or malformed.
+        no_session: what is wrong with that header, two sentences; empty if nothing is.
     """
 
     token: str
     cookie: str | None = field(default=None, repr=False)
+    no_session: str = ""
 
     @property
     def id(self) -> str:
@@ -70,125 +82,289 @@ def caller_of(request: Request[Any]) -> Caller:
     return request.state.caller
 
 
-class Gate:
-    """ASGI middleware that authenticates callers and limits body size, time and concurrency.
+class Refused(Exception):
+    """A request that is answered with this response and goes no further."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+def refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Refused:
+    """A refusal in the form that hosts read aloud: a JSON-RPC error, since the request's id is not known yet."""
+    error = {"code": INVALID_REQUEST, "message": message}
+    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers))
+
+
+def unauthorized(description: str, **more: str) -> Refused:
+    """A refusal as in RFC 6750, section 3; clients that know OAuth read the body as in RFC 6749, section 5.2.
 
     Args:
-        app: what is behind it.
-        tokens: any of them lets a caller in; without tokens everybody is let in.
-        own_sessions: use the header `Neptun-Session`.
+        description: a sentence without quotes.
+        more: further parameters of the challenge.
+    """
+    error = {"error": "invalid_token", "error_description": description}
+    challenge = ", ".join(f'{name}="{value}"' for name, value in {**error, **more}.items())
+    return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}))
+
+
+class Gate:
+    """ASGI application that lets good requests through to another one.
+
+    It checks first what costs least: where the request is addressed to, the length of its headers, who sent it. Only
+    then it reads a body, and lets the caller wait for a turn.
+
+    Args:
+        app: what is behind it, for POST.
+        hosts: the names by which callers reach the server.
+        authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
+        sessions: the sessions of callers, if each has one.
         at_once: how many requests of one caller are processed at the same time; the others wait for a turn.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[str], own_sessions: bool, at_once: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str],
+        authenticate: Callable[[Headers], Caller],
+        sessions: Sessions | None,
+        at_once: int,
+    ) -> None:
         self._app = app
-        self._tokens = [digest(token) for token in tokens]
-        self._own_sessions = own_sessions
-        self._turns = defaultdict[tuple[str, bool], anyio.CapacityLimiter](lambda: anyio.CapacityLimiter(at_once))
-        self._with_body = RequestBodyLimitMiddleware(self._in_turn, MAX_BODY)
+        self._hosts = {_bracketed(host.lower()) for host in hosts}
+        self._authenticate = authenticate
+        self._sessions = sessions
+        self._turns = _Turns(at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
-            await self._app(scope, receive, send)
-            return
         headers = Headers(scope=scope)
-        token = self._token(headers)
-        if token is None:
-            await _refusal(401, "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"})(scope, receive, send)
-            return
-        if scope["method"] != "POST":
-            # Without sessions there is no stream to open, and none to end.
-            await _refusal(405, "Only POST is answered here.", {"Allow": "POST"})(scope, receive, send)
-            return
-        scope.setdefault("state", {})["caller"] = Caller(token, self._cookie(headers))
         try:
-            await self._with_body(scope, _in_time(receive), send)
+            self._check_address(headers)
+            _check_length(headers)
+            caller = self._authenticate(headers)
+            _check_form(scope["method"], headers)
+            body = await _read_body(headers, receive)
+            scope = {**scope, "headers": _tolerant(headers), "state": {**scope.get("state", {}), "caller": caller}}
+            # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
+            stream = headers.get("mcp-method") == "subscriptions/listen"
+            async with self._turns.take((self._turns_of(caller), stream)) as end_turn:
+                await self._app(scope, _replay(body, receive), _ending(end_turn, send))
+            if caller.cookie and self._sessions:
+                self._sessions.note_confirmed(caller.cookie)
         except _Disconnected:
             pass
-        except _TooSlow:
-            await _refusal(408, "The request took too long.", {"Connection": "close"})(scope, receive, send)
+        except Refused as refusal:
+            await refusal.response(scope, receive, send)
 
-    def _token(self, headers: Headers) -> str | None:
-        """The digest of the caller's token, empty if none is needed; None for a wrong one."""
-        if not self._tokens:
-            return ""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = digest(token.strip()) if scheme.lower() == "bearer" else ""
-        # Every one is compared, so that the time tells nothing.
-        good = [hmac.compare_digest(given, known) for known in self._tokens]
-        return given if any(good) else None
+    def _check_address(self, headers: Headers) -> None:
+        """Refuse what is addressed to another host, or comes from a web page of another site."""
+        given = headers.getlist("host")
+        if len(given) != 1 or not self._is_ours(given[0]):
+            _log.warning("refused: Host is %a", given[0][:100] if given else None)
+            raise refused(
+                421,
+                "This server does not answer to the host name in the request. "
+                "Use the address that its operator gave you; the operator sets its names in NEPTUN_MCP_ALLOWED_HOSTS.",
+            )
+        for origin in headers.getlist("origin"):
+            scheme, _, authority = origin.lower().partition("://")
+            if scheme not in ("http", "https") or not self._is_ours(authority):
+                _log.warning("refused: Origin is %a", origin[:100])
+                raise refused(403, "Web pages of other sites may not call this server. Call it from its own address.")
 
-    def _cookie(self, headers: Headers) -> str | None:
-        given = headers.getlist(SESSION_HEADER)
-        # Of two headers, one may not be the gateway's.
-        return cookie_value(given[0]) if self._own_sessions and len(given) == 1 else None
+    def _is_ours(self, authority: str) -> bool:
+        """Whether it is one of the hosts, with a port and without."""
+        found = _AUTHORITY.fullmatch(authority.lower())
+        return found is not None and not self._hosts.isdisjoint((found[0], found[1]))
 
-    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller: Caller = scope["state"]["caller"]
-        # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
-        stream = Headers(scope=scope).get("mcp-method") == "subscriptions/listen"
-        key = (caller.id, stream)
-        turns = self._turns[key]
-        if turns.statistics().tasks_waiting >= MAX_WAITING:
-            await _refusal(429, "Too many requests at once.", {"Retry-After": "1"})(scope, receive, send)
-            return
-        try:
-            async with turns:
-                await self._app(scope, receive, send)
-        finally:
-            if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
-                self._turns.pop(key, None)
+    def _turns_of(self, caller: Caller) -> str:
+        """Whose turns a request takes. Sessions can be invented: until Neptun has confirmed them, they share some."""
+        if caller.cookie and self._sessions and not self._sessions.is_confirmed(caller.cookie):
+            return caller.token
+        return caller.id
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+
+
+def _check_length(headers: Headers) -> None:
+    if any(len(value) > MAX_HEADER for value in headers.values()):
+        raise refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
+
+
+def _check_form(method: str, headers: Headers) -> None:
+    if method != "POST":
+        # Without sessions there is no stream to open, and none to end.
+        raise refused(405, "Only POST is answered here.", {"Allow": "POST"})
+    # A form of a web page could have another type.
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise refused(415, "The Content-Type of a request has to be application/json.")
+
+
+def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers as the SDK wants them, which compares some more strictly than HTTP does."""
+    kept = [(name, value) for name, value in headers.raw if name not in (b"accept", b"content-type")]
+    accepted = ", ".join(headers.getlist("accept")).strip() or "*/*"
+    return [*kept, (b"accept", accepted.encode("latin-1")), (b"content-type", b"application/json")]
 
 
 class _Disconnected(Exception):
     pass
 
 
-class _TooSlow(Exception):
-    pass
-
-
-def _in_time(receive: Receive) -> Receive:
-    """`receive`, with a time limit for the whole body."""
-    deadline = anyio.current_time() + BODY_SECONDS
-    complete = False
-
-    async def receive_in_time() -> Message:
-        nonlocal complete
-        if complete:
-            return await receive()
-        with anyio.move_on_after(deadline - anyio.current_time()):
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "")
+    too_long = announced.isdecimal() and (len(announced) > 9 or int(announced) > MAX_BODY)
+    body, more = bytearray(), True
+    with anyio.move_on_after(BODY_SECONDS):
+        while more and not too_long:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Disconnected
-            complete = not message.get("more_body", False)
-            return message
-        raise _TooSlow
-
-    return receive_in_time
-
-
-def _refusal(status: int, message: str, headers: dict[str, str]) -> Response:
-    return JSONResponse({"error": message}, status, headers)
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            too_long = len(body) > MAX_BODY
+        if too_long:
+            raise refused(413, f"The request is longer than {MAX_BODY} bytes.")
+        return bytes(body)
+    raise refused(408, "The request did not arrive completely in time.", {"Connection": "close"})
 
 
-def client_finder(neptun: NeptunClient) -> Callable[[Request[Any]], NeptunClient]:
-    """A function that finds the client for a request: over the connections of `neptun`, in the caller's session.
+def _replay(body: bytes, receive: Receive) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    The function raises `Refusal` if the request has none.
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+def _ending(end_turn: Callable[[], None], send: Send) -> Send:
+    """`send`, but the turn ends with the call: a caller who does not read the answer keeps nobody waiting."""
+
+    async def send_after_turn(message: Message) -> None:
+        # An answer in JSON starts when the call is over; a stream of events starts before.
+        if message["type"] == "http.response.start":
+            is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
+            if not is_stream:
+                end_turn()
+        await send(message)
+
+    return send_after_turn
+
+
+class _Turns:
+    """Turns of callers: `at_once` for each."""
+
+    def __init__(self, at_once: int) -> None:
+        self._limiters = defaultdict[Any, anyio.CapacityLimiter](lambda: anyio.CapacityLimiter(at_once))
+
+    @asynccontextmanager
+    async def take(self, key: Any) -> AsyncGenerator[Callable[[], None]]:
+        """Wait for a turn, which lasts as long as the block, or until the function is called."""
+        limiter, borrower = self._limiters[key], object()
+        if limiter.statistics().tasks_waiting >= MAX_WAITING:
+            raise refused(429, "Too many requests at once. Try again in a second.", {"Retry-After": "1"})
+
+        def end() -> None:
+            if borrower in limiter.statistics().borrowers:
+                limiter.release_on_behalf_of(borrower)
+
+        try:
+            await limiter.acquire_on_behalf_of(borrower)
+            yield end
+        finally:
+            end()
+            if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
+                self._limiters.pop(key, None)
+
+
+class Tokens:
+    """Authenticates callers by a token, if one is needed.
+
+    Args:
+        tokens: any of them lets a caller in; without tokens everybody is let in.
+        own_sessions: use the header `Neptun-Session`.
     """
-    advice = (
-        f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(neptun.address)})."
-    )
 
-    @lru_cache(MAX_SESSIONS)
-    def client(cookie: str) -> NeptunClient:
-        return neptun.with_options(credentials=Credentials(cookie=cookie, renewal_advice=advice))
+    def __init__(self, tokens: Sequence[str], *, own_sessions: bool) -> None:
+        self._tokens = [digest(token) for token in tokens]
+        self._own_sessions = own_sessions
 
-    def client_for(request: Request[Any]) -> NeptunClient:
-        cookie = caller_of(request).cookie
+    def __call__(self, headers: Headers) -> Caller:
+        token = self._token(headers.getlist("authorization")) if self._tokens else ""
+        if not self._own_sessions:
+            return Caller(token)
+        given = headers.getlist(SESSION_HEADER)
+        if len(given) > 1:
+            # One of them may not be the gateway's.
+            advice = "A gateway has to replace the one that arrives, not to add another."
+            return Caller(token, None, f"The request carries the header {SESSION_HEADER} more than once. {advice}")
+        cookie = cookie_value(given[0]) if given else None
         if cookie is None:
-            raise Refusal(f"The request carries no Neptun session. {advice}")
-        return client(cookie)
+            wrong = "The header {} holds no session cookie" if given else "The request carries no header {}"
+            return Caller(token, None, f"{wrong.format(SESSION_HEADER)}.")
+        return Caller(token, cookie)
 
-    return client_for
+    def _token(self, given: Sequence[str]) -> str:
+        """The digest of the caller's token."""
+        if not given:
+            raise unauthorized("The request carries no token. Send one in the header Authorization: Bearer TOKEN.")
+        if len(given) > 1:
+            raise unauthorized("The request carries the header Authorization more than once. Send it once.")
+        scheme, _, token = given[0].strip().partition(" ")
+        known = digest(token.strip())
+        # Every one is compared, so that the time tells nothing.
+        good = [hmac.compare_digest(known, good) for good in self._tokens]
+        if scheme.lower() != "bearer" or not any(good):
+            raise unauthorized("The token is not one of this server. Ask its operator for one.")
+        return known
+
+
+class Sessions:
+    """The clients for callers' sessions, over the connections of `neptun`.
+
+    Sessions that Neptun has confirmed are kept apart, so that invented ones displace none of them.
+    """
+
+    def __init__(self, neptun: NeptunClient) -> None:
+        self._neptun = neptun
+        self._advice = (
+            f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(neptun.address)})."
+        )
+        self._confirmed = OrderedDict[str, NeptunClient]()
+        self._new = OrderedDict[str, NeptunClient]()
+
+    def client_for(self, request: Request[Any]) -> NeptunClient:
+        """The client for a request, in its caller's session.
+
+        Raises:
+            Refusal: the request has none.
+        """
+        caller = caller_of(request)
+        if caller.cookie is None:
+            raise Refusal(f"{caller.no_session} {self._advice}")
+        known = self._confirmed if self.is_confirmed(caller.cookie) else self._new
+        client = known.get(caller.cookie) or self._neptun.with_options(
+            credentials=Credentials(cookie=caller.cookie, renewal_advice=self._advice)
+        )
+        _keep(known, caller.cookie, client, MAX_SESSIONS if known is self._confirmed else MAX_NEW_SESSIONS)
+        return client
+
+    def is_confirmed(self, cookie: str) -> bool:
+        """Whether Neptun has said whose session it is."""
+        return cookie in self._confirmed
+
+    def note_confirmed(self, cookie: str) -> None:
+        """Keep a session with the confirmed ones if Neptun has said, in the call that ends now, whose it is."""
+        client = self._new.get(cookie)
+        if client and client.session.is_confirmed:
+            _keep(self._confirmed, cookie, self._new.pop(cookie), MAX_SESSIONS)
+
+
+def _keep(clients: OrderedDict[str, NeptunClient], cookie: str, client: NeptunClient, limit: int) -> None:
+    clients[cookie] = client
+    clients.move_to_end(cookie)
+    if len(clients) > limit:
+        clients.popitem(last=False)

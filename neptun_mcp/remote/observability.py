@@ -40,7 +40,8 @@ def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
     audited = {tool.name: tool for tool in tools if changes_something(tool)}
 
     async def log_call(ctx: ServerRequestContext[Any, Request[Any]], call_next: CallNext) -> HandlerResult:
-        if ctx.method != "tools/call" or ctx.request is None:
+        # A notification of this name is no call: nothing runs, and nobody is answered.
+        if ctx.method != "tools/call" or ctx.request is None or ctx.request_id is None:
             return await call_next(ctx)
         started = perf_counter()
         outcome, answer = "failed", None

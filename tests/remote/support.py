@@ -59,12 +59,12 @@ class Caller:
 
     url: str
     http: httpx.AsyncClient
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str | bytes] = field(default_factory=dict[str, "str | bytes"])
     era: str = "2026-07-28"
     capabilities: Json = field(default_factory=lambda: ASKABLE)
 
-    async def post(self, method: str, params: Json) -> httpx.Response:
-        return await self.http.post(f"{self.url}/mcp", **self.message(method, params))
+    async def post(self, method: str, params: Json, path: str = "/mcp") -> httpx.Response:
+        return await self.http.post(f"{self.url}{path}", **self.message(method, params))
 
     def message(self, method: str, params: Json) -> Json:
         """Body and headers of a request."""
@@ -104,11 +104,11 @@ def content_in(response: Json) -> Json:
 
 
 @asynccontextmanager
-async def listen(app: ASGIApp, port: int = 0) -> AsyncGenerator[str]:
-    """The address of an application that runs in this event loop."""
+async def listen(app: ASGIApp, port: int = 0, **config: Any) -> AsyncGenerator[str]:
+    """The address of an application that runs in this event loop, with further settings of uvicorn."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = Server(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False))
+        server = Server(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False, **config))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
             await until(lambda: server.started)
@@ -127,22 +127,24 @@ async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any)
 
 
 class HeldNeptun:
-    """A site's sandbox that answers requests for files only once it is told to.
+    """A site's sandbox that answers some requests only once it is told to.
 
     Attributes:
+        path: the end of the paths of these requests.
         held: the number of requests that wait for an answer.
         most: the highest that this number has been.
         released: set this to let them go.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, path: str = "/user-files") -> None:
         self._app = create_app()
+        self.path = path
         self.held = self.most = 0
         self.released = False
         site.app = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].endswith("/user-files"):
+        if scope["path"].endswith(self.path):
             self.held += 1
             self.most = max(self.most, self.held)
             await until(lambda: self.released)
@@ -156,13 +158,16 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def worker(errors: Path, env: Mapping[str, str]) -> AsyncGenerator[tuple[str, Process]]:
+async def worker(
+    errors: Path, env: Mapping[str, str], *application: str, health: str = "/health"
+) -> AsyncGenerator[tuple[str, Process]]:
     """The address and the process of one of several servers, as an operator starts them."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.remote:create_app", "--port", str(port)]
+    application = application or ("--factory", "neptun_mcp.remote:create_app")
+    command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port)]
     async with start(errors, *command, env=env) as child:
         url = f"http://127.0.0.1:{port}"
-        await answering(f"{url}/health", child.process)
+        await answering(f"{url}{health}", child.process)
         yield url, child.process
 
 

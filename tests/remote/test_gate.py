@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
+import httpx2 as httpx
 import pytest
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from pydantic import SecretStr
+from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
 from neptun_mcp.remote import gate
 from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox.store import seal
 from tests.processes import COMMAND, environment, run, start
 from tests.remote.support import (
     HEADERS,
@@ -22,6 +31,7 @@ from tests.remote.support import (
     LIST_FILES,
     LIST_IMPORTS,
     OTHER_TOKEN,
+    REMOTE,
     TOKEN,
     Caller,
     HeldNeptun,
@@ -29,18 +39,21 @@ from tests.remote.support import (
     content_in,
     error_in,
     free_port,
+    listen,
     start_in_process,
+    worker,
 )
-from tests.support import Json, Site, resources, until
+from tests.support import ERAS, Json, Site, resources, until
 
 pytestmark = pytest.mark.anyio
 
 OPEN: Json = {"session_cookie": COOKIE}
 CLOSED: Json = {**OPEN, "mcp_token": f"{TOKEN},{OTHER_TOKEN}", "mcp_allowed_hosts": HOST}
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
 
 
-@pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize("era", ERAS)
 async def test_both_eras_without_a_session(site: Site, era: str) -> None:
     async with start_in_process(site, **OPEN) as caller:
         caller.era = era
@@ -59,8 +72,16 @@ async def test_on_loopback_only_what_is_addressed_to_it(site: Site) -> None:
             ("Host", "[::1]:8000", 200),
             ("Host", "evil.example", 421),
             ("Host", "127.0.0.1.evil.example:80", 421),
+            ("Host", "LOCALHOST:80", 200),
+            ("Host", "localhost:1.evil.example", 421),
+            ("Host", "evil.example@localhost", 421),
+            ("Host", b"\x85localhost", 421),
             ("Origin", "http://localhost:6274", 200),
+            ("Origin", "HTTPS://LocalHost", 200),
             ("Origin", "http://evil.example", 403),
+            ("Origin", "http://localhost:1.evil.example", 403),
+            ("Origin", "http://localhost.evil.example", 403),
+            ("Origin", "ftp://localhost", 403),
             ("Origin", "null", 403),
         ):
             caller.headers = {header: value}
@@ -86,19 +107,72 @@ async def test_the_tokens_of_a_file(site: Site, tmp_path: Path) -> None:
 
 
 async def test_no_other_token_lets_in(site: Site) -> None:
+    twice = [("Host", HOST), ("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {TOKEN}")]
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
-        for given in (None, "", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN):
-            caller.headers = {"Host": HOST} | ({} if given is None else {"Authorization": given})
-            for path in ("/mcp", "/", "/elsewhere"):
-                refused = await caller.http.post(f"{caller.url}{path}", headers=caller.headers)
-                assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer"), given
+        for given in (None, "", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, twice):
+            headers = given if isinstance(given, list) else [("Host", HOST)]
+            if isinstance(given, str):
+                headers.append(("Authorization", given))
+            refused = await caller.http.post(f"{caller.url}/mcp", headers=headers)
+            body = refused.json()
+            assert (refused.status_code, body["error"]) == (401, "invalid_token"), given
+            challenge = ", ".join(f'{name}="{value}"' for name, value in body.items())
+            assert refused.headers["www-authenticate"] == f"Bearer {challenge}"
         assert site.requests == []
 
 
-async def test_other_hosts_are_refused_with_a_good_token(site: Site) -> None:
-    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
-        caller.headers = {**HEADERS, "Host": "other.example.com"}
+def test_tokens_are_kept_as_digests() -> None:
+    app = build_asgi_app(Settings(mcp_token=SecretStr(TOKEN), mcp_allowed_hosts=(HOST,)), "0.0.0.0")
+    kept = f"{vars(gate.Tokens([TOKEN], own_sessions=False))}"
+    assert sha256(TOKEN.encode()).hexdigest() in kept
+    assert TOKEN not in f"{kept} {app.user_middleware} {app.routes}"
+
+
+async def test_what_is_addressed_elsewhere_is_refused_first(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Then what has long headers, then who has no token."""
+    async with start_in_process(site, "0.0.0.0", **{**CLOSED, "mcp_allowed_hosts": HOST.upper()}) as caller:
+        caller.headers = {"Host": b"other\x85.example", "Neptun-Session": "x" * (gate.MAX_HEADER + 1)}
         assert (await caller.post("tools/list", {})).status_code == 421
+        caller.headers = {**caller.headers, "Host": HOST}
+        assert (await caller.post("tools/list", {})).status_code == 431
+        caller.headers = {"Host": HOST}
+        assert (await caller.post("tools/list", {})).status_code == 401
+        caller.headers = HEADERS
+        assert (await caller.post("tools/list", {})).status_code == 200
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == r"refused: Host is 'other\x85.example'"
+
+
+async def test_hosts_hear_why_they_are_refused(site: Site) -> None:
+    said = pytest.RaisesExc(MCPError, match="does not answer to the host name in the request")
+    async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
+        for mode in ERAS.values():
+            http = httpx.AsyncClient(headers={**HEADERS, "Host": "other.example"})
+            transport = streamable_http_client(f"{caller.url}/mcp", http_client=http)
+            with pytest.RaisesGroup(said, flatten_subgroups=True, allow_unwrapped=True):
+                async with http, Client(transport, mode=mode) as client:
+                    await client.list_tools()
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_lenient_in_what_http_leaves_open(site: Site, era: str) -> None:
+    async with start_in_process(site, **OPEN) as caller:
+        caller.era = era
+        message = caller.message("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})
+        headers: Json = message["headers"]
+        del headers["Accept"]
+        exact: Json = {"content": json.dumps(message["json"])}
+        for accepted in ([], ["*/*"], ["text/event-stream", "application/json"], ["Application/JSON;q=0.9"]):
+            for content_type in ("application/json", "Application/JSON; charset=UTF-8"):
+                request = caller.http.build_request("POST", f"{caller.url}/mcp", **exact)
+                del request.headers["Accept"]
+                given = [*headers.items(), ("Content-Type", content_type), *(("Accept", a) for a in accepted)]
+                request.headers = httpx.Headers([*request.headers.multi_items(), *given])
+                response = await caller.http.send(request)
+                assert content_in(response.json())["total"] == 7, (accepted, content_type)
+        for content_type in ("text/plain", "application/x-www-form-urlencoded"):
+            exact["headers"] = {**headers, "Content-Type": content_type}
+            assert (await caller.http.post(f"{caller.url}/mcp", **exact)).status_code == 415
 
 
 def test_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
@@ -149,12 +223,56 @@ def test_a_token_file_that_cannot_be_read_is_malformed(tmp_path: Path) -> None:
         Settings(mcp_token_file=tmp_path / "none")
 
 
+# Paths
+
+
+async def test_a_slash_at_the_end_makes_no_difference_and_nothing_redirects(site: Site) -> None:
+    async with start_in_process(site, **OPEN) as caller:
+        assert (await caller.post("tools/list", {}, "/mcp/")).status_code == 200
+        for path in ("/", "/health/", "/mcp/tools"):
+            response = await caller.post("tools/list", {}, path)
+            assert (response.status_code, response.headers.get("location")) == (404, None)
+            assert response.json() == {"error": "There is nothing here: MCP is at /mcp."}
+
+
+async def test_serves_below_a_path(site: Site) -> None:
+    app = build_asgi_app(Settings(base_url=site.url, session_cookie=SecretStr(COOKIE)), "127.0.0.1")
+    http = httpx.AsyncClient()
+    async with listen(app, root_path="/neptun") as url, http:
+        caller = Caller(url, http)
+        assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
+        assert (await http.get(f"{url}/health")).status_code == 200
+        assert (await http.get(f"{url}/ready")).status_code == 200
+        assert (await http.get(url)).json() == {"error": "There is nothing here: MCP is at /neptun/mcp."}
+
+
+async def test_serves_in_another_application_as_documented(site: Site, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "mounting.py").write_text(program)
+    env = environment(base_url=site.url, **REMOTE)
+    application = ("--app-dir", str(tmp_path), "mounting:app")
+    http = httpx.AsyncClient()
+    async with worker(tmp_path / "log", env, *application, health="/neptun/health") as (url, _), http:
+        caller = Caller(f"{url}/neptun", http, HEADERS)
+        for path in ("/mcp", "/mcp/"):
+            assert (await caller.post("tools/list", {}, path)).status_code == 200
+        assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
+
+
+async def test_any_loopback_address_that_it_listens_on_is_its_own(site: Site) -> None:
+    for host in ("127.0.0.2", "::1"):
+        async with start_in_process(site, host, **OPEN) as caller:
+            caller.headers = {"Host": f"[{host}]:80" if ":" in host else host}
+            assert (await caller.post("tools/list", {})).status_code == 200
+
+
 # Bodies
 
 
 async def status_of(url: str, length: int, *more: str, body: str = "") -> int:
     """The status of the answer to a request whose body is announced, but not sent, or not all of it."""
-    lines = ["POST /mcp HTTP/1.1", f"Host: {HOST}", f"Content-Length: {length}", *more, "", body]
+    head = ["POST /mcp HTTP/1.1", f"Host: {HOST}", "Content-Type: application/json", f"Content-Length: {length}"]
+    lines = [*head, *more, "", body]
     async with await anyio.connect_tcp(remote_host="127.0.0.1", remote_port=urlsplit(url).port or 0) as stream:
         await stream.send("\r\n".join(lines).encode())
         return int((await stream.receive()).split()[1])
@@ -176,7 +294,8 @@ async def test_a_body_that_grows_too_long_is_refused(site: Site) -> None:
             yield b" " * 2**16
 
     async with start_in_process(site, **OPEN) as caller:
-        response = await caller.http.post(f"{caller.url}/mcp", content=endless())
+        headers = {"Content-Type": "application/json"}
+        response = await caller.http.post(f"{caller.url}/mcp", content=endless(), headers=headers)
         assert response.status_code == 413
 
 
@@ -208,6 +327,8 @@ async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatc
     async with start_in_process(site, **settings) as caller:
         alice = Caller(caller.url, caller.http, {"Neptun-Session": COOKIE})
         bob = Caller(caller.url, caller.http, {"Neptun-Session": BOB_COOKIE})
+        for known in (alice, bob):
+            await known.call("list_imports", LIST_IMPORTS)
 
         async def greedy() -> None:
             response = await alice.post("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
@@ -221,6 +342,57 @@ async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatc
             neptun.released = True
     assert sorted(statuses) == [200] * 6 + [429] * 14
     assert neptun.most == 1
+
+
+async def test_sessions_that_nobody_knows_share_their_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_NEW_SESSIONS", 3)
+    neptun = HeldNeptun(site)
+    async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
+
+        async def invent(number: int) -> None:
+            stranger = Caller(caller.url, caller.http, {"Neptun-Session": f"{number}{seal('invented')}"})
+            assert "Neptun refused the session" in error_in(await stranger.call("list_imports", LIST_IMPORTS))
+
+        alice = Caller(caller.url, caller.http, {"Neptun-Session": COOKIE})
+        await alice.call("list_imports", LIST_IMPORTS)
+        neptun.path = "/api/_auth/session"
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(invent, number)
+            await until(lambda: neptun.held > 0)
+            # More new ones than are remembered do not make a known one new.
+            assert content_in(await alice.call("list_imports", LIST_IMPORTS))["total"] == 7
+            neptun.released = True
+        assert content_in(await alice.call("list_imports", LIST_IMPORTS))["total"] == 7
+    assert neptun.most == 1
+    assert site.cookies.count(COOKIE) == 1 + 3 * 3, "whose session it is was asked once"
+
+
+async def test_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
+    """The application is called as an ASGI server does whose buffers are full."""
+    settings = Settings(base_url=site.url, session_cookie=SecretStr(COOKIE), max_connections=1)
+    app = build_asgi_app(settings, "127.0.0.1")
+    unread = list[Message]()
+
+    async def send(message: Message) -> None:
+        unread.append(message)
+        await anyio.sleep_forever()
+
+    http = httpx.AsyncClient()
+    async with listen(app) as url, http, anyio.create_task_group() as tasks:
+        caller = Caller(url, http)
+        request = http.build_request("POST", f"{url}/mcp", **caller.message("tools/list", {}))
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        scope: Scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, "query_string": b""}
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": request.read()}
+
+        for _ in range(5):
+            tasks.start_soon(app, scope, receive, send)
+        await until(lambda: len(unread) == 5)
+        assert (await caller.post("tools/list", {})).status_code == 200
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Site) -> None:

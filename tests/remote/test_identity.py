@@ -122,23 +122,24 @@ async def test_the_header_takes_a_cookie_in_any_form(site: Site, session: str) -
     assert set(site.cookies) == {COOKIE}
 
 
-@pytest.mark.parametrize("headers", [{}, {"Neptun-Session": ""}, {"Neptun-Session": "no cookie, but words"}])
-async def test_without_a_session_of_their_own_nobody_is_served(site: Site, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ([], "The request carries no header Neptun-Session. "),
+        ([""], "The header Neptun-Session holds no session cookie. "),
+        (["no cookie, but words"], "The header Neptun-Session holds no session cookie. "),
+        ([COOKIE, COOKIE], "The request carries the header Neptun-Session more than once. A gateway has to replace "),
+    ],
+)
+async def test_without_one_session_of_their_own_nobody_is_served(site: Site, sessions: list[str], said: str) -> None:
     async with start_in_process(site, **MINE) as caller:
-        caller.headers = headers
-        said = error_in(await caller.call("list_resources", LIST_FILES))
-        assert said.startswith(f"The request carries no Neptun session. {ADVICE}{site.url}")
+        message = caller.message("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
+        message["headers"] = [*message["headers"].items(), *(("Neptun-Session", session) for session in sessions)]
+        error = error_in((await caller.http.post(f"{caller.url}/mcp", **message)).json())
+        assert error.startswith(said)
+        assert f"{ADVICE}{site.url}" in error
         assert (await caller.post("tools/list", {})).status_code == 200
     assert site.requests == []
-
-
-async def test_two_sessions_in_one_request_are_none(site: Site) -> None:
-    async with start_in_process(site, **MINE) as caller:
-        headers = [("Neptun-Session", COOKIE), ("Neptun-Session", BOB_COOKIE), ("Accept", "application/json")]
-        params: Json = {"name": "list_resources", "arguments": LIST_FILES}
-        message: Json = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        response = await caller.http.post(f"{caller.url}/mcp", json=message, headers=headers)
-        assert error_in(response.json()).startswith("The request carries no Neptun session.")
 
 
 @pytest.mark.parametrize(

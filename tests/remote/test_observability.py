@@ -33,9 +33,10 @@ from tests.remote.support import (
     content_in,
     error_in,
     listen,
+    start_in_process,
     worker,
 )
-from tests.support import Json, Site, failure, resources
+from tests.support import ERAS, Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +101,19 @@ async def test_a_line_a_call_as_text(site: Site, tmp_path: Path) -> None:
         r'INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error ms=[\d.]+ request_id=[0-9a-f]{32} caller='
     )
     assert re.search(line + ALICE, (tmp_path / "log").read_text())
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_call_that_wants_no_answer_is_no_call(site: Site, caplog: pytest.LogCaptureFixture, era: str) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        caller.era = era
+        message = caller.message("tools/call", {"name": "delete_import", "arguments": DELETE_IMPORT})
+        del message["json"]["id"]
+        response = await caller.http.post(f"{caller.url}/mcp", **message)
+        assert (response.status_code, response.content) == (202, b"")
+        assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("neptun_mcp.")] == ["call"]
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 class Collector:

@@ -31,6 +31,7 @@ from ..server import build_server
 from ..settings import Settings, is_loopback
 from ..tools import create_tools
 from ..tools.questions import App
+from .connections import LimitedProtocol
 from .gate import Gate, Sessions, Tokens, caller_of
 from .observability import call_logger, remember_result, start_tracing
 
@@ -69,7 +70,7 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     """Serve in this process until SIGINT or SIGTERM; in-flight calls finish."""
     config = uvicorn.Config(
         app,
-        http="h11",  # has limits for headers, which httptools has not
+        http=LimitedProtocol,
         ws="none",
         log_config=None,
         log_level="info",

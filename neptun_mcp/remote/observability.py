@@ -16,7 +16,6 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from ..neptun.transport import route_of
 from ..tools.results import DeletionResult
 from ..tools.tools import changes_something
 from .gate import caller_of
@@ -99,8 +98,8 @@ def _request_id(request: Request[Any]) -> str:
 def start_tracing() -> Callable[[], None]:
     """Send traces as the usual `OTEL_*` variables say; needs the extra `otel`.
 
-    The SDK of MCP makes a span for each message, the instrumentation of HTTPX one for each request to Neptun. Without
-    `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER=otlp` nothing happens.
+    Without `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER=otlp` nothing
+    happens.
 
     Returns:
         A function that sends the rest, to be called at the end.
@@ -108,28 +107,14 @@ def start_tracing() -> Callable[[], None]:
     endpoint = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", "TRACES_"))
     if os.environ.get("OTEL_TRACES_EXPORTER", "otlp" if endpoint else "none") != "otlp":
         return lambda: None
-    try:
-        from opentelemetry import trace
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
-        _log.warning("no traces are sent: install neptun-mcp with the extra otel")
-        return lambda: None
     os.environ.setdefault("OTEL_SERVICE_NAME", "neptun-mcp")
     # Further variables may capture headers, but not the session.
     os.environ.setdefault("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "cookie,set-cookie")
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
-    HTTPX2ClientInstrumentor().instrument(tracer_provider=provider, async_request_hook=_without_ids)
-    return provider.shutdown
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-
-async def _without_ids(span: Any, request: Any) -> None:
-    """Name a span by its route: the path holds a person's id."""
-    method, url = request[0].decode(), request[1]
-    route = route_of(url.path)
-    span.update_name(f"{method} {route}")
-    span.set_attributes({"http.route": route, "http.url": str(url.copy_with(path=route, query=None))})
+        from .traces import trace_calls
+    except ImportError:
+        _log.warning("no traces are sent: install neptun-mcp with the extra otel")
+        return lambda: None
+    return trace_calls(OTLPSpanExporter()).shutdown

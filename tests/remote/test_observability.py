@@ -139,18 +139,23 @@ class Collector:
         ]
 
 
-@pytest.mark.skipif(find_spec("opentelemetry.sdk") is None, reason="the extra otel is not installed")
+with_otel = pytest.mark.skipif(find_spec("opentelemetry.sdk") is None, reason="the extra otel is not installed")
+
+
+@with_otel
 async def test_traces_name_routes_and_nobody(site: Site, tmp_path: Path) -> None:
     collector = Collector()
     async with listen(collector) as endpoint:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+        conventions = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}
         captured = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": ".*"}
-        env = environment(base_url=site.url, **REMOTE) | traced | captured
+        env = environment(base_url=site.url, **REMOTE) | traced | conventions | captured
         async with caller_of_worker(tmp_path / "log", env) as caller:
             content_in(await caller.call("list_resources", LIST_FILES))
             for session in (BOB_COOKIE, seal("ended")):
                 caller.headers = {**HEADERS, "Neptun-Session": session}
                 error_in(await caller.call("delete_import", DELETE_IMPORT))
+            error_in(await caller.call("x" * 1000, {}))
     spans = collector.spans()
     (call,) = [span for span in spans if span.name == "tools/call list_resources"]
     (request,) = [span for span in spans if span.name.endswith("/user-files")]
@@ -161,9 +166,46 @@ async def test_traces_name_routes_and_nobody(site: Site, tmp_path: Path) -> None
     assert attributes["http.method"].string_value == "GET"
     assert attributes["http.route"].string_value == route
     assert attributes["http.status_code"].int_value == 200
+    assert attributes["http.request.method"].string_value == "GET"
+    assert attributes["http.url"] == attributes["url.full"]
+    assert attributes["url.full"].string_value == f"{site.url}{route}"
+    assert f"tools/call {'x' * 189}" in [span.name for span in spans]
     everything = b"".join(collector.bodies)
-    secrets = (COOKIE, BOB_COOKIE, seal("ended"), TOKEN, "users/1", "users/2", "projects/1", "imports/104", "webshop")
+    secrets = (
+        COOKIE,
+        BOB_COOKIE,
+        seal("ended"),
+        TOKEN,
+        "users/1",
+        "users/2",
+        "projects/1",
+        "imports/104",
+        "webshop",
+        "x" * 201,
+    )
     assert not [secret for secret in secrets if secret.encode() in everything]
+
+
+@with_otel
+def test_what_exceptions_say_is_not_traced() -> None:
+    """An HTTP library repeats a header line that it cannot parse."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from neptun_mcp.remote.traces import RedactingExporter
+
+    memory, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(memory)))
+    line = f"illegal header line: {COOKIE}"
+    with pytest.raises(ValueError, match="illegal"), provider.get_tracer("").start_as_current_span("GET"):
+        raise ValueError(line)
+    (span,) = memory.get_finished_spans()
+    assert [(event.name, event.attributes) for event in span.events] == [
+        ("exception", {"exception.type": "ValueError", "exception.escaped": "False"})
+    ]
+    assert not span.status.is_ok
+    assert COOKIE not in span.to_json()
 
 
 async def test_without_the_extra_the_server_serves(site: Site, tmp_path: Path) -> None:

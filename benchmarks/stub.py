@@ -191,7 +191,7 @@ def encode(status: int, body: object) -> bytes:
     head = f"HTTP/1.1 {status} {REASONS[status]}\r\n"
     if status == 204:
         return f"{head}\r\n".encode()
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    content = b"" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
@@ -226,6 +226,10 @@ class Answers:
         """Status and body of one request."""
         parts = urlsplit(target)
         match (method, parts.path.strip("/").split("/")):
+            case ("HEAD", ["refused"]):
+                return 401, None
+            case (_, ["refused"]):
+                return failure(401, "Unauthorized", self.documented)
             case ("HEAD", ["api", "auth", "check"]):
                 return 204, None
             case ("GET", ["api", "_auth", "session"]):
@@ -306,7 +310,8 @@ class Connection(asyncio.Protocol):
                 self.write(self.answers.stats(request_line))
             else:
                 self.count()
-                self.answer(request_line)
+                method = request_line.partition(b" ")[0]
+                self.answer(method + b" /refused" if b"invented" in request else request_line)
 
     def count(self) -> None:
         """Count the request, and with the first one the connection."""

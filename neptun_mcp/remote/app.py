@@ -36,6 +36,7 @@ from .gate import Gate, Sessions, Tokens, caller_of
 from .observability import call_logger, remember_result, start_tracing
 
 MCP_PATHS = ("/mcp", "/mcp/")
+HEALTH_PATHS = ("/health", "/ready")
 
 READY_SECONDS = 5.0
 """The time limit of a check whether Neptun is reachable, and how long its outcome is remembered."""
@@ -125,8 +126,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     app = Starlette(
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
-            Route("/health", _health),
-            Route("/ready", _no_account if no_account else _Readiness(neptun).answer),
+            *map(Route, HEALTH_PATHS, (_health, _no_account if no_account else _Readiness(neptun).answer)),
         ],
         exception_handlers={404: _not_found},
         lifespan=lifespan,

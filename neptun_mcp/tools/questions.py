@@ -22,6 +22,10 @@ from ..neptun.errors import DeletionFailed, Denied, ImportNotFound, NeptunError,
 from ..neptun.models import PUBLIC_GITHUB, Project, ProjectImport
 from ..neptun.transport import TimeLimit
 
+# The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
+# anew, several times a second under load.
+_KEPT = AcceptedElicitation[Any]
+
 
 class Refusal(ToolError):
     """A call that these tools themselves refuse, in words for the assistant."""

@@ -166,15 +166,37 @@ class NeptunClient:
         return other
 
     async def check_reachable(self) -> None:
-        """Ask for something that needs no session, to see whether the address answers as Neptun does.
+        """Ask for what needs no session, to see whether the address answers as Neptun does, and its database too.
 
         Raises:
             Unavailable, NotLikeNeptun: it does not.
         """
         async with self._within(self._limit()):
-            # Without a session Neptun answers 401, which it does without its database.
-            with suppress(Denied):
-                await self._transport.read("HEAD", "/api/auth/check")
+            await self._check_address()
+            await self.session.check_database()
+
+    async def _check_address(self) -> None:
+        # Without a session the first is 401, the second 200. A deployment may lack one of them, but not both.
+        for method, path in (("HEAD", "/api/auth/check"), ("GET", "/api/_auth/session")):
+            try:
+                await self._transport.read(method, path)
+            except Unauthorized:
+                return
+            except Denied:
+                continue
+            else:
+                return
+        what = "it has none of the pages that every Neptun has"
+        raise NotLikeNeptun(self.address, what, "Check NEPTUN_BASE_URL.")
+
+    async def check_login(self) -> None:
+        """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
+
+        Raises:
+            NeptunError: a call would fail for this reason.
+        """
+        async with self._within(self._limit()):
+            await self.session.run(self.session.user_id)
 
     async def user_id(self) -> int:
         """The id of the person whose session it is, as Neptun knows it."""

@@ -302,7 +302,7 @@ class Session:
         except (Unauthorized, BadRequest) as refusal:
             # 400 is the answer to a password that breaks the site's own rules (recorded).
             if isinstance(refusal, Unauthorized):
-                await self._check_database()
+                await self.check_database()
             self._login_refused_until = self.clock() + _REFUSAL_SECONDS
             raise LoginRefused from None
         except Denied as error:
@@ -313,7 +313,7 @@ class Session:
             raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
         return cookies[-1]
 
-    async def _check_database(self) -> None:
+    async def check_database(self) -> None:
         """With its database down, a running server refuses every log-in as if the password were wrong (recorded).
 
         What is asked for needs no session: it is 404 with the database up, and 500 with it down (recorded).

@@ -126,7 +126,11 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     app = Starlette(
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
-            *map(Route, HEALTH_PATHS, (_health, _no_account if no_account else _Readiness(neptun).answer)),
+            *map(
+                Route,
+                HEALTH_PATHS,
+                (_health, _no_account if no_account else _Readiness(neptun, one_account=not sessions).answer),
+            ),
         ],
         exception_handlers={404: _not_found},
         lifespan=lifespan,
@@ -186,10 +190,11 @@ async def _no_account(request: Request[Any]) -> Response:
 
 
 class _Readiness:
-    """Whether Neptun is reachable, asked at most once in a while."""
+    """Whether calls can succeed, found out at most once in a while."""
 
-    def __init__(self, neptun: NeptunClient) -> None:
+    def __init__(self, neptun: NeptunClient, *, one_account: bool) -> None:
         self._neptun = neptun
+        self._one_account = one_account
         self._ready = False
         self._checked = -math.inf
         self._lock = anyio.Lock()
@@ -201,12 +206,14 @@ class _Readiness:
                 self._checked = anyio.current_time()
         if self._ready:
             return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "Neptun is not reachable"}, 503)
+        return JSONResponse({"status": "Neptun cannot be used: the log says why"}, 503)
 
     async def _check(self) -> bool:
         try:
             with anyio.fail_after(READY_SECONDS):
                 await self._neptun.check_reachable()
+                if self._one_account:
+                    await self._neptun.check_login()
         except (NeptunError, TimeoutError) as error:
             _log.warning("not ready: %s", error)
             return False

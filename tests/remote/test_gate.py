@@ -17,6 +17,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import SecretStr
+from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
@@ -43,13 +44,14 @@ from tests.remote.support import (
     start_in_process,
     worker,
 )
-from tests.support import ERAS, Json, Site, resources, until
+from tests.support import ERAS, Json, Site, failure, resources, until
 
 pytestmark = pytest.mark.anyio
 
 OPEN: Json = {"session_cookie": COOKIE}
 CLOSED: Json = {**OPEN, "mcp_token": f"{TOKEN},{OTHER_TOKEN}", "mcp_allowed_hosts": HOST}
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
+DATABASE = "GET /api/shared/collections/00000000-0000-4000-8000-000000000000"
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
 
 
@@ -413,12 +415,28 @@ async def test_alive_and_ready_need_no_token(site: Site) -> None:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
-    assert site.requests == ["HEAD /api/auth/check"], "the answer is remembered"
-    assert site.cookies == [None]
+    assert len(site.requests) == 3, "the answer is remembered"
+    assert site.cookies == [None, None, COOKIE]
 
 
 async def test_not_ready_where_neptun_cannot_be_reached() -> None:
     async with start_in_process(Site("http://127.0.0.1:1"), **OPEN, timeout=0.1) as caller:
+        assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
+        assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {DATABASE: failure(500)},
+        {"HEAD /api/auth/check": failure(404), "GET /api/_auth/session": failure(404)},
+        {"POST /api/auth/login": failure(401)},
+    ],
+)
+async def test_not_ready_where_no_call_can_succeed(site: Site, answers: dict[str, Response]) -> None:
+    site.answers |= answers
+    login: Json = {"email": "alice@example.com", "password": "correct horse"}
+    async with start_in_process(site, **login) as caller:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
 

@@ -60,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     call.add_argument("--json", action="store_true", help="print the result as JSON, for a program")
 
+    account = argparse.ArgumentParser(add_help=False)
+    account.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
+    login = commands.add_parser("login", parents=[account], help="log in to Neptun, and keep the session")
+    login.add_argument(
+        "--cookie", action="store_true", help="paste a session cookie, if you sign in with GitHub or a passkey"
+    )
+    commands.add_parser("whoami", parents=[sandbox, account], help="show which account is used")
+    commands.add_parser("logout", parents=[account], help="remove the session that was kept")
+
     install = commands.add_parser(
         "install", parents=[sandbox], help="add the server to a host, such as claude-code or cursor"
     )

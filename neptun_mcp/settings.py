@@ -23,10 +23,11 @@ from pydantic import (
 )
 
 from ._version import __version__
-from .neptun.client import DEFAULT_BASE_URL, NeptunClient
-from .neptun.models import COOKIE_NAME, MAX_ID
+from .neptun.client import NeptunClient
+from .neptun.models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 from .neptun.secret_files import read_secret_file
 from .neptun.session import Credentials, cookie_value
+from .neptun.store import KeptSession, SessionStore
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
@@ -225,13 +226,19 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         return self
 
     @property
+    def has_credentials(self) -> bool:
+        """Whether the settings name credentials; if not, the session that `neptun-mcp login` keeps is used."""
+        return any((self.session_cookie, self.session_cookie_file, self.email))
+
+    @property
     def credentials(self) -> Credentials:
-        """The credentials of the environment. The one place where a secret is read."""
+        """How to get a session. The one place where a secret is read."""
         return Credentials(
             cookie=self.session_cookie.get_secret_value() if self.session_cookie else None,
             cookie_file=self.session_cookie_file,
             email=self.email,
             password=self.password.get_secret_value() if self.password else None,
+            kept=None if self.has_credentials else KeptSession(session_store(), self.base_url),
         )
 
     @property
@@ -297,6 +304,17 @@ def variable(setting: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
     return text.strip(blanks)
+
+
+def session_store() -> SessionStore:
+    """Where `neptun-mcp login` keeps sessions."""
+
+    def find_file() -> Path:
+        from platformdirs import user_config_path  # not needed to start
+
+        return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
+
+    return SessionStore(find_file)
 
 
 def is_unset(value: str) -> bool:

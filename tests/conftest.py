@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -24,9 +25,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own environment."""
+def no_settings(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None:
+    """Nothing of the machine's own environment, and no session that somebody has logged in to."""
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(empty_home))
     for name in [name for name in os.environ if name.startswith("NEPTUN_")]:
         monkeypatch.delenv(name)
 

@@ -25,7 +25,7 @@ LONGEST_LINE = 2**24
 
 def environment(**settings: str) -> dict[str, str]:
     """What the interpreter needs of this machine's environment, and these settings."""
-    needed = ("PATH", "PYTHON", "COV", "LD_", "SYSTEMROOT")
+    needed = ("PATH", "PYTHON", "COV", "LD_", "SYSTEMROOT", "HOME", "XDG_CONFIG_HOME")
     kept = {name: value for name, value in os.environ.items() if name.startswith(needed)}
     return kept | {f"NEPTUN_{name.upper()}": value for name, value in settings.items()}
 

@@ -28,7 +28,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
     from ..log import configure_logging
     from ..settings import Settings
 
-    settings = Settings(**({"sandbox": options.sandbox} if "sandbox" in options else {}))
+    given = {name: value for name, value in vars(options).items() if name in ("sandbox", "base_url")}
+    settings = Settings(**given)
     configure_logging(settings)
     return settings
 

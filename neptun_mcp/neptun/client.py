@@ -27,6 +27,7 @@ from .errors import (
     WrongUser,
 )
 from .models import (
+    DEFAULT_BASE_URL,
     GITHUB_KINDS,
     LOCAL_FOLDER,
     RESOURCE_MODELS,
@@ -47,8 +48,6 @@ from .models import (
 )
 from .session import Credentials, Session
 from .transport import Answer, TimeLimit, Transport
-
-DEFAULT_BASE_URL = "https://neptun-webui.vercel.app"
 
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)

@@ -32,7 +32,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .models import COOKIE_NAME, MAX_ID
+from .models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 
 if TYPE_CHECKING:
     from .models import Project
@@ -46,6 +46,11 @@ def how_to_get_cookie(address: str) -> str:
         f"log in at {address} in a browser, open the developer tools (F12), Application or Storage, Cookies, "
         f"and copy the value of {COOKIE_NAME}"
     )
+
+
+def login_command(address: str) -> str:
+    """The command that logs in to an address."""
+    return "`neptun-mcp login`" if address == DEFAULT_BASE_URL else f"`neptun-mcp login --base-url {address}`"
 
 
 def quoted(text: str, limit: int = 80) -> str:
@@ -89,8 +94,9 @@ class CredentialsMissing(NeptunError):
         super().__init__(
             reason,
             advice
-            or f"Set NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or "
-            "NEPTUN_EMAIL and NEPTUN_PASSWORD, in the host's entry for this server, and restart it.",
+            or f"Run {login_command(address)} in a terminal; there is no need to restart the server. Or set "
+            f"NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or NEPTUN_EMAIL and NEPTUN_PASSWORD, in "
+            "the host's entry for this server, and restart it.",
         )
 
 

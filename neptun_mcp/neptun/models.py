@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema, from_json
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
+DEFAULT_BASE_URL = "https://neptun-webui.vercel.app"
 COOKIE_NAME = "neptun-session"
 
 MAX_ID = 2**31 - 1

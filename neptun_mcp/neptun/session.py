@@ -34,9 +34,11 @@ from .errors import (
     Unauthorized,
     UnknownUser,
     how_to_get_cookie,
+    login_command,
 )
 from .models import COOKIE_NAME, Item
 from .secret_files import INVISIBLE, MAX_SECRET_FILE, read_secret_file, shown_path
+from .store import KeptSession
 from .transport import Transport
 
 _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
@@ -105,6 +107,7 @@ class Credentials:
         cookie_file: a file that holds it; read again when the session is refused.
         email: e-mail address to log in with, together with the password.
         password: the password.
+        kept: the session that a log-in keeps, used if there is nothing else; found anew when the person logs in again.
         renewal_advice: what to do when Neptun refuses the session, a sentence; None for what the settings allow.
 
     Raises:
@@ -115,6 +118,7 @@ class Credentials:
     cookie_file: Path | None = None
     email: str | None = None
     password: str | None = field(default=None, repr=False)
+    kept: KeptSession | None = field(default=None, compare=False)
     renewal_advice: str | None = None
 
     def __post_init__(self) -> None:
@@ -141,6 +145,7 @@ class Session:
         self.configured_user_id = user_id
         self._user_id: int | None = None
         self._cookie: str | None = None
+        self._stamp: object = None
         self._used: deque[str] = deque(maxlen=4)
         self.clock: Callable[[], float] = anyio.current_time
         self._login_refused_until = -math.inf
@@ -165,6 +170,10 @@ class Session:
             NotLikeNeptun: every session is bad, fresh ones too.
             LoginRefused: e-mail address and password were refused, now or in the last minutes.
         """
+        if kept := self._credentials.kept:
+            stamp = await anyio.to_thread.run_sync(kept.stamp, abandon_on_cancel=True)
+            if stamp != self._stamp:
+                self._cookie, self._stamp = None, stamp
         cookie = self._cookie or await self._renewed(None)
         for _ in range(_RENEWALS):
             try:
@@ -254,17 +263,24 @@ class Session:
         if known.email and known.password:
             _log.debug("session: logging in")
             return await self._login(known.email, known.password)
+        if known.kept:
+            cookie = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
+            if cookie and cookie != refused:
+                _log.debug("session: read from the log-in")
+                return cookie
         if refused is None:
             raise CredentialsMissing(self._transport.address)
         raise SessionRefused(known.renewal_advice or self._renewal_advice())
 
     def _renewal_advice(self) -> str:
         how = how_to_get_cookie(self._transport.address)
+        if self._credentials.kept:
+            return f"Run {login_command(self._transport.address)} again; there is no need to restart the server."
         if file := self._credentials.cookie_file:
             return f"Save a fresh cookie in {file} ({how}); there is no need to restart the server."
         return (
-            f"Get a fresh cookie ({how}), put it in NEPTUN_SESSION_COOKIE and restart the server; "
-            "or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
+            f"Run {login_command(self._transport.address)}, remove NEPTUN_SESSION_COOKIE from the host's entry for "
+            f"this server and restart it; or put a fresh cookie there ({how})."
         )
 
     async def _from_file(self, path: Path) -> str:

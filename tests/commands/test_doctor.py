@@ -55,8 +55,8 @@ def test_it_says_which_contract_a_documented_server_speaks(doctor: Any, site: Si
 @pytest.mark.parametrize(
     ("settings", "step", "found", "to_do"),
     [
-        ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Set NEPTUN_SESSION_COOKIE"),
-        ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Get a fresh cookie"),
+        ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Run `neptun-mcp login --base-url http"),
+        ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Run `neptun-mcp login --base-url http"),
         ({"USER_ID": "2"}, "session", "belongs to user 1", "Remove NEPTUN_USER_ID"),
         ({"PROJECT_ID": "99"}, "imports", "no project 99", "Your projects are"),
         ({"BASE_URL": "http://127.0.0.1:9"}, "address", "refused the connection", "Check NEPTUN_BASE_URL"),

@@ -92,7 +92,7 @@ REDIRECTED = ("redirects elsewhere", "Set NEPTUN_BASE_URL to the final address")
 NOT_A_LIST = (*STRANGE, "sent JSON, but not the list that was asked for")
 SOMEBODY_ELSE = ("does not say whose session this is", "Set NEPTUN_USER_ID")
 LOGIN_REFUSED = ("refused the log-in", "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD", "not tried again")
-SESSION_REFUSED = ("refused the session", "expired or wrong", "copy the value", "put it in NEPTUN_SESSION_COOKIE")
+SESSION_REFUSED = ("refused the session", "expired or wrong", "copy the value", "remove NEPTUN_SESSION_COOKIE")
 NO_SESSION = (*STRANGE, "accepted the log-in but gave no session")
 BODIES: dict[str, tuple[bytes, str]] = {
     "JSON": (JSON, "application/json"),

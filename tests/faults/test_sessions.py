@@ -103,7 +103,7 @@ async def test_with_a_cookie_everyone_is_told_to_get_a_fresh_one(neptun: FaultyN
         for result in await in_flight(neptun, tools, neptun.store.sessions.clear):
             words = plain_error_of(result)
             assert words.startswith(REFUSED)
-            assert "put it in NEPTUN_SESSION_COOKIE" in words
+            assert "or put a fresh cookie there" in words
     assert len(neptun.asked_for(Place.CHECK)) == 1
     assert len(neptun.asked_for(Place.FILES)) == CALLS
 

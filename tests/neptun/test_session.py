@@ -433,7 +433,8 @@ async def test_without_credentials_the_server_starts_and_each_call_says_what_to_
             for project in ({}, {"project_id": 1}):
                 message = await tools.fails(tool, **arguments, **project)
                 assert message.startswith("No Neptun credentials are set. ")
-                assert "Set NEPTUN_SESSION_COOKIE (to get it, log in at" in message
+                assert "Run `neptun-mcp login --base-url http" in message
+                assert "Or set NEPTUN_SESSION_COOKIE (to get it, log in at" in message
                 assert "NEPTUN_EMAIL and NEPTUN_PASSWORD" in message
     assert host.site.requests == []
 

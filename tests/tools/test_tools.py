@@ -465,9 +465,9 @@ async def test_a_bad_session_is_refused_with_the_way_to_a_good_one(
     host.settings["session_cookie"] = cookie
     assert await errors_of_lists(host, WEBSHOP) == {
         "Neptun refused the session: the cookie is expired or wrong. "
-        f"Get a fresh cookie (log in at {host.site.url} in a browser, open the developer tools (F12), Application or "
-        "Storage, Cookies, and copy the value of neptun-session), put it in NEPTUN_SESSION_COOKIE and restart the "
-        "server; or set NEPTUN_EMAIL and NEPTUN_PASSWORD, and it logs in by itself."
+        f"Run `neptun-mcp login --base-url {host.site.url}`, remove NEPTUN_SESSION_COOKIE from the host's entry for "
+        f"this server and restart it; or put a fresh cookie there (log in at {host.site.url} in a browser, open the "
+        "developer tools (F12), Application or Storage, Cookies, and copy the value of neptun-session)."
     }
 
 

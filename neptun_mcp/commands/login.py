@@ -1,0 +1,91 @@
+"""`neptun-mcp login`: logs in to Neptun, and keeps the session for the server."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+import anyio
+
+from ..neptun.errors import LoginRefused, NeptunError, SessionRefused, how_to_get_cookie
+from ..neptun.session import Credentials, cookie_value
+from ..settings import Settings, session_store
+from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
+
+_SHORTEST = 20
+"""Characters of a session cookie; a real one has about 440."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask for a log-in, check it, and keep its session."""
+    settings = settings_or_exit(options)
+    if settings.sandbox != "off":
+        tell("The sandbox needs no log-in. Unset NEPTUN_SANDBOX to log in to Neptun.")
+        return MISUSE
+    if not (options.cookie or sys.stdin.isatty()):
+        tell("E-mail address and password are asked for at a terminal. A cookie can come from a file:")
+        tell("neptun-mcp login --cookie < FILE")
+        return MISUSE
+    credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)
+    if credentials is None:
+        tell("Nothing that could be a log-in was entered. Nothing is kept.")
+        return FAILURE
+    try:
+        user, cookie = anyio.run(_open_session, settings, credentials)
+    except NeptunError as error:
+        tell(f"{error.happened} Nothing is kept.", _advice(error))
+        return FAILURE
+    try:
+        place = session_store().save(settings.base_url, cookie)
+    except OSError as error:
+        tell(f"The session cannot be kept: {error.strerror} ({error.filename}).")
+        return FAILURE
+    print(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
+    if settings.has_credentials:
+        tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
+    return SUCCESS
+
+
+async def _open_session(settings: Settings, credentials: Credentials) -> tuple[int, str]:
+    """The user and the cookie of a session that Neptun accepts."""
+    async with settings.client() as client:
+        neptun = client.with_options(credentials=credentials)
+        cookie = await neptun.session_cookie()
+        return await neptun.user_id(), cookie
+
+
+def _advice(error: NeptunError) -> str:
+    if isinstance(error, LoginRefused):
+        return "Both are case-sensitive. With GitHub or a passkey there is no password: use neptun-mcp login --cookie."
+    return "Copy it again." if isinstance(error, SessionRefused) else error.advice
+
+
+def _typed(address: str) -> Credentials | None:
+    """E-mail address and password, as typed at the terminal."""
+    tell(f"Log in to {address} (with GitHub or a passkey: neptun-mcp login --cookie).")
+    print("E-mail: ", end="", file=sys.stderr, flush=True)
+    email = sys.stdin.readline().strip()
+    password = _hidden("Password: ") if email else ""
+    return Credentials(email=email, password=password) if password else None
+
+
+def _pasted(address: str) -> Credentials | None:
+    """A cookie in any form in which people paste it, which may take several lines; an empty line ends it."""
+    if sys.stdin.isatty():
+        tell(f"Paste the session cookie of {address} and press Enter. To get it, {how_to_get_cookie(address)}.")
+    pasted = ""
+    while line := _hidden("Cookie (not shown): ") if sys.stdin.isatty() else sys.stdin.readline():
+        pasted += f"{line}\n"
+        cookie = cookie_value(pasted)
+        if cookie and len(cookie) >= _SHORTEST:
+            return Credentials(cookie=cookie)
+    return None
+
+
+def _hidden(prompt: str) -> str:
+    """What is typed without being shown; empty at the end of the input."""
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        return ""

@@ -1,0 +1,20 @@
+"""`neptun-mcp logout`: removes the session that `login` kept."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..settings import session_store
+from . import FAILURE, SUCCESS, settings_or_exit, tell
+
+
+def run(options: argparse.Namespace) -> int:
+    """Remove the session of the address that is set."""
+    address = settings_or_exit(options).base_url
+    try:
+        removed = session_store().remove(address)
+    except OSError as error:
+        tell(f"The session cannot be removed: {error.strerror} ({error.filename}).")
+        return FAILURE
+    print(f"Logged out of {address}." if removed else f"There was no session of {address}.")
+    return SUCCESS

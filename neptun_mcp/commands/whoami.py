@@ -1,0 +1,29 @@
+"""`neptun-mcp whoami`: says which account the server uses."""
+
+from __future__ import annotations
+
+import argparse
+
+import anyio
+
+from ..neptun.errors import NeptunError
+from ..settings import Settings
+from . import FAILURE, SUCCESS, settings_or_exit, tell
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask Neptun whose session it is."""
+    settings = settings_or_exit(options)
+    try:
+        user = anyio.run(_user, settings)
+    except NeptunError as error:
+        tell(str(error))
+        return FAILURE
+    source = "the environment" if settings.has_credentials else "neptun-mcp login"
+    print(f"User {user} at {settings.base_url}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
+    return SUCCESS
+
+
+async def _user(settings: Settings) -> int:
+    async with settings.client() as neptun:
+        return await neptun.user_id()

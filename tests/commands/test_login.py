@@ -1,0 +1,292 @@
+"""login, whoami and logout: what is asked, what is kept, where, and who uses it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neptun_mcp import Settings
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from tests.processes import COMMAND, Command, Completed, environment
+from tests.support import WEBSHOP, Host, Site, failure
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="the folder of a person's settings cannot be redirected"
+)
+EXPORT = json.dumps([{"name": "other", "value": "x"}, {"name": "neptun-session", "value": COOKIE}], indent=2)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site) -> Path:
+    """An empty home of a person who uses the site."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("NEPTUN_BASE_URL", site.url)
+    return tmp_path
+
+
+def kept(home: Path) -> list[Path]:
+    """The files in a home."""
+    return [path for path in home.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def paste(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`login --cookie` with this on stdin."""
+
+    def run(pasted: str, *options: str) -> Completed:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(pasted))
+        return command("login", "--cookie", *options)
+
+    return run
+
+
+def at_terminal(*arguments: str, typed: str) -> tuple[int, str]:
+    """Run the command at a terminal; its exit code, and all that the terminal shows."""
+    import pty  # POSIX
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(base_url=os.environ["NEPTUN_BASE_URL"]),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    lines = typed.splitlines(keepends=True)
+    try:
+        while True:
+            shown += os.read(ours, 1024)
+            # Each line is typed once it is asked for.
+            if lines and shown.rstrip(b" ").endswith(b":"):
+                os.write(ours, lines.pop(0).encode())
+    except OSError:
+        pass  # the other end is closed
+    finally:
+        os.close(ours)
+    return process.wait(timeout=20), shown.decode()
+
+
+@pytest.mark.parametrize(
+    "pasted", [COOKIE, f"neptun-session={COOKIE}; Path=/; HttpOnly", EXPORT], ids=["bare", "line", "JSON"]
+)
+def test_a_pasted_cookie_is_checked_and_kept(
+    paste: Command, command: Command, home: Path, site: Site, pasted: str
+) -> None:
+    (ran := paste(pasted))
+    (file,) = kept(home)
+    assert ran == Completed(0, f"Logged in to {site.url} as user 1. The session is kept in {file}.\n", "")
+    assert json.loads(file.read_text()) == {site.url: {"cookie": COOKIE}}
+    assert command("whoami") == Completed(0, f"User 1 at {site.url}, by neptun-mcp login.\n", "")
+
+
+def test_the_file_is_for_its_owner_alone(paste: Command, home: Path) -> None:
+    paste(COOKIE)
+    (file,) = kept(home)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_email_and_password_are_typed_and_the_password_is_not_shown(home: Path, site: Site) -> None:
+    code, shown = at_terminal("login", typed=f"{EMAIL}\n{PASSWORD}\n")
+    assert code == 0, shown
+    assert "as user 1" in shown
+    assert PASSWORD not in shown
+    (file,) = kept(home)
+    assert set(json.loads(file.read_text())[site.url]) == {"cookie"}
+    assert PASSWORD not in file.read_text()
+
+
+def test_a_cookie_is_pasted_at_the_terminal_without_being_shown(home: Path) -> None:
+    code, shown = at_terminal("login", "--cookie", typed=f"{EXPORT}\n")
+    assert code == 0, shown
+    assert "as user 1" in shown
+    assert COOKIE not in shown
+    assert kept(home)
+
+
+def test_a_wrong_password_keeps_nothing(home: Path) -> None:
+    code, shown = at_terminal("login", typed=f"{EMAIL}\nWr0ng!password\n")
+    assert code == 1
+    assert "the e-mail address or the password is wrong. Nothing is kept." in shown
+    assert "neptun-mcp login --cookie" in shown
+    assert not kept(home)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "said"),
+    [
+        (
+            "garbage-that-is-long-enough\n\n",
+            "Neptun refused the session: the cookie is expired or wrong. Nothing is kept.",
+        ),
+        ("", "Nothing that could be a log-in was entered. Nothing is kept."),
+        ("two words\n\n", "Nothing that could be a log-in was entered. Nothing is kept."),
+    ],
+)
+def test_a_bad_cookie_keeps_nothing(paste: Command, home: Path, pasted: str, said: str) -> None:
+    ran = paste(pasted)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(said)
+    assert "garbage-that" not in ran.stderr
+    assert not kept(home)
+
+
+def test_a_failing_neptun_keeps_nothing_and_what_was_kept(paste: Command, home: Path, site: Site) -> None:
+    paste(COOKIE)
+    (before,) = [file.read_text() for file in kept(home)]
+    site.answers["GET /api/_auth/session"] = failure(500)
+    ran = paste(BOB_COOKIE)
+    assert ran.code == 1
+    assert "failed on its side (status 500). Nothing is kept." in ran.stderr
+    assert [file.read_text() for file in kept(home)] == [before]
+
+
+def test_a_session_is_kept_for_one_address(paste: Command, command: Command, home: Path, site: Site) -> None:
+    paste(COOKIE)
+    site.requests.clear()
+    elsewhere = site.url.replace("127.0.0.1", "localhost")
+    ran = command("whoami", "--base-url", elsewhere)
+    assert ran.code == 1
+    assert ran.stderr.startswith(f"No Neptun credentials are set. Run `neptun-mcp login --base-url {elsewhere}`")
+    assert site.requests == []
+
+
+def test_logout_removes_the_session_of_the_address(paste: Command, command: Command, home: Path, site: Site) -> None:
+    paste(COOKIE)
+    elsewhere = site.url.replace("127.0.0.1", "localhost")
+    paste(BOB_COOKIE, "--base-url", elsewhere)
+    assert command("logout") == Completed(0, f"Logged out of {site.url}.\n", "")
+    assert command("logout") == Completed(0, f"There was no session of {site.url}.\n", "")
+    assert command("whoami").code == 1
+    assert command("whoami", "--base-url", elsewhere).stdout == f"User 2 at {elsewhere}, by neptun-mcp login.\n"
+
+
+def test_the_environment_goes_first(
+    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEPTUN_SESSION_COOKIE", COOKIE)
+    assert "is set here, and goes first" in paste(BOB_COOKIE).stderr
+    assert command("whoami").stdout.startswith("User 1 ")
+    monkeypatch.delenv("NEPTUN_SESSION_COOKIE")
+    assert command("whoami").stdout.startswith("User 2 ")
+
+
+def test_a_folder_that_cannot_be_written_is_told(paste: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := home / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(file))
+    monkeypatch.setenv("HOME", str(file))
+    ran = paste(COOKIE)
+    assert ran.code == 1
+    assert ran.stderr.startswith("The session cannot be kept: Not a directory")
+
+
+def test_the_sandbox_needs_no_log_in(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_SANDBOX", "1")
+    assert command("login").code == 2
+    assert command("whoami").stdout.endswith("by the sandbox.\n")
+
+
+def test_without_a_terminal_only_a_cookie_is_taken(command: Command, home: Path) -> None:
+    ran = command("login")
+    assert ran.code == 2
+    assert "neptun-mcp login --cookie < FILE" in ran.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"http://x": 1}', "\xff"])
+def test_a_file_that_holds_something_else_counts_as_no_session(
+    paste: Command, command: Command, home: Path, content: str
+) -> None:
+    paste(COOKIE)
+    (file,) = kept(home)
+    file.write_text(content, "latin-1")
+    assert command("whoami").stderr.startswith("No Neptun credentials are set.")
+    assert paste(COOKIE).code == 0
+    assert command("whoami").code == 0
+
+
+# The server
+
+
+@pytest.mark.anyio
+async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_restart(
+    home: Path, site: Site, host: Host
+) -> None:
+    store = site.sandbox()
+    host.settings["session_cookie"] = ""
+    sessions = Settings(base_url=site.url).credentials.kept
+    assert sessions
+    async with host.connected() as tools:
+        said = await tools.fails("list_imports", project_id=WEBSHOP)
+        assert said.startswith("No Neptun credentials are set. Run `neptun-mcp login --base-url http://127.0.0.1")
+        sessions.store.save(site.url, COOKIE)
+        assert (await tools.gets("list_imports", project_id=WEBSHOP))["total"] == 7
+        store.end_session(COOKIE)
+        said = await tools.fails("list_imports", project_id=WEBSHOP)
+        assert said.startswith("Neptun refused the session: the cookie is expired or wrong. Run `neptun-mcp login")
+        assert said.endswith("again; there is no need to restart the server.")
+        sessions.store.save(site.url, BOB_COOKIE)
+        assert (await tools.gets("list_imports", project_id=7))["project_id"] == 7
+        sessions.store.remove(site.url)
+        assert (await tools.fails("list_imports", project_id=7)).startswith("No Neptun credentials are set.")
+
+
+# The keyring
+
+
+class Keyring:
+    """What stands in for the keyring of a system."""
+
+    def __init__(self, *, works: bool = True) -> None:
+        self.passwords: dict[tuple[str, str], str] = {}
+        self.priority = 5
+        self._works = works
+
+    def get_keyring(self) -> Any:
+        return self
+
+    def set_password(self, service: str, name: str, secret: str) -> None:
+        if not self._works:
+            raise RuntimeError("locked")
+        self.passwords[service, name] = secret
+
+    def get_password(self, service: str, name: str) -> str | None:
+        return self.passwords.get((service, name))
+
+    def delete_password(self, service: str, name: str) -> None:
+        del self.passwords[service, name]
+
+
+def test_a_keyring_that_works_holds_the_cookie_and_the_file_does_not(
+    paste: Command, command: Command, home: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = Keyring()
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    assert paste(COOKIE).stdout.endswith("The session is kept in the system's keyring.\n")
+    (file,) = kept(home)
+    assert COOKIE not in file.read_text()
+    assert keyring.passwords == {("neptun-mcp", site.url): COOKIE}
+    assert command("whoami").stdout.startswith("User 1 ")
+    command("logout")
+    assert keyring.passwords == {}
+    assert command("whoami").code == 1
+
+
+def test_without_a_keyring_that_works_the_file_holds_the_cookie(
+    paste: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", Keyring(works=False))
+    assert f"kept in {home}" in paste(COOKIE).stdout
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert f"kept in {home}" in paste(COOKIE).stdout

@@ -53,12 +53,14 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("demo", help="show a conversation with the server, on sample data")
 
-    call = commands.add_parser("call", parents=[sandbox], help="call a tool and print what it returns")
-    call.add_argument("tool", help="list_imports, list_resources or delete_import")
+    call = commands.add_parser("call", parents=[sandbox], help="call a tool and print what it returns", add_help=False)
+    call.add_argument("tool", nargs="?", default="", help="the tool; without one, all are listed")
     call.add_argument(
         "arguments", nargs="*", metavar="name=value", help="an argument of the tool, such as project_id=3"
     )
     call.add_argument("--json", action="store_true", help="print the result as JSON, for a program")
+    call.add_argument("-h", "--help", action="store_true", help="show this, or with a tool its arguments")
+    call.set_defaults(usage=call.format_help)
 
     account = argparse.ArgumentParser(add_help=False)
     account.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")

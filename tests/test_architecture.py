@@ -16,7 +16,7 @@ ARROWS = {
     "__main__": {"cli"},
     "_version": set[str](),
     "cli": {"_version", "commands"},
-    "commands": {"_version", "log", "neptun", "remote", "sandbox", "server", "settings", "stdio", "tuning"},
+    "commands": {"_version", "log", "neptun", "remote", "sandbox", "server", "settings", "stdio", "tools", "tuning"},
     "log": {"neptun", "settings"},
     "neptun": set[str](),
     "remote": {"log", "neptun", "server", "settings", "tools"},

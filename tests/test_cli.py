@@ -45,7 +45,7 @@ def test_help_names_every_command_and_the_way_in(command: Command) -> None:
     [
         ["nonsense"],
         ["--nonsense"],
-        ["call"],
+        ["call", "--nonsense"],
         ["sandbox", "--port", "http"],
         ["sandbox", "--contract", "x"],
         ["serve", "--http", "--port", "65536"],

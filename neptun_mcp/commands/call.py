@@ -3,50 +3,91 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 import textwrap
-from typing import Any, cast
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
-from ..log import printable
+from ..neptun.errors import quoted
 from ..server import create_server
 from ..settings import Settings
-from . import FAILURE, MISUSE, SUCCESS, end_at_once, settings_or_exit, show, tell
+from ..tools import create_tools
+from . import FAILURE, MISUSE, SUCCESS, end_at_once, settings_or_exit, show
+from .console import Waiting, show_error, show_result
 
 
 def run(options: argparse.Namespace) -> int:
-    """Call the tool and print what it returns."""
+    """Call the tool and print what it returns; without a tool, list them all."""
     end_at_once()
+    tools = {tool.name: tool for tool in create_tools(read_only=False)}
+    name: str = options.tool
+    if name and name not in tools:
+        near = difflib.get_close_matches(name, tools, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"The tools are: {', '.join(tools)}."
+        show_error(f"There is no tool {quoted(name)}. {hint}")
+        return MISUSE
+    if options.help or not name:
+        show(options.usage() if not name and options.help else _help([tools[name]] if name else tools.values()))
+        return SUCCESS
     settings = settings_or_exit(options)
     arguments: dict[str, Any] = {}
     for word in options.arguments:
-        name, equals, value = word.partition("=")
+        argument, equals, value = word.partition("=")
         if not equals:
-            tell("An argument of a tool has the form name=value.")
+            show_error("An argument of a tool has the form name=value.")
             return MISUSE
-        arguments[name] = value
-    result = anyio.run(call, settings, options.tool, arguments)
+        arguments[argument] = value
+    result = anyio.run(call, settings, name, arguments)
     if result.is_error:
-        tell(*(block.text for block in result.content if block.type == "text"))
+        show_error(*(block.text for block in result.content if block.type == "text"))
         return FAILURE
-    show(json.dumps(result.structured_content) if options.json else readable(result.structured_content))
+    content: dict[str, Any] = result.structured_content or {}
+    if options.json:
+        show(json.dumps(content))
+    else:
+        show_result(content)
     return SUCCESS
+
+
+def _help(tools: Iterable[Tool]) -> str:
+    """What tools do, and their arguments."""
+    lines: list[str] = []
+    for tool in tools:
+        lines += [tool.name, *textwrap.wrap(tool.description, 100, initial_indent="  ", subsequent_indent="  ")]
+        required = tool.parameters.get("required", [])
+        for name, schema in tool.parameters["properties"].items():
+            notes = [
+                "required" if name in required else "",
+                ", ".join(schema.get("enum", [])),
+                schema.get("description", ""),
+                f"default {schema['default']}" if "default" in schema else "",
+            ]
+            text = f"{name + '=':<15}{'; '.join(filter(None, notes))}"
+            lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent=" " * 19, break_on_hyphens=False)
+        lines.append("")
+    return "\n".join(lines[:-1])
 
 
 async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:
     """What the tool returns. The server can ask the person if stdin is a terminal."""
-    asking = sys.stdin.isatty()
-    async with Client(create_server(settings), elicitation_callback=_ask if asking else None) as client:
-        return await client.call_tool(tool, arguments)
+    waiting = Waiting()
+    ask = partial(_ask, waiting) if sys.stdin.isatty() else None
+    async with Client(create_server(settings), elicitation_callback=ask) as client, waiting.shown():
+        return await client.call_tool(tool, arguments, progress_callback=waiting.update)
 
 
-async def _ask(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+async def _ask(waiting: Waiting, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    waiting.stop()
     return await anyio.to_thread.run_sync(_asked, params, abandon_on_cancel=True)
 
 
@@ -69,28 +110,3 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
         else:
             return ElicitResult(action="cancel")
     return ElicitResult(action="accept", content=answers)
-
-
-def readable(result: Any) -> str:
-    """A result for a person: its values, then a block for each item; texts of several lines indented below."""
-    return "\n".join(_lines(result, ""))
-
-
-def _lines(value: dict[str, Any], indent: str) -> list[str]:
-    short: list[str] = []
-    long: list[str] = []
-    for name, field in value.items():
-        if isinstance(field, dict):
-            long += [f"{indent}{name}:", *_lines(cast("dict[str, Any]", field), indent + "  ")]
-        elif isinstance(field, list):
-            for item in cast("list[dict[str, Any]]", field):
-                first, *others = _lines(item, indent + "  ")
-                long += [f"{indent}- {first.lstrip()}", *others]
-        elif "\n" in str(field):
-            lines = printable(field, kept="\n\t").split("\n")
-            long += [f"{indent}{name}:", *(f"{indent}  | {line}" for line in lines)]
-        else:
-            shown = printable(str(field), kept="\t")
-            short.append(f"{name}: {shown}")
-    head = textwrap.wrap("   ".join(short), 110, initial_indent=indent, subsequent_indent=indent + "  ")
-    return head + long

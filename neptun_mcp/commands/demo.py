@@ -11,10 +11,12 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
+from rich.console import Console
+from rich.text import Text
 
 from ..neptun.models import ResourceType
 from . import SUCCESS, end_at_once, show
-from .call import readable
+from .console import is_plain, plain, render
 
 PROJECT = 1
 DOOMED = 105
@@ -23,26 +25,41 @@ DOOMED = 105
 def run(options: argparse.Namespace) -> int:
     """Show the conversation."""
     end_at_once()
-    anyio.run(demo)
+    anyio.run(demo, Console(), is_plain())
     return SUCCESS
 
 
-async def _agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-    show(f"\nthe person is asked: {params.message}\nthe person answers:  yes")
-    return ElicitResult(action="accept", content={"delete": True})
+async def demo(console: Console, plainly: bool) -> None:
+    """Start the server on the embedded sandbox in a process of its own, and use its tools.
 
+    Args:
+        console: where the conversation is shown.
+        plainly: as text without colours and tables.
+    """
 
-async def demo() -> None:
-    """Start the server on the embedded sandbox in a process of its own, and use its tools."""
+    def say(text: str, style: str = "") -> None:
+        if plainly:
+            show(text)
+        else:
+            console.print(Text(text, style=style))
+
+    async def agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        say(f"\nthe person is asked: {params.message}\nthe person answers:  yes", "bold yellow")
+        return ElicitResult(action="accept", content={"delete": True})
+
     server = StdioServerParameters(command=sys.executable, args=["-m", "neptun_mcp", "--sandbox"])
-    async with Client(stdio_client(server), elicitation_callback=_agree) as client:
-        show(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
+    async with Client(stdio_client(server), elicitation_callback=agree) as client:
+        say(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
         for tool in (await client.list_tools()).tools:
-            show(f"  {tool.name}: {tool.description}")
+            say(f"  {tool.name}: {tool.description}", "dim")
 
         async def call(name: str, **arguments: Any) -> None:
-            show(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})")
-            show(readable((await client.call_tool(name, arguments)).structured_content))
+            say(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})", "bold cyan")
+            result: dict[str, Any] = (await client.call_tool(name, arguments)).structured_content or {}
+            if plainly:
+                show(plain(result))
+            else:
+                console.print(render(result))
 
         await call("list_imports", project_id=PROJECT)
         for resource_type in get_args(ResourceType):

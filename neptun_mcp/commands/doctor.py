@@ -20,6 +20,7 @@ from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show
+from .console import show_line
 from .hosts import installed
 
 
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         steps.append(step)
         if not options.json:
             took = f" ({step.milliseconds:g} ms)" if step.milliseconds else ""
-            show(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.found}{took}")
+            show_line("ok  " if step.ok else "FAIL", f"{step.name}: {step.found}{took}", "green" if step.ok else "red")
 
     async def check() -> None:
         async for step in check_steps(settings):

@@ -14,8 +14,10 @@ from subprocess import DEVNULL
 import pytest
 from starlette.responses import JSONResponse
 
-from neptun_mcp.commands.call import call, readable
+from neptun_mcp.commands.call import call
+from neptun_mcp.commands.console import plain
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
+from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, Command, Completed, environment, run, start
 from tests.support import USER, Json, Site, content_of, ids, resources, settings_for, until
 
@@ -43,10 +45,6 @@ def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.
     [
         (["list_imports", "limit=many"], "limit must be a whole number from 1 to 100."),
         (
-            ["list_everything"],
-            'There is no tool "list_everything". The tools are: list_imports, list_resources, delete_import.',
-        ),
-        (
             ["list_imports", "project_id=99"],
             'There is no project 99, or it is not yours. Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".',
         ),
@@ -54,6 +52,35 @@ def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.
 )
 def test_a_call_that_fails_says_why_on_stderr(command: Command, arguments: list[str], message: str) -> None:
     assert command("--sandbox", "call", *arguments) == Completed(1, "", f"{message}\n")
+
+
+@pytest.mark.parametrize(
+    ("tool", "hint"),
+    [
+        ("list_import", "Did you mean list_imports?"),
+        ("delete", "Did you mean delete_import?"),
+        ("everything", "The tools are: list_imports, list_resources, delete_import."),
+    ],
+)
+def test_a_mistyped_tool_is_answered_with_a_suggestion(command: Command, tool: str, hint: str) -> None:
+    assert command("--sandbox", "call", tool) == Completed(2, "", f'There is no tool "{tool}". {hint}\n')
+
+
+def test_without_a_tool_all_are_listed_with_their_arguments(command: Command) -> None:
+    ran = command("call")
+    assert (ran.code, ran.stderr) == (0, "")
+    for tool in create_tools(read_only=False):
+        assert f"{tool.name}\n  " in ran.stdout
+        assert all(f"    {name}= " in ran.stdout for name in tool.parameters["properties"])
+
+
+def test_a_tool_and_help_list_its_arguments(command: Command) -> None:
+    ran = command("call", "list_imports", "--help")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("list_imports\n  List the imports of a Neptun project")
+    assert "limit=         Items a page; default 50" in ran.stdout
+    assert "resource_type" not in ran.stdout
+    assert command("call", "--help").stdout.startswith("usage: neptun-mcp call ")
 
 
 def test_an_argument_without_a_value_is_a_misuse(command: Command) -> None:
@@ -161,4 +188,4 @@ class Keyboard(io.StringIO):
     ],
 )
 def test_a_result_is_readable_and_cannot_steer_the_terminal(result: Json, lines: list[str]) -> None:
-    assert readable(result).split("\n") == lines
+    assert plain(result).split("\n") == lines

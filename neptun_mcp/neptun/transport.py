@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
-from http.cookiejar import CookieJar
 from io import BytesIO
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ import anyio
 import httpx2 as httpx
 from pydantic_core import from_json
 
+from .connections import Connections
 from .errors import (
     BadRequest,
     ConnectionLost,
@@ -42,11 +42,11 @@ from .models import COOKIE_NAME
 ATTEMPTS = 3
 """How often a reading request is sent at most, where sending it again can help."""
 
-# A running server closes a connection that was idle for 5 to 6 s.
-_KEEPALIVE_SECONDS = 4.0
 _ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
+_LONGEST_DATE = 64
 _CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
+_CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs."
 
 
 _log = logging.getLogger(__name__)
@@ -91,13 +91,6 @@ class Answer:
     body: bytes
 
 
-class _NoCookies(CookieJar):
-    """Keeps nothing: with every refusal Neptun hands out an anonymous session under the same name."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        pass
-
-
 class Transport:
     """The connections to one Neptun, shared by everyone who uses this process.
 
@@ -130,39 +123,13 @@ class Transport:
         }
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
-        # The caller's deadline covers everything after connecting.
-        self._timeout = httpx.Timeout(None, connect=timeout / 3)
-        self._limits = httpx.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
+        self._connections = Connections(
+            base_url, connect_timeout=timeout / 3, limit=max_connections, http_transport=http_transport
         )
-        self._http_transport = http_transport
-
-    @cached_property
-    def _http(self) -> httpx.AsyncClient:
-        # Plain http stays on this machine: there is no certificate to verify, and no proxy may see the cookie.
-        encrypted = self.address.startswith("https:")
-        try:
-            return httpx.AsyncClient(
-                cookies=_NoCookies(),
-                verify=encrypted,
-                trust_env=encrypted,
-                follow_redirects=False,
-                timeout=self._timeout,
-                limits=self._limits,
-                transport=self._http_transport,
-            )
-        except (OSError, ValueError, ImportError) as error:
-            raise Unreachable(
-                f"{self.address} cannot be reached: a TLS or proxy setting of this machine cannot be used.",
-                "Check SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
-            ) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if "_http" in self.__dict__:
-            await self._http.aclose()
+        await self._connections.aclose()
 
     async def read(self, method: str, path: str, **options: Any) -> Answer:
         """`send` for requests that change nothing: sent again, after a pause, where that can help.
@@ -170,10 +137,14 @@ class Transport:
         The pause is what the server asked for, else half a second doubled each time and jittered. It ends with
         the caller's deadline at the latest.
         """
+        fresh = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self.send(method, path, attempt=attempt, **options)
+                if attempt == 1:
+                    return await self._first_attempt(method, path, **options)
+                return await self.send(method, path, attempt=attempt, fresh=fresh, **options)
             except (RateLimited, ServerFailed, ConnectionLost) as error:
+                fresh = isinstance(error, ConnectionLost)
                 pause = getattr(error, "retry_after", None)
                 if pause is None:
                     pause = 0.25 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
@@ -183,6 +154,45 @@ class Transport:
             await anyio.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
+    async def _first_attempt(self, method: str, path: str, *, cookie: str | None = None, **options: Any) -> Answer:
+        """`send` once; and once more, on a new connection, while a kept one stays silent.
+
+        A kept connection may be dead without anybody having been told. If the head of the answer has not come in a
+        third of the time that is left, the second request goes beside the first, which may still be answered: a slow
+        server has all the time that the caller has. The first outcome counts.
+        """
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        if math.isinf(left) or not self._connections.has_idle(cookie):
+            return await self.send(method, path, cookie=cookie, **options)
+        outcomes: list[Answer | NeptunError] = []
+        answered = anyio.Event()
+
+        async with anyio.create_task_group() as tasks:
+
+            async def ask(fresh: bool) -> None:
+                try:
+                    answer = await self.send(
+                        method, path, cookie=cookie, on_answer=answered.set, fresh=fresh, **options
+                    )
+                    outcomes.append(answer)
+                except NeptunError as error:
+                    outcomes.append(error)
+                tasks.cancel_scope.cancel()
+
+            async def ask_again() -> None:
+                await anyio.sleep(left / 3)
+                if not answered.is_set():
+                    _log.debug("%s %s: a kept connection is silent, trying a new one", method, route_of(path))
+                    await self._connections.close_idle()
+                    await ask(fresh=True)
+
+            tasks.start_soon(ask_again)
+            await ask(fresh=False)
+        outcome = outcomes[0]
+        if isinstance(outcome, NeptunError):
+            raise outcome
+        return outcome
+
     async def send(
         self,
         method: str,
@@ -191,6 +201,8 @@ class Transport:
         cookie: str | None = None,
         json: object = None,
         on_sending: Callable[[], None] | None = None,
+        on_answer: Callable[[], None] | None = None,
+        fresh: bool = False,
         attempt: int = 1,
     ) -> Answer:
         """One request and its complete answer; never repeated.
@@ -199,6 +211,8 @@ class Transport:
             cookie: the session; sent to the configured host alone.
             on_sending: called when there is a connection and the first byte is about to be written. Until then the
                 request certainly did not arrive.
+            on_answer: called when the head of the answer has come.
+            fresh: use a new connection, even if there is an idle one.
             attempt: which one this is, for the log.
 
         Raises:
@@ -213,22 +227,31 @@ class Transport:
             self._url(path),
             headers={**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers,
             json=json,
-            extensions={"trace": _tracer(on_sending)} if on_sending else None,
         )
+        progress = _Progress(on_sending)
         started, outcome = anyio.current_time(), "given up"
         try:
-            response = await self._http.send(request, stream=True)
-            outcome = f"{response.status_code}, incomplete"
-            try:
-                body = await self._body(response)
-            finally:
-                await response.aclose()
-            outcome = f"{response.status_code}, {len(body)} bytes"
+            async with self._connections.lease(cookie, fresh=fresh) as connection:
+                if on_sending or not connection.kept:
+                    request.extensions["trace"] = progress.follow
+                response = await connection.http.send(request, stream=True)
+                outcome = f"{response.status_code}, incomplete"
+                if on_answer:
+                    on_answer()
+                try:
+                    body = await self._body(response)
+                finally:
+                    await response.aclose()
+                outcome = f"{response.status_code}, {len(body)} bytes"
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
+        except httpx.ProtocolError as error:
+            outcome = type(error).__name__
+            # Its text repeats what was malformed, which may be an echo of the cookie.
+            raise self._unreachable(error, progress) from None
         except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
             outcome = type(error).__name__
-            raise _unreachable(self.address, error) from error
+            raise self._unreachable(error, progress) from error
         finally:
             if _log.isEnabledFor(logging.DEBUG):
                 milliseconds = (anyio.current_time() - started) * 1000
@@ -236,6 +259,48 @@ class Transport:
         if response.is_success:
             return Answer(response.status_code, response.headers, body)
         raise _failure(self.address, response, body)
+
+    def _unreachable(self, error: Exception, progress: _Progress) -> Unreachable:
+        """What kept the answer from arriving."""
+        causes = _causes(error)
+        proxy = self._proxy_name(progress)
+        there, check = (f"the {proxy}", _CHECK_PROXY) if proxy else (self.address, _CHECK_ADDRESS)
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+            reasons = [c.verify_message for c in causes if isinstance(c, ssl.SSLCertVerificationError)]
+            why = f" ({reasons[0]})" if reasons else ""
+            return Unreachable(
+                f"The TLS connection to {self.address if progress.through_tunnel else there} failed{why}.",
+                "Check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
+                "certificate to the system's trust store or name it in SSL_CERT_FILE.",
+            )
+        if any(isinstance(cause, socket.gaierror) for cause in causes):
+            return Unreachable(f"The host name of {there} was not found.", check)
+        if isinstance(error, httpx.ProxyError):
+            return Unreachable(
+                f"The {proxy or 'proxy'} on the way to {self.address} refused the connection.",
+                "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY.",
+            )
+        if isinstance(error, httpx.ConnectTimeout):
+            return Unreachable(f"Could not connect to {there} in time.", check)
+        if isinstance(error, httpx.ConnectError):
+            return ConnectionLost(f"{f'The {proxy}' if proxy else there} refused the connection.", check)
+        if proxy and not progress.sent:
+            return ConnectionLost(f"The {proxy} ended the connection before it led to {self.address}.", check)
+        return ConnectionLost(
+            f"The connection to {self.address} ended before the answer was complete.", "Try again in a minute."
+        )
+
+    def _proxy_name(self, progress: _Progress) -> str:
+        """The proxy that was connected to, with its address; empty if there is none, or if that is not known."""
+        if progress.peer in (None, self._host_and_port):
+            return ""
+        host, port = progress.peer
+        return f"proxy {f'[{host}]' if ':' in host else host}:{port}"
+
+    @cached_property
+    def _host_and_port(self) -> tuple[str, int]:
+        url = self._url("")
+        return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
 
     def _parsed_url(self, path: str) -> httpx.URL:
         return httpx.URL(self.address + path)
@@ -259,39 +324,34 @@ def route_of(path: str) -> str:
     return _ID_IN_PATH.sub(lambda match: f"/{match[1]}/{{{match[1].removesuffix('s').replace('-', '_')}_id}}", path)
 
 
-def _tracer(on_sending: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], Any]:
-    async def trace(event: str, info: Mapping[str, Any]) -> None:
-        # A proxy is asked for a tunnel first: that is not the request yet.
-        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            on_sending()
+class _Progress:
+    """How far a request has come, as the HTTP library tells it.
 
-    return trace
+    Args:
+        on_sending: called when the first byte of the request is about to be written.
 
+    Attributes:
+        peer: the host and the port that were connected to: Neptun's or a proxy's; None if that is not known.
+        through_tunnel: a proxy was asked for a tunnel.
+        sent: the request itself was begun to be sent.
+    """
 
-def _unreachable(address: str, error: Exception) -> Unreachable:
-    causes = _causes(error)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        reasons = [c.verify_message for c in causes if isinstance(c, ssl.SSLCertVerificationError)]
-        why = f" ({reasons[0]})" if reasons else ""
-        return Unreachable(
-            f"The TLS connection to {address} failed{why}.",
-            "Check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
-            "certificate to the system's trust store or name it in SSL_CERT_FILE.",
-        )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return Unreachable(f"The host name of {address} was not found.", _CHECK_ADDRESS)
-    if isinstance(error, httpx.ProxyError):
-        return Unreachable(
-            f"The proxy on the way to {address} refused the connection.",
-            "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY.",
-        )
-    if isinstance(error, httpx.ConnectTimeout):
-        return Unreachable(f"Could not connect to {address} in time.", _CHECK_ADDRESS)
-    if isinstance(error, httpx.ConnectError):
-        return ConnectionLost(f"{address} refused the connection.", _CHECK_ADDRESS)
-    return ConnectionLost(
-        f"The connection to {address} ended before the answer was complete.", "Try again in a minute."
-    )
+    def __init__(self, on_sending: Callable[[], None] | None) -> None:
+        self._on_sending = on_sending
+        self.peer: tuple[str, int] | None = None
+        self.through_tunnel = False
+        self.sent = False
+
+    async def follow(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.started":
+            self.peer = info["host"], info["port"]
+        elif event.endswith("send_request_headers.started"):
+            if info["request"].method == b"CONNECT":
+                self.through_tunnel = True
+            else:
+                self.sent = True
+                if self._on_sending:
+                    self._on_sending()
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -342,14 +402,26 @@ def _refused_fields(refusal: Mapping[str, Any]) -> list[str]:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd."""
-    value = response.headers.get("retry-after", "")
+    """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd.
+
+    A date is measured against that of the answer: the two clocks may differ.
+    """
+    value = response.headers.get("retry-after", "")[:_LONGEST_DATE]
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, TypeError, OverflowError):
+        moment = _moment(value)
+        if moment is None:
             return None
-        seconds = (moment.replace(tzinfo=moment.tzinfo or timezone.utc) - datetime.now(timezone.utc)).total_seconds()
+        now = _moment(response.headers.get("date", "")[:_LONGEST_DATE]) or datetime.now(timezone.utc)
+        seconds = (moment - now).total_seconds()
     return seconds if math.isfinite(seconds) and 0 <= seconds <= 86_400 else None
+
+
+def _moment(date: str) -> datetime | None:
+    """A date of HTTP; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)

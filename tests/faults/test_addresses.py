@@ -99,6 +99,22 @@ async def blurting(scheme: str, greeting: bytes) -> AsyncGenerator[tuple[str, Se
 
 
 @asynccontextmanager
+async def blurting_proxy() -> AsyncGenerator[tuple[str, None]]:
+    async with (
+        blurting("https", b"HTTP/1.1 400 Bad Request\r\n\r\n") as (proxy, _),
+        with_environment("HTTPS_PROXY", proxy) as (url, _),
+    ):
+        yield url, None
+
+
+@asynccontextmanager
+async def without_key_log() -> AsyncGenerator[tuple[str, None]]:
+    """Where the certificates are named, OpenSSL is told to log its keys too."""
+    async with trusted(), with_environment("SSLKEYLOGFILE", "/nowhere/keys") as (url, _):
+        yield url, None
+
+
+@asynccontextmanager
 async def encrypted_asked_in_the_open() -> AsyncGenerator[tuple[str, Server]]:
     async with encrypted(certificate) as (url, server):
         yield url.replace("https", "http"), server
@@ -123,8 +139,15 @@ class Unreachable:
 
 CHECK_ADDRESS = "Check NEPTUN_BASE_URL"
 TLS = ("The TLS connection to https://localhost", "failed", "trust store", "SSL_CERT_FILE")
-PROXY = ("The proxy on the way to https://localhost", "refused the connection", "Check HTTPS_PROXY")
-UNUSABLE = ("cannot be used", "Check SSL_CERT_FILE", "HTTPS_PROXY")
+PROXY = ("The proxy 127.0.0.1:", "on the way to https://localhost", "refused the connection", "Check HTTPS_PROXY")
+CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+
+
+def unusable(name: str, why: str) -> tuple[str, ...]:
+    return f"{name}, a setting of this machine, cannot be used ({why}", f"Correct {name}, or unset it"
+
+
+NO_PROXY_ADDRESS = "it is not the address of a proxy"
 LOST = ("ended before the answer was complete", "Try again")
 
 UNREACHABLE = [
@@ -153,7 +176,12 @@ UNREACHABLE = [
     Unreachable("TLS where there should be none", encrypted_asked_in_the_open, LOST, 0),
     Unreachable("proxy that asks who you are", lambda: behind_proxy(answer(407, HTML)), PROXY, 1),
     Unreachable("proxy that is not allowed to", lambda: behind_proxy(answer(502)), PROXY, 1),
-    Unreachable("proxy that hangs up", lambda: behind_proxy(say()), LOST, 3),
+    Unreachable(
+        "proxy that hangs up",
+        lambda: behind_proxy(say()),
+        ("The proxy 127.0.0.1:", "ended the connection before it led to https://localhost", CHECK_PROXY),
+        3,
+    ),
     Unreachable(
         "proxy that is silent",
         lambda: behind_proxy(stay_silent()),
@@ -170,12 +198,63 @@ UNREACHABLE = [
     Unreachable(
         "no proxy where it should be",
         lambda: with_environment("HTTPS_PROXY", f"http://127.0.0.1:{refusing_port()}"),
-        ("refused the connection", CHECK_ADDRESS),
+        ("The proxy 127.0.0.1:", "refused the connection", CHECK_PROXY),
         None,
     ),
-    Unreachable("unknown kind of proxy", lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"), UNUSABLE, None),
-    Unreachable("no certificates", lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"), UNUSABLE, None),
-    Unreachable("what is no certificate", lambda: with_environment("SSL_CERT_FILE", __file__), UNUSABLE, None),
+    Unreachable(
+        "no proxy for everything",
+        lambda: with_environment("ALL_PROXY", f"http://localhost:{refusing_port()}"),
+        ("The proxy localhost:", "refused the connection", CHECK_PROXY),
+        None,
+    ),
+    Unreachable(
+        "unknown proxy",
+        lambda: with_environment("HTTPS_PROXY", "http://proxy.invalid:8080"),
+        ("The host name of the proxy proxy.invalid:8080 was not found", CHECK_PROXY),
+        None,
+    ),
+    Unreachable(
+        "proxy that speaks no TLS",
+        lambda: blurting_proxy(),
+        ("The TLS connection to the proxy localhost:", "failed", "SSL_CERT_FILE"),
+        None,
+    ),
+    Unreachable(
+        "unknown kind of proxy",
+        lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"),
+        unusable("HTTPS_PROXY", NO_PROXY_ADDRESS),
+        None,
+    ),
+    Unreachable(
+        "no address of a proxy",
+        lambda: with_environment("HTTP_PROXY", "http://[::1"),
+        unusable("HTTP_PROXY", NO_PROXY_ADDRESS),
+        None,
+    ),
+    Unreachable(
+        "SOCKS, which is not installed",
+        lambda: with_environment("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        unusable("ALL_PROXY", "SOCKS needs the Python package socksio)"),
+        None,
+    ),
+    Unreachable(
+        "no certificates",
+        lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"),
+        unusable("SSL_CERT_FILE", "No such file or directory)"),
+        None,
+    ),
+    Unreachable(
+        "what is no certificate",
+        lambda: with_environment("SSL_CERT_FILE", __file__),
+        unusable("SSL_CERT_FILE", "it holds no certificates)"),
+        None,
+    ),
+    Unreachable(
+        "no place for the keys of TLS",
+        lambda: without_key_log(),
+        unusable("SSLKEYLOGFILE", "No such file or directory)"),
+        None,
+    ),
 ]
 
 

@@ -51,6 +51,9 @@ UNCLEAR: dict[str, Action] = {
     "200 with broken JSON": answer(200, b"{"),
     "202": answer(202),
     "404 with HTML": answer(404, HTML),
+    "409": answer(409, b"{}"),
+    "418 with HTML": answer(418, HTML),
+    "423": answer(423, b"{}"),
     "redirect": answer(302, location="/login"),
     "compressed in a broken way": answer(200, b"nonsense", content_encoding="gzip"),
     "too large": answer(200, b" " * 2**21),
@@ -201,7 +204,7 @@ async def test_a_deletion_for_which_the_proxy_opens_no_tunnel_has_deleted_nothin
             async with open_tools(neptun.settings(user_id=1)) as tools:
                 neptun.break_at(Place.IMPORTS, neptun.altered(with_close))
                 words = plain_error_of(await tools.delete_import())
-    assert "The proxy on the way to" in words
+    assert "on the way to https://localhost" in words
     assert NOTHING in words
     assert neptun.asked == "imports"
 

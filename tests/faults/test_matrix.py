@@ -107,10 +107,14 @@ def failed(status: int) -> tuple[str, ...]:
 
 def unreliable_connections() -> list[Fault]:
     started = http(200, content_length=1000)
+    # Where a connection was kept, another one is tried while it stays silent.
+    silent = {place: Expected(f"{place.word} {place.word}", TIMED_OUT) for place in (IMPORTS, FILES, PROJECTS)}
     chunked = http(200, content_length=None, transfer_encoding="chunked")
     return [
-        Fault("no answer", stay_silent(), TIMED_OUT),
-        Fault("half of the headers, then silence", stay_silent(b"HTTP/1.1 200 OK\r\ncontent-"), TIMED_OUT),
+        Fault("no answer", stay_silent(), TIMED_OUT, special=silent),
+        Fault(
+            "half of the headers, then silence", stay_silent(b"HTTP/1.1 200 OK\r\ncontent-"), TIMED_OUT, special=silent
+        ),
         Fault("headers, then silence", stay_silent(started), TIMED_OUT),
         Fault("a body that drips and never ends", drip(every=0.05), TIMED_OUT),
         Fault("closed before the first byte", say(), LOST, sent=3),

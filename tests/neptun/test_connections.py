@@ -1,0 +1,97 @@
+"""Connections are few, and each serves one person only."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from neptun_mcp import Credentials, NeptunClient
+from neptun_mcp.neptun.errors import ConnectionLost
+from neptun_mcp.sandbox import COOKIE
+from tests.faults.server import Action, Exchange, Server, http, say, serve, to_json
+
+pytestmark = pytest.mark.anyio
+
+
+def of(exchange: Exchange) -> bytes:
+    """An answer that shows who asked: user 7, for `neptun-session=person-7`."""
+    number = int(exchange.request.headers["cookie"].rpartition("-")[2])
+    if exchange.request.target == "/api/_auth/session":
+        return http(200, to_json({"user": {"id": number}}))
+    return http(200, to_json([{"id": 1, "neptun_user_id": number}]))
+
+
+async def answer(exchange: Exchange) -> None:
+    await exchange.send(of(exchange))
+
+
+@asynccontextmanager
+async def people(action: Action, count: int, limit: int = 10) -> AsyncGenerator[tuple[Server, list[NeptunClient]]]:
+    """A server, and as many people with sessions of their own over the same connections."""
+    async with (
+        serve(action) as server,
+        NeptunClient(Credentials(), base_url=server.url, max_connections=limit) as client,
+    ):
+        yield (
+            server,
+            [client.with_options(credentials=Credentials(f"person-{number}")) for number in range(1, count + 1)],
+        )
+
+
+async def owners(client: NeptunClient) -> list[int | None]:
+    return [file.neptun_user_id for file in (await client.list_resources(1, "user-files")).items]
+
+
+async def test_what_is_left_over_of_an_answer_reaches_nobody_else() -> None:
+    async def answer_twice(exchange: Exchange) -> None:
+        is_list = "user-files" in exchange.request.target
+        await exchange.send(of(exchange) * (2 if is_list else 1))
+
+    async with people(answer_twice, 3) as (_, clients):
+        for _ in range(2):
+            for number, client in enumerate(clients, 1):
+                assert await owners(client) == [number]
+
+
+async def test_a_person_is_served_on_one_connection() -> None:
+    async with people(answer, 1) as (server, (client,)):
+        for _ in range(5):
+            await owners(client)
+        assert server.connections == 1
+
+
+async def test_people_share_one_limit() -> None:
+    most_open = 0
+
+    async def count_open(exchange: Exchange) -> None:
+        nonlocal most_open
+        most_open = max(most_open, server.open)
+        await answer(exchange)
+
+    async with people(count_open, 20, limit=3) as (server, clients):
+        async with anyio.create_task_group() as tasks:
+            for client in clients * 3:
+                tasks.start_soon(owners, client)
+        assert len(server.requests) == 20 + 60
+    # One that is being closed may still be seen beside the one that takes its place.
+    assert most_open <= 3 + 1
+
+
+async def test_every_connection_is_closed_in_the_end() -> None:
+    async with people(answer, 5) as (server, clients):
+        for client in clients:
+            await owners(client)
+        assert server.open == 5
+        await clients[0].aclose()
+        await server.all_closed()
+
+
+async def test_a_malformed_header_that_echoes_the_cookie_is_not_in_the_traceback() -> None:
+    async with people(say(f"HTTP/1.1 200 OK\r\n{COOKIE} \0\r\n\r\n".encode()), 1) as (_, (client,)):
+        with pytest.raises(ConnectionLost) as caught:
+            await owners(client)
+    assert COOKIE not in "".join(traceback.format_exception(caught.value))

@@ -21,6 +21,7 @@ from .errors import (
     NeptunError,
     NotLikeNeptun,
     ProjectNotFound,
+    ResourceNotFound,
     ServerFailed,
     TimedOut,
     Unauthorized,
@@ -66,6 +67,7 @@ class _Learned:
     """What was learned about the server; shared by every client of one transport."""
 
     contract: Contract | None = None
+    single_resources: bool | None = None  # whether there is an endpoint for one resource
 
 
 @dataclass(frozen=True)
@@ -257,13 +259,59 @@ class NeptunClient:
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         """The resources of one type that are linked to a project, newest first, files with their text.
 
+        A running server sends an empty list if its query fails too (recorded), so an empty one is asked for twice.
+
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
+        path = f"/projects/{project_id}/resources/{resource_type}"
         async with self._within(self._limit()), self._explained(project_id):
-            raw = await self._get(f"/projects/{project_id}/resources/{resource_type}")
+            raw = await self._get(path)
+            if raw == []:
+                raw = await self._get(path)
         resources = self._read(RESOURCE_MODELS[resource_type], [raw])
         return Listing(newest_first(resources.items), resources.left_out)
+
+    async def get_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
+        """One resource of a project, a file with its text.
+
+        A running server has an endpoint for it, which is not documented. Nothing but its 200 is certain: it is 404 for
+        what is not in the project, and if its query fails (recorded). Whatever else it answers, the list decides.
+
+        Raises:
+            ProjectNotFound: no such project, or another person's.
+            ResourceNotFound: there is none with this id, or Neptun failed; the message says which is certain.
+            NotLikeNeptun: it may be in the list, parts of which cannot be read.
+        """
+        client = self.with_options(time_limit=self._limit())
+        refused = False
+        if self._learned.single_resources is not False:
+            try:
+                found = await client._single_resource(project_id, resource_type, resource_id)
+            except (BadRequest, Denied, NotLikeNeptun):
+                refused = True
+            except ServerFailed:
+                pass
+            else:
+                self._learned.single_resources = True
+                return found
+        listing = await client.list_resources(project_id, resource_type)
+        in_list = next((item for item in listing.items if item.id == resource_id), None)
+        if in_list is None:
+            if listing.left_out:
+                raise self._unreadable(f"resource {resource_id}", "resources")
+            raise ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
+        if refused and self._learned.single_resources is None:
+            self._learned.single_resources = False
+        return in_list
+
+    async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
+        async with self._within(self._limit()):
+            raw = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
+        (found,) = self._read(RESOURCE_MODELS[resource_type], [[raw]]).items
+        if found.id != resource_id:
+            raise NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
+        return found
 
     async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
         """One import of a project, looked up in the list: Neptun has no endpoint for a single one.
@@ -352,9 +400,12 @@ class NeptunClient:
         if import_id in found:
             return found[import_id]
         if imports.left_out:
-            what = f"import {import_id} may be one of the imports that it sent in a form that cannot be read"
-            raise NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
+            raise self._unreadable(f"import {import_id}", "imports")
         raise ImportNotFound(404, import_id, project_id)
+
+    def _unreadable(self, wanted: str, kind: str) -> NotLikeNeptun:
+        what = f"{wanted} may be one of the {kind} that it sent in a form that cannot be read"
+        return NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
 
     def _limit(self) -> TimeLimit:
         """The time limit of the whole call, or one for a method alone."""
@@ -395,10 +446,7 @@ class NeptunClient:
         try:
             yield
         except Denied as error:
-            meaning = await self._meaning(error, project_id)
-            if meaning is error:
-                raise
-            raise meaning from error
+            raise await self._meaning(error, project_id) from error
 
     async def _meaning(self, error: Denied, project_id: int | None) -> NeptunError:
         """What a refusal means, as far as it can be found out: a failure to do so must not hide the refusal."""
@@ -410,7 +458,8 @@ class NeptunClient:
             if project_id is not None:
                 projects = (await self._projects()).items
         if project_id is None:
-            return error
+            # No id was given that could be wrong, and without projects the list is empty (recorded).
+            return ServerFailed(self.address, error.status)
         if any(project.id == project_id for project in projects or ()):
             # Recorded: a running server answers 404 when its database fails.
             return ServerFailed(self.address, error.status)

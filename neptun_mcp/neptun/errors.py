@@ -196,13 +196,17 @@ class ImportNotFound(Denied):
 
 
 class ResourceNotFound(Denied):
-    """There is no resource of the type with this id in the project."""
+    """There is no resource of the type with this id in the project. With an empty list that is not certain: a running
+    server also sends one when its query fails."""
 
-    def __init__(self, resource_type: str, resource_id: int, project_id: int) -> None:
+    def __init__(self, resource_type: str, resource_id: int, project_id: int, *, certain: bool = True) -> None:
         super().__init__(
             404,
-            f"There is no resource {resource_id} among the {resource_type} of project {project_id}.",
-            "Call list_resources without resource_id to see them with their ids.",
+            f"There is no resource {resource_id} among the {resource_type} of project {project_id}"
+            + ("." if certain else ", or Neptun failed: it sent an empty list, as it also does then."),
+            "Call list_resources without resource_id to see them with their ids."
+            if certain
+            else "Check the ids, or try again in a minute.",
         )
 
 

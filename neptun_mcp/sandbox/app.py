@@ -24,7 +24,9 @@ from .refusals import (
     InvalidJson,
     NoImport,
     NoProject,
+    NoResource,
     NoSession,
+    NotLinked,
     NotShared,
     NotYourId,
     PageNotFound,
@@ -68,6 +70,7 @@ class Neptun:
             ("GET", f"{resources}/imports", self.list_imports),
             ("DELETE", f"{resources}/imports/([^/]+)", self.delete_import),
             ("GET", f"{resources}/([^/]+)", self.list_resources),
+            ("GET", f"{resources}/([^/]+)/([^/]+)", self.show_resource),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,6 +150,23 @@ class Neptun:
         check_resource_type(resource_type)
         return self.contract.resources(self.store.resources.get((project, resource_type), []))
 
+    async def show_resource(
+        self, request: Request, user_id: str, project_id: str, resource_type: str, resource_id: str
+    ) -> Response:
+        """Recorded: what is the person's own, but not in the project, is a 404; what is not theirs a 401."""
+        if not self.contract.single_resources:
+            raise PageNotFound
+        user, project, wanted = self.own_ids(request, user_id=user_id, project_id=project_id, resource_id=resource_id)
+        check_resource_type(resource_type)
+        lists = {place[0]: found for place, found in self.store.resources.items() if place[1] == resource_type}
+        own = [record for found in lists.values() for record in found if record["neptun_user_id"] == user]
+        if all(record["id"] != wanted for record in own):
+            raise NoResource
+        record = next((record for record in lists.get(project, []) if record["id"] == wanted), None)
+        if record is None:
+            raise NotLinked
+        return JSONResponse(record)
+
     def session(self, request: Request) -> Session | None:
         return self.store.sessions.get(sent_cookie(request))
 
@@ -158,13 +178,18 @@ class Neptun:
 
     def open_project(self, request: Request, **path: str) -> list[int]:
         """The ids in the path (user, project, what is below), once the session and the right are checked."""
+        ids = self.own_ids(request, **path)
+        if all(project["id"] != ids[1] for project in self.projects_of(self.user(request))):
+            raise NoProject
+        return ids
+
+    def own_ids(self, request: Request, **path: str) -> list[int]:
+        """The ids in the path, of which the first is that of the session's user."""
         user = self.user(request)
         ids = positive_integers(**path)
         if ids[0] != user.id:
             raise NotYourId
         refuse_large(*ids)
-        if all(project["id"] != ids[1] for project in self.projects_of(user)):
-            raise NoProject
         return ids
 
     def projects_of(self, user: User) -> list[Record]:

@@ -24,6 +24,7 @@ EPOCH = "1970-01-01T00:00:00.000Z"
 
 class Contract(ABC):
     auth_check_status: ClassVar[int]
+    single_resources: ClassVar[bool]
 
     @abstractmethod
     def refused(self, request: Request, refusal: Refused) -> Response: ...
@@ -45,6 +46,7 @@ class Observed(Contract):
     """Recorded: lists are bare arrays in storage order."""
 
     auth_check_status = 204
+    single_resources = True
 
     def refused(self, request: Request, refusal: Refused) -> Response:
         status, status_message, message = refusal.observed
@@ -94,6 +96,7 @@ class Documented(Contract):
     """Documented: newest first (for resources; here for all lists), every timestamp is there."""
 
     auth_check_status = 200
+    single_resources = False
 
     def refused(self, request: Request, refusal: Refused) -> Response:
         status, message = refusal.documented

@@ -4,6 +4,7 @@ Refused
 ├── NoSession              the cookie is missing or bad
 ├── NotYourId              a good session, but of another person
 ├── NoProject, NoImport    there is none with this id, or it is someone else's
+├── NoResource, NotLinked  there is no such resource of the person, or it is not in the project
 ├── NotShared              no collection is shared under this UUID
 ├── InvalidParameters      an id that is no positive integer, or an unknown filter
 │   └── InvalidResourceType
@@ -55,6 +56,16 @@ class NoProject(Refused):
 class NoImport(Refused):
     documented = 404, "Import not found"
     observed = 401, "Unauthorized.", None
+
+
+class NoResource(Refused):
+    documented = 404, "Resource not found"
+    observed = 401, "Unauthorized.", None
+
+
+class NotLinked(Refused):
+    documented = 404, "Resource not found"
+    observed = 404, "Not Found.", None
 
 
 class NotShared(Refused):

@@ -9,7 +9,6 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from ..neptun.errors import ResourceNotFound
 from ..neptun.models import (
     ChatConversation,
     Dated,
@@ -17,6 +16,7 @@ from ..neptun.models import (
     GithubInstallation,
     Listing,
     ProjectImport,
+    Resource,
     ResourceType,
     TemplateCollection,
     UserFile,
@@ -28,6 +28,9 @@ MAX_BYTES = 20_000
 
 PREVIEW = 500
 """Characters of a file's text in a list, at most."""
+
+EMPTY = "Neptun also sends an empty list when it fails."
+"""Recorded. An empty list that was asked for twice is probably true, but not certain."""
 
 _ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out included
 
@@ -60,6 +63,7 @@ class ResourcesPage(Page):
     """What `list_resources` returns."""
 
     resource_type: Annotated[str, Field(description="As asked for")]
+    note: Annotated[str | None, Field(description="About an empty list")] = None
     resources: Annotated[
         list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation],
         Field(description="Newest first; the fields depend on the type"),
@@ -109,23 +113,15 @@ def resources_page(
         project_id=project_id,
         resource_type=resource_type,
         resources=shown,
+        note=None if resources.items else EMPTY,
         **_paging(matching, offset, shown),
         **_left_out(resources.left_out),
     )
 
 
-def one_resource(
-    project_id: int, resource_type: ResourceType, resources: Listing[Any], resource_id: int, text_offset: int
-) -> ResourcesPage:
-    """One resource; a file with its text from `text_offset` on, as far as it fits.
-
-    Raises:
-        ResourceNotFound: there is none with this id.
-    """
-    found = next((item for item in resources.items if item.id == resource_id), None)
-    if found is None:
-        raise ResourceNotFound(resource_type, resource_id, project_id)
-    (shown,) = _fitting([found], lambda item: _full_text(item, text_offset))
+def one_resource(project_id: int, resource_type: ResourceType, resource: Resource, text_offset: int) -> ResourcesPage:
+    """One resource; a file with its text from `text_offset` on, as far as it fits."""
+    (shown,) = _fitting([resource], lambda item: _full_text(item, text_offset))
     return ResourcesPage(project_id=project_id, resource_type=resource_type, total=1, resources=[shown])
 
 

@@ -99,9 +99,10 @@ async def list_resources(
 ) -> ResourcesPage:
     if text_offset and not resource_id:
         raise Refusal("text_offset goes with resource_id: pass both, or neither.")
-    resources = await call.neptun.list_resources(call.project_id, resource_type)
     if resource_id:
-        return one_resource(call.project_id, resource_type, resources, resource_id, text_offset)
+        resource = await call.neptun.get_resource(call.project_id, resource_type, resource_id)
+        return one_resource(call.project_id, resource_type, resource, text_offset)
+    resources = await call.neptun.list_resources(call.project_id, resource_type)
     return resources_page(call.project_id, resource_type, resources, query, limit, offset)
 
 

@@ -158,7 +158,7 @@ def without_access(status: int) -> dict[Place, Expected]:
     return {
         IMPORTS: Expected(f"imports {look}projects", failed(status)),
         FILES: Expected(f"files {look}projects", failed(status)),
-        PROJECTS: Expected(f"projects {look}".strip(), (f"Neptun answered {status}",)),
+        PROJECTS: Expected(f"projects {look}".strip(), failed(status)),
         SESSION: Expected(f"session {look}".strip(), SOMEBODY_ELSE),
         LOGIN: Expected("login database", LOGIN_REFUSED, lasting=True)
         if status == 401

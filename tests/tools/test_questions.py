@@ -26,6 +26,7 @@ from tests.support import (
     chosen,
     failure,
     ids,
+    replay,
     resources,
 )
 from tests.tools.deletion import DELETE_104, EVERYTHING, delete_104, kept, remove
@@ -224,20 +225,19 @@ async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(h
     )
 
 
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [
-        (404, "Neptun answered 404: not found, or not yours. Check the ids."),
-        (
-            500,
-            "Neptun at {url} failed on its side (status 500). "
-            "Nothing is wrong with the request: try again in a minute.",
-        ),
-    ],
-)
-async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Host, status: int, message: str) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Host, status: int) -> None:
+    """No id was given that could be wrong."""
     host.site.answers[PROJECTS] = failure(status)
-    assert await host.fails("list_imports") == message.format(url=host.site.url)
+    assert await host.fails("list_imports") == (
+        f"Neptun at {host.site.url} failed on its side (status {status}). "
+        "Nothing is wrong with the request: try again in a minute."
+    )
+
+
+async def test_the_recorded_404_of_a_database_that_is_down_is_a_failure(host: Host) -> None:
+    host.site.app = replay("dbdown_projects_GET")
+    assert "failed on its side (status 404)" in await host.fails("list_imports")
 
 
 GONE = "Import 104 was deleted."

@@ -29,6 +29,8 @@ def file(id: int, text: str | None, **fields: Any) -> Json:
 
 def serve_files(host: Host, *files: Json) -> None:
     host.site.answers[FILES] = JSONResponse(list(files))
+    for item in files:
+        host.site.answers[f"{FILES}/{item['id']}"] = JSONResponse(item)
 
 
 def serve_imports(host: Host, *imports: Json) -> None:
@@ -258,6 +260,7 @@ MILLION = "m" * 1_000_000
 )
 async def test_a_resource_with_fields_of_a_million_characters_fits(host: Host, resource_type: str, item: Json) -> None:
     host.site.answers[f"GET {resources(WEBSHOP, resource_type)}"] = JSONResponse([item, {"id": 2}])
+    host.site.answers[f"GET {resources(WEBSHOP, resource_type)}/1"] = JSONResponse(item)
     async with host.connected() as tools:
         found, _ = await all_pages(tools, "list_resources", "resources", resource_type=resource_type)
         assert found == [2, 1]

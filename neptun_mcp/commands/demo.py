@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any, TypeAlias, get_args
 
 import anyio
 from mcp.client.client import Client
@@ -18,8 +19,14 @@ from ..neptun.models import ResourceType
 from . import SUCCESS, end_at_once, show
 from .console import is_plain, plain, render
 
-PROJECT = 1
-DOOMED = 105
+Call: TypeAlias = tuple[str, dict[str, Any]]
+
+IMPORTS: Call = ("list_imports", {"project_id": 1})
+DELETION: Call = ("delete_import", {"project_id": 1, "import_id": 105})
+RESOURCES: list[Call] = [
+    ("list_resources", {"project_id": 1, "resource_type": resource_type, "limit": 2})
+    for resource_type in get_args(ResourceType)
+]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,12 +36,15 @@ def run(options: argparse.Namespace) -> int:
     return SUCCESS
 
 
-async def demo(console: Console, plainly: bool) -> None:
+async def demo(
+    console: Console, plainly: bool, calls: Sequence[Call] = (IMPORTS, *RESOURCES, DELETION, IMPORTS)
+) -> None:
     """Start the server on the embedded sandbox in a process of its own, and use its tools.
 
     Args:
         console: where the conversation is shown.
         plainly: as text without colours and tables.
+        calls: the tools to call, with their arguments.
     """
 
     def say(text: str, style: str = "") -> None:
@@ -53,16 +63,10 @@ async def demo(console: Console, plainly: bool) -> None:
         for tool in (await client.list_tools()).tools:
             say(f"  {tool.name}: {tool.description}", "dim")
 
-        async def call(name: str, **arguments: Any) -> None:
+        for name, arguments in calls:
             say(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})", "bold cyan")
             result: dict[str, Any] = (await client.call_tool(name, arguments)).structured_content or {}
             if plainly:
                 show(plain(result))
             else:
                 console.print(render(result))
-
-        await call("list_imports", project_id=PROJECT)
-        for resource_type in get_args(ResourceType):
-            await call("list_resources", project_id=PROJECT, resource_type=resource_type, limit=2)
-        await call("delete_import", project_id=PROJECT, import_id=DOOMED)
-        await call("list_imports", project_id=PROJECT)

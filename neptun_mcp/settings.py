@@ -71,6 +71,14 @@ def _base_url(url: str) -> str:
     return address
 
 
+def _public_url(url: str) -> str:
+    """The root of an address that may end in `/mcp`, as it is given to applications."""
+    parts = urlsplit(_base_url(url))
+    if parts.path not in ("", "/mcp"):
+        raise ValueError("must not hold a path")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine."""
     try:
@@ -183,15 +191,21 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default=None,
         description="Over HTTP: the host names by which callers reach this server, separated by commas or blanks.",
     )
-    mcp_credentials: Annotated[Literal["environment", "caller"], BeforeValidator(_lower)] = Field(
+    mcp_credentials: Annotated[Literal["environment", "caller", "sign-in"], BeforeValidator(_lower)] = Field(
         default="environment",
         description="Over HTTP: which account is used. `environment`: that of the settings above, for everyone; "
-        "`caller`: that of the session cookie in the request header `Neptun-Session`, and no other.",
+        "`caller`: that of the session cookie in the request header `Neptun-Session`, and no other; `sign-in`: that of "
+        "the person who signed in with a browser (OAuth).",
+    )
+    mcp_public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None,
+        description="Over HTTP, with `sign-in`: the address by which people and hosts reach this server, such as "
+        "`https://mcp.example.com`.",
     )
     mcp_state_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
         default=None,
         description="Over HTTP: the key that all processes share, so that one can ask a question and another take the "
-        "answer; several as with the tokens, the first one seals.",
+        "answer, and for `sign-in`; several as with the tokens, the first one seals.",
     )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",

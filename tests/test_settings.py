@@ -105,6 +105,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "mcp_token_file": ("tokens of this", Path("tokens of this")),
     "mcp_allowed_hosts": ("mcp.example.com", ("mcp.example.com",)),
     "mcp_credentials": ("caller", "caller"),
+    "mcp_public_url": ("https://mcp.example.com/mcp", "https://mcp.example.com"),
     "mcp_state_key": ("k" * 32, SecretStr("k" * 32)),
     "sandbox": ("1", "observed"),
 }
@@ -191,6 +192,33 @@ def test_each_malformed_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = what_is_wrong()
     assert [line.partition(":")[0] for line in lines] == ["NEPTUN_USER_ID", "NEPTUN_BASE_URL", "NEPTUN_TIMEOUT"]
     assert SECRET not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://MCP.example.com/mcp", "https://mcp.example.com"),
+        ("https://mcp.example.com:8443/", "https://mcp.example.com:8443"),
+        ("http://localhost:8000/mcp/", "http://localhost:8000"),
+    ],
+)
+def test_the_public_address_is_the_root(given: str, used: str) -> None:
+    assert Settings(mcp_public_url=given).mcp_public_url == used
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("https://example.com/neptun", "NEPTUN_MCP_PUBLIC_URL: must not hold a path"),
+        (
+            "http://mcp.example.com",
+            "NEPTUN_MCP_PUBLIC_URL: must start with https://, since over http:// the session cookie could be read in "
+            "transit",
+        ),
+    ],
+)
+def test_no_other_public_address_is_taken(url: str, line: str) -> None:
+    assert what_is_wrong(mcp_public_url=url) == [line]
 
 
 @pytest.mark.parametrize("given", [{"email": "a@example.com"}, {"password": SECRET}])

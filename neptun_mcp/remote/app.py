@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
@@ -32,8 +33,9 @@ from ..settings import Settings, is_loopback
 from ..tools import create_tools
 from ..tools.questions import App
 from .connections import LimitedProtocol
-from .gate import Gate, Sessions, Tokens, caller_of
-from .observability import call_logger, remember_result, start_tracing
+from .gate import Gate, Sessions, Tokens, advice_on_header, caller_of
+from .observability import call_logger, remember_outcome, start_tracing
+from .sign_in import ADVICE, SignIn
 
 MCP_PATHS = ("/mcp", "/mcp/")
 HEALTH_PATHS = ("/health", "/ready")
@@ -82,7 +84,7 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
 
 
 def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
-    """The ASGI application: `/mcp` behind its `Gate`, `/health` and `/ready`.
+    """The ASGI application: `/mcp` behind its `Gate`, `/health` and `/ready`, and what people sign in by, if they do.
 
     Args:
         settings: which account is used, and who may call.
@@ -91,14 +93,15 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     Raises:
         ValueError: a setting that this host needs is missing.
     """
-    tokens, hosts = settings.tokens, settings.mcp_allowed_hosts
-    if not (tokens and hosts) and (hosts or not is_loopback(host)):
-        raise ValueError(
-            "NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be set "
-            "on any but a loopback address"
-        )
+    _check_settings(settings, host)
+    hosts, address = settings.mcp_allowed_hosts or (), settings.mcp_public_url
+    if address:
+        hosts = (*hosts, urlsplit(address).hostname or "")
     neptun = settings.client()
-    sessions = Sessions(neptun) if settings.mcp_credentials == "caller" else None
+    sign_in = SignIn(neptun, address, settings.state_keys, read_only=settings.read_only) if address else None
+    sessions = _own_sessions(settings, neptun)
+    # A call takes up to three connections: a caller leaves some to the others, if there are others.
+    at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
     server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun)
     no_account = not sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
@@ -110,10 +113,10 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     gate = Gate(
         server.session_manager.handle_request,
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
-        authenticate=Tokens(tokens, own_sessions=sessions is not None),
+        authenticate=sign_in.authenticate if sign_in else Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
-        # A call takes up to three connections: a caller leaves some to the others, if there are others.
-        at_once=max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections,
+        on_ended=sign_in.ended if sign_in else None,
+        at_once=at_once,
     )
 
     @asynccontextmanager
@@ -126,6 +129,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     app = Starlette(
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
+            *(sign_in.routes(at_once) if sign_in else ()),
             *map(
                 Route,
                 HEALTH_PATHS,
@@ -140,8 +144,39 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     return app
 
 
+def _check_settings(settings: Settings, host: str) -> None:
+    """Raises ValueError if settings are missing on this host, or contradict each other."""
+    address, tokens, hosts = settings.mcp_public_url, settings.tokens, settings.mcp_allowed_hosts
+    if settings.mcp_credentials != "sign-in":
+        if address:
+            raise ValueError("NEPTUN_MCP_PUBLIC_URL goes with NEPTUN_MCP_CREDENTIALS=sign-in: set both, or neither")
+        if not (tokens and hosts) and (hosts or not is_loopback(host)):
+            raise ValueError(
+                "NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be set "
+                "on any but a loopback address"
+            )
+    elif not (address and settings.state_keys):
+        raise ValueError("NEPTUN_MCP_CREDENTIALS=sign-in needs NEPTUN_MCP_PUBLIC_URL and NEPTUN_MCP_STATE_KEY")
+    elif tokens:
+        raise ValueError(
+            "NEPTUN_MCP_TOKEN and NEPTUN_MCP_TOKEN_FILE do not go with NEPTUN_MCP_CREDENTIALS=sign-in: "
+            "people get tokens by signing in"
+        )
+
+
+def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
+    """The sessions of callers, if each has one."""
+    match settings.mcp_credentials:
+        case "environment":
+            return None
+        case "caller":
+            return Sessions(neptun, advice_on_header(neptun.address))
+        case "sign-in":
+            return Sessions(neptun, ADVICE, confirmed=True)
+
+
 def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClient]) -> MCPServer[App]:
-    app = App(client_for, settings.project_id, settings.confirm_delete, remember_result)
+    app = App(client_for, settings.project_id, settings.confirm_delete, remember_outcome)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:

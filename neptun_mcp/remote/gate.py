@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.client import NeptunClient
-from ..neptun.errors import how_to_get_cookie
+from ..neptun.errors import SessionRefused, how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
 from ..tools.questions import Refusal
 
@@ -52,8 +52,9 @@ class Caller:
     """Who sent a request.
 
     Attributes:
-        token: the token's digest; empty if none is needed.
-        cookie: the session of the header `Neptun-Session`; None if that is not used, missing or malformed.
+        token: the token's digest, or the number of the application to which a person signed in; empty if no token is
+            needed.
+        cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
         no_session: what is wrong with that header, two sentences; empty if nothing is.
     """
 
@@ -118,6 +119,7 @@ class Gate:
         hosts: the names by which callers reach the server.
         authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
         sessions: the sessions of callers, if each has one.
+        on_ended: the answer to a call for which Neptun refused the session; None if words for the assistant will do.
         at_once: how many requests of one caller are processed at the same time; the others wait for a turn.
     """
 
@@ -128,12 +130,14 @@ class Gate:
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
         sessions: Sessions | None,
+        on_ended: Callable[[], Refused] | None = None,
         at_once: int,
     ) -> None:
         self._app = app
         self._hosts = {_bracketed(host.lower()) for host in hosts}
         self._authenticate = authenticate
         self._sessions = sessions
+        self._on_ended = on_ended
         self._turns = _Turns(at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +152,8 @@ class Gate:
             # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
             stream = headers.get("mcp-method") == "subscriptions/listen"
             async with self._turns.take((self._turns_of(caller), stream)) as end_turn:
-                await self._app(scope, _replay(body, receive), _ending(end_turn, send))
+                answer = self._unless_ended(scope, receive, _ending(end_turn, send))
+                await self._app(scope, _replay(body, receive), answer)
             if caller.cookie and self._sessions:
                 self._sessions.note_confirmed(caller.cookie)
         except _Disconnected:
@@ -176,6 +181,21 @@ class Gate:
         """Whether it is one of the hosts, with a port and without."""
         found = _AUTHORITY.fullmatch(authority.lower())
         return found is not None and not self._hosts.isdisjoint((found[0], found[1]))
+
+    def _unless_ended(self, scope: Scope, receive: Receive, send: Send) -> Send:
+        """`send`, but with another answer if Neptun refused the caller's session."""
+        replaced = False
+
+        async def send_unless_ended(message: Message) -> None:
+            nonlocal replaced
+            ended = isinstance(scope["state"].get("outcome"), SessionRefused)
+            if self._on_ended and ended and message["type"] == "http.response.start":
+                replaced = True
+                await self._on_ended().response(scope, receive, send)
+            elif not replaced:
+                await send(message)
+
+        return send_unless_ended
 
     def _turns_of(self, caller: Caller) -> str:
         """Whose turns a request takes. Sessions can be invented: until Neptun has confirmed them, they share some."""
@@ -280,6 +300,31 @@ class _Turns:
                 self._limiters.pop(key, None)
 
 
+class Public:
+    """ASGI middleware for what needs no token: limits body size, time and concurrency.
+
+    Args:
+        app: what is behind it.
+        at_once: how many requests are processed at the same time; the others wait for a turn. So strangers do not take
+            the connections to Neptun from callers.
+    """
+
+    def __init__(self, app: ASGIApp, *, at_once: int) -> None:
+        self._app = app
+        self._turns = _Turns(at_once)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            body = await _read_body(headers, receive)
+            async with self._turns.take(None) as end_turn:
+                await self._app(scope, _replay(body, receive), _ending(end_turn, send))
+        except _Disconnected:
+            pass
+        except Refused as refusal:
+            await refusal.response(scope, receive, send)
+
+
 class Tokens:
     """Authenticates callers by a token, if one is needed.
 
@@ -322,17 +367,25 @@ class Tokens:
         return known
 
 
+def advice_on_header(address: str) -> str:
+    """What to do if the session of the header `Neptun-Session` is missing or has ended."""
+    return f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(address)})."
+
+
 class Sessions:
     """The clients for callers' sessions, over the connections of `neptun`.
 
     Sessions that Neptun has confirmed are kept apart, so that invented ones displace none of them.
+
+    Args:
+        advice: what to do if a session is missing or has ended.
+        confirmed: all of them are, since Neptun was asked before they came here.
     """
 
-    def __init__(self, neptun: NeptunClient) -> None:
+    def __init__(self, neptun: NeptunClient, advice: str, *, confirmed: bool = False) -> None:
         self._neptun = neptun
-        self._advice = (
-            f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(neptun.address)})."
-        )
+        self._advice = advice
+        self._all_confirmed = confirmed
         self._confirmed = OrderedDict[str, NeptunClient]()
         self._new = OrderedDict[str, NeptunClient]()
 
@@ -354,7 +407,7 @@ class Sessions:
 
     def is_confirmed(self, cookie: str) -> bool:
         """Whether Neptun has said whose session it is."""
-        return cookie in self._confirmed
+        return self._all_confirmed or cookie in self._confirmed
 
     def note_confirmed(self, cookie: str) -> None:
         """Keep a session with the confirmed ones if Neptun has said, in the call that ends now, whose it is."""

@@ -271,7 +271,8 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
             pass
         return self._tokens(client, refresh_token, scopes)
 
-    async def load_access_token(self, token: str) -> Access | None:
+    def access(self, token: str) -> Access | None:
+        """What an access token gives access to; None if it is not valid."""
         return self._unrevoked(self.access_tokens.open(token))
 
     def revoke(self, client: OAuthClientInformationFull, token: str) -> None:

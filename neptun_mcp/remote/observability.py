@@ -29,9 +29,9 @@ for _logger in (_calls, _audit):
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
-def remember_result(request: Request[Any], result: BaseModel) -> None:
-    """Keep what a tool returned until its call is logged."""
-    request.state.result = result
+def remember_outcome(request: Request[Any], outcome: BaseModel | BaseException) -> None:
+    """Keep what a tool returned or raised until its call is logged and answered."""
+    request.state.outcome = outcome
 
 
 def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
@@ -59,8 +59,8 @@ def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
             call = {"tool": name[:40], "outcome": outcome, "ms": milliseconds, **common}
             _calls.info("call", extra={"fields": call})
             if name in audited and outcome != "asked":
-                result: BaseModel | None = getattr(ctx.request.state, "result", None)
-                happened = _what_happened(audited[name], params, outcome, result, answer)
+                returned: object = getattr(ctx.request.state, "outcome", None)
+                happened = _what_happened(audited[name], params, outcome, returned, answer)
                 _audit.info("deletion", extra={"fields": {**happened, **common}})
 
     return log_call
@@ -76,13 +76,13 @@ def _what_happened(
     tool: Tool,
     params: Mapping[str, Any],
     outcome: str,
-    result: BaseModel | None,
+    returned: object,
     answer: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What was to be deleted, and what happened to it."""
-    if isinstance(result, DeletionResult):
-        deleted = "deleted" if result.deleted else "declined"
-        return {"outcome": deleted, "project_id": result.project_id, "import_id": result.import_id}
+    if isinstance(returned, DeletionResult):
+        deleted = "deleted" if returned.deleted else "declined"
+        return {"outcome": deleted, "project_id": returned.project_id, "import_id": returned.import_id}
     arguments = params.get("arguments")
     given: Mapping[str, Any] = cast("Mapping[str, Any]", arguments) if isinstance(arguments, dict) else {}
     ids = {name: str(given.get(name))[:20] for name in tool.parameters["properties"] if name.endswith("_id")}

@@ -7,6 +7,7 @@ import math
 import re
 import secrets
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,13 +17,14 @@ from mcp.server.auth.middleware.client_auth import AuthenticationError, ClientAu
 from mcp.server.auth.provider import construct_redirect_uri
 from mcp.server.auth.routes import (
     build_metadata,
+    build_resource_metadata_url,
     cors_middleware,
     create_auth_routes,
     create_protected_resource_routes,
 )
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -30,7 +32,7 @@ from starlette.routing import Route
 from ..neptun.client import NeptunClient
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials, cookie_value
-from .gate import digest
+from .gate import Caller, Public, Refused, digest, unauthorized
 from .oauth import PENDING_SECONDS, Pending, Provider, browser
 from .sign_in_page import Question, form, message
 
@@ -41,8 +43,11 @@ ATTEMPTS_SECONDS = 5 * 60
 MAX_ACCOUNTS = 10_000
 """Accounts whose attempts are remembered."""
 
-MAX_COOKIE = 8_000
-"""Characters of a pasted session cookie; a real one has about 440."""
+MAX_COOKIE = 4_096
+"""Characters of a pasted session, as in browsers; a real one has about 440."""
+
+ADVICE = "Sign in to this server again, as your host offers it."
+"""What to do without a valid token, or if a session has ended."""
 
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
@@ -55,25 +60,44 @@ class SignIn:
     """The authorization server.
 
     Args:
-        provider: clients, codes and tokens.
         neptun: its connections are used for the people who sign in.
-        read_only: whether imports can be deleted, as the page says.
-
-    Attributes:
-        routes: to be served at the root of the public address.
+        address: this server's public one, such as `https://mcp.example.com`.
+        keys: the first one seals, all of them open.
+        read_only: whether no import can be deleted, as the page says.
     """
 
-    def __init__(self, provider: Provider, neptun: NeptunClient, *, read_only: bool) -> None:
-        self._provider = provider
+    def __init__(self, neptun: NeptunClient, address: str, keys: Sequence[str], *, read_only: bool) -> None:
+        self._provider = provider = Provider(neptun, address, keys)
         self._neptun = neptun
         self._read_only = read_only
-        self._server = urlsplit(provider.address)
+        self._server = urlsplit(address)
         self._handler = AuthorizationHandler(provider)
         self._authenticator = ClientAuthenticator(provider)
         self._attempts = Attempts()
-        self.routes = self._routes()
+        self._metadata = str(build_resource_metadata_url(AnyHttpUrl(provider.resource)))
 
-    def _routes(self) -> list[Route]:
+    def authenticate(self, headers: Headers) -> Caller:
+        """Who sent a request: the person who signed in, with the application to which they did.
+
+        Raises:
+            Refused: the request carries no valid access token.
+        """
+        scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+        access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
+        if access is None:
+            raise unauthorized(f"A valid access token is needed. {ADVICE}", resource_metadata=self._metadata)
+        return Caller(access.client_id, access.cookie)
+
+    def ended(self) -> Refused:
+        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
+        return unauthorized(f"The Neptun session has ended. {ADVICE}", resource_metadata=self._metadata)
+
+    def routes(self, at_once: int) -> list[Route]:
+        """The routes, to be served at the root of the public address.
+
+        Args:
+            at_once: how many requests for one of them are processed at the same time.
+        """
         issuer = _URL.validate_python(self._provider.address)
         registration = ClientRegistrationOptions(enabled=True)
         metadata = build_metadata(issuer, None, registration, RevocationOptions(enabled=True))
@@ -82,7 +106,8 @@ class SignIn:
         metadata.revocation_endpoint_auth_methods_supported = metadata.token_endpoint_auth_methods_supported
         metadata.authorization_response_iss_parameter_supported = True
         described = cors_middleware(MetadataHandler(metadata).handle, ["GET", "OPTIONS"])
-        return [
+        resource = _URL.validate_python(self._provider.resource)
+        routes = [
             Route("/.well-known/oauth-authorization-server", described, methods=["GET", "OPTIONS"]),
             Route("/authorize", self._authorize, methods=["GET", "POST"]),
             Route("/revoke", cors_middleware(self._revoke, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
@@ -90,10 +115,11 @@ class SignIn:
             Route("/sign-in", self._submit, methods=["POST"]),
             # The first route of a path counts: those above go before the SDK's.
             *create_auth_routes(self._provider, issuer, client_registration_options=registration),
-            *create_protected_resource_routes(
-                _URL.validate_python(self._provider.resource), [issuer], resource_name="Neptun"
-            ),
+            *create_protected_resource_routes(resource, [issuer], resource_name="Neptun"),
         ]
+        for route in routes:
+            route.app = Public(route.app, at_once=at_once)
+        return routes
 
     async def _authorize(self, request: Request) -> Response:
         """The SDK's handler; beside it, the browser is marked, and errors that a person sees are words."""

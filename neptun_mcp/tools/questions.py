@@ -31,7 +31,7 @@ class Refusal(ToolError):
     """A call that these tools themselves refuse, in words for the assistant."""
 
 
-def _ignore(request: Any, result: BaseModel) -> None:
+def _ignore(request: Any, outcome: BaseModel | BaseException) -> None:
     pass
 
 
@@ -43,13 +43,13 @@ class App:
         client_for: the client for a call, given the HTTP request that it came with (None on stdio).
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
-        on_result: told the HTTP request and the result of each successful call, before it goes on the wire.
+        on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
     """
 
     client_for: Callable[[Any], NeptunClient]
     project_id: int | None = None
     confirm_delete: Literal["ask", "require", "off"] = "ask"
-    on_result: Callable[[Any, BaseModel], None] = _ignore
+    on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
 
 
 @dataclass(frozen=True)

@@ -141,10 +141,11 @@ class NeptunTool(Tool):
         try:
             result = await super().run(given, context)
         except ToolError as error:
+            app_state(context).on_outcome(context.request_context.request, error.__cause__ or error)
             raise self._in_words(error) from error.__cause__
         if isinstance(result, InputRequiredResult):
             return result
-        app_state(context).on_result(context.request_context.request, result)
+        app_state(context).on_outcome(context.request_context.request, result)
         return tool_result(result)
 
     def _in_words(self, error: ToolError) -> ToolError:

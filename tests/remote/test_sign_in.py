@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-
-import httpx2 as httpx
 import pytest
-from starlette.applications import Starlette
 
-from neptun_mcp.remote import oauth, sign_in
-from neptun_mcp.remote.oauth import Provider
-from neptun_mcp.remote.sign_in import SignIn
+from neptun_mcp.remote import gate, oauth, sign_in
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.store import seal
-from neptun_mcp.settings import Settings
 from tests.remote.browser import REDIRECT, Application, Browser, brought, hidden, words_of
-from tests.remote.support import OTHER_STATE_KEY, STATE_KEY, free_port, listen
-from tests.support import Json, Site, failure
+from tests.remote.sign_in import sign_in_server
+from tests.remote.support import (
+    LIST_IMPORTS,
+    OTHER_STATE_KEY,
+    STATE_KEY,
+    content_in,
+    free_port,
+    start_in_process,
+)
+from tests.support import RECORDINGS, Json, Site, failure
 
 pytestmark = pytest.mark.anyio
 
 LOGIN = "POST /api/auth/login"
 SESSION = "GET /api/_auth/session"
 WRONG = "The e-mail address or the password is wrong."
-
-
-@dataclass
-class SignInServer:
-    """A server that people sign in to, somebody's browser, and an application that is registered."""
-
-    url: str
-    provider: Provider
-    browser: Browser
-    app: Application
-
-    async def page(self, **parameters: str) -> httpx.Response:
-        return await self.browser.open(self.app.link(**parameters))
-
-    async def code(self, **fields: str) -> str:
-        """The code that a person gets."""
-        fields = fields or {"email": EMAIL, "password": PASSWORD}
-        return brought(await self.browser.submit(await self.page(), **fields))["code"]
-
-    async def tokens(self) -> Json:
-        response = await self.app.exchange(await self.code())
-        assert response.status_code == 200, response.text
-        return response.json()
-
-
-@asynccontextmanager
-async def sign_in_server(
-    site: Site, key: str = STATE_KEY, *, read_only: bool = False, port: int = 0
-) -> AsyncGenerator[SignInServer]:
-    port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
-    neptun = Settings(base_url=site.url, timeout=5).client()
-    provider = Provider(neptun, url, key.split())
-    app = Starlette(routes=SignIn(provider, neptun, read_only=read_only).routes)
-    # Without TLS to prepare, a client is made in no time.
-    persons, applications = (httpx.AsyncClient(base_url=url, verify=False) for _ in range(2))
-    async with neptun, listen(app, port), persons, applications:
-        server = SignInServer(url, provider, Browser(persons), Application(applications))
-        await server.app.register()
-        yield server
 
 
 # What the server says of itself
@@ -93,10 +52,12 @@ async def test_signs_in_with_the_password(site: Site) -> None:
         assert (back["state"], back["iss"]) == ("of the application", server.url)
         tokens = (await server.app.exchange(back["code"])).json()
         assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 3600)
-        access = await server.provider.load_access_token(tokens["access_token"])
-    assert access is not None
-    assert site.requests == [LOGIN, SESSION]
-    assert site.cookies == [None, access.cookie]
+        access = server.provider.access_tokens.open(tokens["access_token"])
+        assert access is not None
+        assert site.requests == [LOGIN, SESSION]
+        assert site.cookies == [None, access.cookie]
+        assert content_in(await server.caller(tokens).call("list_imports", LIST_IMPORTS))["total"] == 7
+    assert set(site.cookies[1:]) == {access.cookie}
 
 
 async def test_signs_in_with_a_pasted_cookie(site: Site) -> None:
@@ -107,6 +68,16 @@ async def test_signs_in_with_a_pasted_cookie(site: Site) -> None:
     assert code is not None
     assert code.cookie == COOKIE
     assert set(site.cookies) == {COOKIE}
+
+
+async def test_the_longest_session_that_browsers_keep_fits_everywhere(site: Site) -> None:
+    store, cookie = site.sandbox(), "x" * sign_in.MAX_COOKIE
+    store.sessions[cookie] = store.sessions[COOKIE]
+    async with sign_in_server(site) as server:
+        answer = await server.browser.submit(await server.page(), cookie=cookie)
+        assert len(answer.headers["location"]) < gate.MAX_HEADER
+        tokens = (await server.app.exchange(brought(answer)["code"])).json()
+        assert content_in(await server.caller(tokens).call("list_imports", LIST_IMPORTS))["total"] == 7
 
 
 async def test_a_wrong_password_is_the_page_again(site: Site) -> None:
@@ -138,12 +109,19 @@ async def test_says_what_is_missing_or_wrong(site: Site) -> None:
 
 
 async def test_neptun_out_of_reach_is_not_a_wrong_password(site: Site) -> None:
-    site.answers[LOGIN] = failure(500)
     async with sign_in_server(site) as server:
-        again = await server.browser.submit(await server.page(), email=EMAIL, password=PASSWORD)
-    assert again.status_code == 503
-    assert "Neptun cannot be reached" in words_of(again)
-    assert WRONG not in words_of(again)
+        page = await server.page()
+        # With its database down, Neptun answers like to a wrong password.
+        database_down = (RECORDINGS["dbdown_login"], RECORDINGS["dbdown_shared_collection_GET_unknown_uuid"])
+        for answers in (
+            {LOGIN: failure(500)},
+            {recording.request_line: recording.answer() for recording in database_down},
+        ):
+            site.answers = answers
+            again = await server.browser.submit(page, email=EMAIL, password=PASSWORD)
+            assert again.status_code == 503
+            assert "Neptun cannot be reached" in words_of(again)
+            assert WRONG not in words_of(again)
 
 
 async def test_refusing_takes_the_person_back(site: Site) -> None:
@@ -220,11 +198,10 @@ async def test_nothing_is_kept_framed_or_fetched(site: Site) -> None:
 
 
 async def test_the_mark_of_a_browser_is_for_this_site_alone(site: Site) -> None:
-    neptun = Settings(base_url=site.url).client()
-    provider = Provider(neptun, "https://mcp.example.com", [STATE_KEY])
-    server = Starlette(routes=SignIn(provider, neptun, read_only=False).routes)
-    app = Application(httpx.AsyncClient(transport=httpx.ASGITransport(server), base_url="https://mcp.example.com"))
-    async with neptun, app.http:
+    address: Json = {"mcp_public_url": "https://MCP.example.com/mcp/", "mcp_credentials": "sign-in"}
+    async with start_in_process(site, **address, mcp_state_key=STATE_KEY) as caller:
+        caller.http.base_url = caller.url
+        app = Application(caller.http)
         await app.register()
         began = await app.http.get(app.link())
     mark = began.headers["set-cookie"].split("; ")
@@ -394,7 +371,7 @@ async def test_a_code_is_good_for_one_exchange(site: Site) -> None:
         again = await server.app.exchange(code)
         assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
         # Whoever has it twice may have stolen it: what came of it is worth nothing any more.
-        assert await server.provider.load_access_token(tokens["access_token"]) is None
+        assert not await server.lets_in(tokens)
         assert (await server.app.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
@@ -437,9 +414,8 @@ async def test_codes_and_tokens_expire(site: Site, monkeypatch: pytest.MonkeyPat
             assert exchanged.json()["error"] == "invalid_grant"
         else:
             tokens = exchanged.json()
-            access = await server.provider.load_access_token(tokens["access_token"])
             refreshed = await server.app.refresh(tokens["refresh_token"])
-            expired = [access is None, refreshed.status_code == 400]
+            expired = [not await server.lets_in(tokens), refreshed.status_code == 400]
             assert expired == [lifetime == "ACCESS_SECONDS", lifetime == "REFRESH_SECONDS"]
 
 
@@ -451,7 +427,7 @@ async def test_tokens_are_renewed_while_the_session_lives(site: Site) -> None:
             site.requests.clear()
             tokens = (await server.app.refresh(tokens["refresh_token"])).json()
             assert site.requests == [SESSION]
-        access = await server.provider.load_access_token(tokens["access_token"])
+        access = server.provider.access_tokens.open(tokens["access_token"])
         assert access is not None
         store.end_session(access.cookie)
         dead = await server.app.refresh(tokens["refresh_token"])
@@ -473,11 +449,11 @@ async def test_a_revoked_token_ends_the_sign_in(site: Site, kind: str) -> None:
         for client_id, status in (("unknown", 401), ((await server.app.register()).json()["client_id"], 200)):
             fields = {"client_id": client_id, "token": tokens[kind]}
             assert (await server.app.http.post("/revoke", data=fields)).status_code == status
-            assert await server.provider.load_access_token(tokens["access_token"])
+            assert await server.lets_in(tokens)
         fields = {"client_id": registration["client_id"], "token": tokens[kind]}
         assert (await server.app.http.post("/revoke", data=fields)).status_code == 200
         server.app.registration = registration
-        assert await server.provider.load_access_token(tokens["access_token"]) is None
+        assert not await server.lets_in(tokens)
         assert (await server.app.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
@@ -499,7 +475,7 @@ async def test_a_key_is_rotated_while_people_sign_in(site: Site) -> None:
     for key, good in ((f"{OTHER_STATE_KEY} {STATE_KEY}", True), (OTHER_STATE_KEY, False)):
         async with sign_in_server(site, key, port=port) as server:
             server.app.registration = registration
-            assert bool(await server.provider.load_access_token(tokens["access_token"])) == good
+            assert await server.lets_in(tokens) == good
             assert (await server.app.refresh(tokens["refresh_token"])).is_success == good
             assert ((await server.page()).status_code == 200) == good
 
@@ -507,8 +483,8 @@ async def test_a_key_is_rotated_while_people_sign_in(site: Site) -> None:
 async def test_another_server_with_the_same_key_is_another_server(site: Site) -> None:
     async with sign_in_server(site) as one, sign_in_server(site) as two:
         tokens = await one.tokens()
-        assert await one.provider.load_access_token(tokens["access_token"])
-        assert await two.provider.load_access_token(tokens["access_token"]) is None
+        assert await one.lets_in(tokens)
+        assert not await two.lets_in(tokens)
 
 
 # Secrets
@@ -526,7 +502,7 @@ async def test_no_secret_is_shown(site: Site, caplog: pytest.LogCaptureFixture) 
         await server.app.refresh(tokens["refresh_token"])
         opened = [
             server.provider.codes.open(code),
-            await server.provider.load_access_token(tokens["access_token"]),
+            server.provider.access_tokens.open(tokens["access_token"]),
             server.provider.refresh_tokens.open(tokens["refresh_token"]),
         ]
     assert all(opened)

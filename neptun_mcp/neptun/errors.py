@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
@@ -37,7 +38,7 @@ from .models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 if TYPE_CHECKING:
     from .models import Project
 
-_LISTED_PROJECTS = 20
+_LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
 
 
 def how_to_get_cookie(address: str) -> str:
@@ -297,5 +298,10 @@ def known_projects(projects: Iterable[Project]) -> str:
     known = [f"{project.id} {quoted(project.name)}" for project in projects]
     if not known:
         return "You have no projects in Neptun yet."
-    more = f" and {len(known) - _LISTED_PROJECTS} more" if len(known) > _LISTED_PROJECTS else ""
-    return f"Your projects are: {', '.join(known[:_LISTED_PROJECTS])}{more}."
+    ends = accumulate(len(entry) + 2 for entry in known)
+    listed = known[: sum(end <= _LISTED_CHARACTERS for end in ends)]
+    more = (
+        f" and {len(known) - len(listed)} more; to find one of these, call list_imports without project_id, with a "
+        "word of the project's name as query"
+    )
+    return f"Your projects are: {', '.join(listed)}{more if len(listed) < len(known) else ''}."

@@ -7,7 +7,8 @@ the question, and a new call brings the answer, in which everything here runs ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,10 +18,11 @@ from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitati
 from mcp.types import ElicitResult
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..neptun.client import NeptunClient, is_kind
+from ..neptun.client import Contract, NeptunClient, is_kind
 from ..neptun.errors import DeletionFailed, Denied, ImportNotFound, NeptunError, known_projects, quoted
-from ..neptun.models import PUBLIC_GITHUB, Project, ProjectImport
+from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
 from ..neptun.transport import TimeLimit
+from .search import fold
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
@@ -60,6 +62,9 @@ class Call:
     project_id: int
 
 
+_FORM_CHARACTERS = 10_000  # of projects to choose from; of more than these the person types the name
+
+
 def _without_title(schema: dict[str, Any]) -> None:
     schema.pop("title", None)
 
@@ -67,6 +72,10 @@ def _without_title(schema: dict[str, Any]) -> None:
 class Form(BaseModel):
     # Codex cancels a form whose schema has a title, and the person never sees it.
     model_config = ConfigDict(json_schema_extra=_without_title)
+
+
+class NamedProject(Form):
+    project: str = Field(min_length=1, max_length=200, title="Project", description="Its name, a part of it, or its id")
 
 
 class Confirmation(Form):
@@ -105,8 +114,11 @@ async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | 
     if not projects:
         raise Refusal(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
     if not _can_ask(ctx):
-        raise _no_project(projects)
-    labels: Any = Literal[tuple(_label(project) for project in projects)]
+        raise _no_project(_nearest(projects, _query(ctx)))
+    names = [_label(project) for project in projects]
+    if sum(map(len, names)) > _FORM_CHARACTERS:
+        return Elicit(f"Which of your {len(projects)} Neptun projects is meant?", NamedProject)
+    labels: Any = Literal[tuple(names)]
     form = create_model("ProjectChoice", __base__=Form, project=(labels, Field(title="Project")))
     return Elicit("Which of your Neptun projects is meant?", form)
 
@@ -115,10 +127,31 @@ async def find_project(ctx: Context[App, Any], choice: Annotated[ElicitationResu
     if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
         return choice.data
     neptun = _client_for(ctx)
+    if isinstance(choice, AcceptedElicitation) and not isinstance(choice.data, NamedProject):
+        # The form takes nothing but the labels that were offered, and each ends with the id.
+        return Call(neptun, int(choice.data.project.rpartition("(")[2][:-1]))
+    projects = (await neptun.list_projects()).items
     if not isinstance(choice, AcceptedElicitation):
-        raise _no_project((await neptun.list_projects()).items)
-    # The form takes nothing but the labels that were offered, and each ends with the id.
-    return Call(neptun, int(choice.data.project.rpartition("(")[2][:-1]))
+        raise _no_project(_nearest(projects, _query(ctx)))
+    name = choice.data.project.strip()
+    same = [project for project in projects if name == str(project.id)]
+    same = same or [project for project in projects if fold(project.name.strip()) == fold(name)]
+    same = same or [project for project in projects if fold(name) in fold(project.name)]
+    if len(same) != 1:
+        raise _no_project(_nearest(projects, name))
+    return Call(neptun, same[0].id)
+
+
+def _query(ctx: Context[App, Any]) -> str:
+    """The query of the call. Without a project it may be there to find one."""
+    arguments: Mapping[str, Any] = (ctx.request_context.params or {}).get("arguments") or {}
+    return str(arguments.get("query") or "")
+
+
+def _nearest(projects: Sequence[Project], query: str) -> list[Project]:
+    """The projects, first those whose names have most words of the query."""
+    words = fold(query).split()
+    return sorted(projects, key=lambda project: -sum(word in fold(project.name) for word in words))
 
 
 def _label(project: Project) -> str:
@@ -134,6 +167,8 @@ InProject: TypeAlias = Annotated[Call, Resolve(find_project)]
 
 # May it be deleted?
 
+_ELSEWHERE = 5  # requests for the imports of other projects
+
 
 async def find_import(ctx: Context[App, Any], call: InProject, import_id: int) -> ProjectImport:
     """The import that is to be deleted.
@@ -142,15 +177,38 @@ async def find_import(ctx: Context[App, Any], call: InProject, import_id: int) -
         DeletionFailed: it could not be looked up.
     """
     try:
-        return await call.neptun.find_import(call.project_id, import_id)
+        return await _look_up(call, import_id)
     except ImportNotFound:
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
+        if other := await _project_with(call, import_id):
+            raise Refusal(
+                f"Import {import_id} is not in project {call.project_id} but in project {other.id} "
+                f"{quoted(other.name)}; nothing was deleted. Call delete_import with project_id {other.id} if that one "
+                "is meant."
+            ) from None
         raise
+
+
+async def _look_up(call: Call, import_id: int) -> ProjectImport:
+    try:
+        return await call.neptun.find_import(call.project_id, import_id)
     except Denied:
         raise
     except NeptunError as error:
         raise DeletionFailed(error, "Nothing was deleted.") from error
+
+
+async def _project_with(call: Call, import_id: int) -> Project | None:
+    """Another of the person's projects, which has the import, as far as `_ELSEWHERE` requests can tell."""
+    neptun = call.neptun
+    requests = 1 + len(GITHUB_KINDS) if neptun.contract is Contract.OBSERVED else 1
+    with suppress(NeptunError):
+        others = [project for project in (await neptun.list_projects()).items if project.id != call.project_id]
+        for project in others[: _ELSEWHERE // requests]:
+            if any(found.id == import_id for found in (await neptun.list_imports(project.id)).items):
+                return project
+    return None
 
 
 async def ask_deletion(
@@ -210,7 +268,7 @@ async def decide(
     if not _brings_answer(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
-            now = await find_import(ctx, call, found.id)
+            now = await _look_up(call, found.id)
         except ImportNotFound:
             raise _no_longer_there(found.id, call.project_id) from None
         if _question(now, call.project_id) != _question(found, call.project_id):

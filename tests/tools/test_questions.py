@@ -166,13 +166,64 @@ async def test_an_answer_beside_the_list_is_not_taken(host: Host, era: str, answ
 
 
 async def test_names_in_an_error_are_quoted_and_bounded(host: Host) -> None:
-    names = ['a "b"\n', RIGHT_TO_LEFT, "c" * 100, *("d" * 30)]
+    names = ['a "b"\n', RIGHT_TO_LEFT, "c" * 100]
     host.site.answers[PROJECTS] = JSONResponse(projects(*names))
     message = await host.fails("list_imports")
     assert '11 "a \\"b\\"\\n"' in message
     assert f'13 "{"c" * 80}…"' in message
-    assert message.endswith(" and 13 more.")
     assert RIGHT_TO_LEFT not in message
+
+
+@pytest.mark.parametrize(("number", "more"), [(150, 0), (4_000, 3_700)])
+async def test_of_many_projects_those_are_listed_that_fit_the_nearest_first(
+    host: Host, era: str, number: int, more: int
+) -> None:
+    host.era = era
+    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 11 + number))))
+    last = 10 + number
+    async with host.connected() as tools:
+        message = await tools.fails("list_imports")
+        assert message.count('"Café ') == number if not more else number - more <= message.count('"Café ') < 500
+        assert len(message) < 6_500
+        assert ("more; to find one of these" in message) == bool(more)
+        # What the message advises.
+        nearest = await tools.fails("list_imports", query=f"cafe {last}")
+        assert nearest.startswith(f'No project was chosen; pass project_id. Your projects are: {last} "Café {last}", ')
+        for tool, arguments in (("delete_import", {"import_id": 1}), ("list_imports", {"project_id": 9})):
+            assert len(await tools.fails(tool, **arguments)) < 6_500
+
+
+@pytest.mark.parametrize("name", ["4010", "Café 4010", " cafe\u0301 4010 ", "fé 4010"])
+async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: Host, era: str, name: str) -> None:
+    host.era = era
+    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 4_011))))
+    host.site.answers[f"GET {USER}/projects/4010/resources/imports"] = JSONResponse({"imports": []})
+    host.person = person = Person(chosen(name))
+    assert (await host.gets("list_imports"))["project_id"] == 4010
+    assert person.questions == ["Which of your 4000 Neptun projects is meant?"]
+    assert person.forms == [
+        {
+            "type": "object",
+            "properties": {
+                "project": {
+                    "type": "string",
+                    "title": "Project",
+                    "description": "Its name, a part of it, or its id",
+                    "minLength": 1,
+                    "maxLength": 200,
+                }
+            },
+            "required": ["project"],
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["Café", "nothing like it", " ", "5"])
+async def test_a_name_that_does_not_name_one_project_is_not_taken(host: Host, era: str, name: str) -> None:
+    host.era = era
+    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 4_011))))
+    host.person = Person(chosen(name))
+    assert (await host.fails("list_imports")).startswith("No project was chosen; pass project_id. Your projects are: ")
 
 
 async def test_an_unreadable_project_does_not_hide_the_others(host: Host) -> None:

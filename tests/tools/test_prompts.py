@@ -1,0 +1,51 @@
+"""What a person can start with a command of the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mcp.types import TextContent
+
+from tests.support import Host
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_imports_can_be_tidied(host: Host, era: str) -> None:
+    host.era = era
+    async with host.connected() as tools:
+        (prompt,) = (await tools.client.list_prompts()).prompts
+    assert (prompt.name, prompt.title) == ("tidy_imports", "Tidy imports")
+    (argument,) = prompt.arguments or []
+    assert (argument.name, argument.required) == ("project_id", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (None, "Help me tidy the imports of one of my projects in Neptun.\n"),
+        ({}, "Help me tidy the imports of one of my projects in Neptun.\n"),
+        ({"project_id": ""}, "Help me tidy the imports of one of my projects in Neptun.\n"),
+        ({"project_id": " 3 "}, "Help me tidy the imports of project 3 in Neptun.\n"),
+        ({"project_id": "web\nshop"}, 'Help me tidy the imports of project "web\\nshop" in Neptun.\n'),
+    ],
+)
+async def test_the_prompt_says_what_to_find_and_to_ask_before_each_deletion(
+    host: Host, era: str, arguments: Any, begins: str
+) -> None:
+    host.era = era
+    async with host.connected() as tools:
+        (message,) = (await tools.client.get_prompt("tidy_imports", arguments)).messages
+        names = [tool.name for tool in (await tools.client.list_tools()).tools]
+    assert isinstance(message.content, TextContent)
+    text = message.content.text
+    assert text.startswith(begins)
+    assert all(word in text for word in ("failed", "duplicates", "stale", "table", "one by one"))
+    assert {word.rstrip(",") for word in text.split() if "_import" in word} <= {*names}
+
+
+async def test_where_nothing_may_be_changed_there_is_no_prompt_to_delete(host: Host) -> None:
+    host.settings["read_only"] = True
+    async with host.connected() as tools:
+        assert (await tools.client.list_prompts()).prompts == []

@@ -62,15 +62,7 @@ OptionalTimestamp: TypeAlias = Annotated[Timestamp | None, _Else()]
 class Item(BaseModel, coerce_numbers_to_str=True):
     """Anything that Neptun keeps under an id."""
 
-    id: Annotated[Id, Field(description="Id")]
-
-
-class Dated(Item):
-    """An item with its dates and its owner."""
-
-    created_at: Annotated[OptionalTimestamp, Field(description="Created, UTC")] = None
-    updated_at: Annotated[OptionalTimestamp, Field(description="Changed, UTC")] = None
-    neptun_user_id: Annotated[OptionalNumber, Field(description="Owner's user id")] = None
+    id: Id
 
 
 class Project(Item):
@@ -79,63 +71,83 @@ class Project(Item):
     name: Annotated[str, _Else("")] = ""
 
 
-class ProjectImport(Dated):
+# Fields are shown in this order, that of the documentation. `created_at` and what follows stand in each model, as the
+# fields of a base class would come first.
+
+
+class ProjectImport(Item):
     """A source that was read into a project. `source_ref`, `import_status` and `error_message` are sent by a
     running server only, `title` and `description` are documented only."""
 
-    source_type: Annotated[str, Field(description="Kind of source")]
-    source_path: Annotated[str, Field(description="Folder, repository or URL")]
-    source_ref: Annotated[OptionalText, Field(description="Branch or tag")] = None
-    title: Annotated[OptionalText, Field(description="Title")] = None
-    description: Annotated[OptionalText, Field(description="Description")] = None
+    source_type: str
+    source_path: str
+    source_ref: OptionalText = None
+    title: OptionalText = None
+    description: OptionalText = None
     import_status: Annotated[OptionalText, Field(description="pending, completed, failed, …")] = None
-    error_message: Annotated[OptionalText, Field(description="Why it failed")] = None
-    project_id: Annotated[OptionalNumber, Field(description="Project id")] = None
+    error_message: OptionalText = None
+    created_at: OptionalTimestamp = None
+    updated_at: OptionalTimestamp = None
+    neptun_user_id: OptionalNumber = None
+    project_id: OptionalNumber = None
 
 
-class UserFile(Dated):
+class UserFile(Item):
     """A file kept in a project, with its text."""
 
-    title: Annotated[OptionalText, Field(description="File name")] = None
-    text: Annotated[OptionalText, Field(description="File text, or a part of it")] = None
-    language: Annotated[OptionalText, Field(description="Language")] = None
-    extension: Annotated[OptionalText, Field(description="File extension")] = None
+    title: OptionalText = None
+    text: OptionalText = None
+    language: OptionalText = None
+    extension: OptionalText = None
+    created_at: OptionalTimestamp = None
+    updated_at: OptionalTimestamp = None
+    neptun_user_id: OptionalNumber = None
 
 
-class TemplateCollection(Dated):
+class TemplateCollection(Item):
     """A collection of templates, which may be shared by link."""
 
-    name: Annotated[OptionalText, Field(description="Name")] = None
-    description: Annotated[OptionalText, Field(description="Description")] = None
-    is_shared: Annotated[OptionalFlag, Field(description="Shared by link")] = None
-    share_uuid: Annotated[OptionalText, Field(description="Id of the share link")] = None
+    name: OptionalText = None
+    description: OptionalText = None
+    is_shared: OptionalFlag = None
+    share_uuid: OptionalText = None
+    created_at: OptionalTimestamp = None
+    updated_at: OptionalTimestamp = None
+    neptun_user_id: OptionalNumber = None
 
 
-class GithubInstallation(Dated):
+class GithubInstallation(Item):
     """A connection to a GitHub account. The documentation has two sets of field names; both are read."""
 
-    github_account_type: Annotated[OptionalText, Field(description="User or Organization")] = None
-    github_account_avatar_url: Annotated[OptionalText, Field(description="Picture")] = None
+    github_account_type: OptionalText = None
+    github_account_avatar_url: OptionalText = None
     # Documented as text, sent as a number: text holds both.
-    github_account_id: Annotated[OptionalText, Field(description="GitHub account id")] = None
-    github_account_name: Annotated[OptionalText, Field(description="GitHub account")] = None
-    github_installation_id: Annotated[OptionalNumber, Field(description="GitHub installation id")] = None
-    installation_id: Annotated[OptionalText, Field(description="GitHub installation id")] = None
-    account_name: Annotated[OptionalText, Field(description="GitHub account")] = None
-    repository_selection: Annotated[OptionalText, Field(description="all or selected")] = None
+    github_account_id: OptionalText = None
+    github_account_name: OptionalText = None
+    github_installation_id: OptionalNumber = None
+    installation_id: OptionalText = None
+    account_name: OptionalText = None
+    repository_selection: OptionalText = None
+    created_at: OptionalTimestamp = None
+    updated_at: OptionalTimestamp = None
+    neptun_user_id: OptionalNumber = None
 
 
-class ChatConversation(Dated):
+class ChatConversation(Item):
     """A chat about a project."""
 
-    name: Annotated[OptionalText, Field(description="Name")] = None
-    description: Annotated[OptionalText, Field(description="Description")] = None
-    model: Annotated[OptionalText, Field(description="Language model")] = None
-    model_publisher: Annotated[OptionalText, Field(description="Model's publisher")] = None
-    model_name: Annotated[OptionalText, Field(description="Model's name")] = None
+    name: OptionalText = None
+    description: OptionalText = None
+    model: OptionalText = None
+    model_publisher: OptionalText = None
+    model_name: OptionalText = None
+    created_at: OptionalTimestamp = None
+    updated_at: OptionalTimestamp = None
+    neptun_user_id: OptionalNumber = None
 
 
 Resource: TypeAlias = UserFile | TemplateCollection | GithubInstallation | ChatConversation
+Dated: TypeAlias = ProjectImport | Resource
 
 RESOURCE_MODELS: dict[ResourceType, type[Resource]] = {
     "user-files": UserFile,
@@ -150,7 +162,7 @@ _CHARSET = re.compile(r"charset *= *[\"']?([\w-]+)", re.ASCII | re.IGNORECASE)
 _CODECS = ("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be", "iso-8859-1", "latin-1", "latin1")
 
 ItemT = TypeVar("ItemT", bound=Item)
-DatedT = TypeVar("DatedT", bound=Dated)
+DatedT = TypeVar("DatedT", bound=ProjectImport | Resource)
 
 
 @dataclass(frozen=True)

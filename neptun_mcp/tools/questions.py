@@ -19,7 +19,7 @@ from mcp.types import ElicitResult
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..neptun.client import Contract, NeptunClient, is_kind
-from ..neptun.errors import DeletionFailed, Denied, ImportNotFound, NeptunError, known_projects, quoted
+from ..neptun.errors import DeletionFailed, ImportNotFound, NeptunError, known_projects, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
 from ..neptun.transport import TimeLimit
 from .search import fold
@@ -193,7 +193,7 @@ async def find_import(ctx: Context[App, Any], call: InProject, import_id: int) -
 async def _look_up(call: Call, import_id: int) -> ProjectImport:
     try:
         return await call.neptun.find_import(call.project_id, import_id)
-    except Denied:
+    except ImportNotFound:
         raise
     except NeptunError as error:
         raise DeletionFailed(error, "Nothing was deleted.") from error

@@ -36,38 +36,41 @@ _ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out incl
 
 
 class ShownFile(UserFile):
-    """A file with a part of its text."""
+    """A file with a part of its text.
 
-    text_length: Annotated[int | None, Field(description="Length of the whole text, in characters")] = None
-    text_offset: Annotated[int | None, Field(description="Where in the text this part begins")] = None
-    next_text_offset: Annotated[int | None, Field(description="text_offset of the next part")] = None
+    Attributes:
+        text_length: characters of the whole text, if this is not all of it.
+        text_offset: where in the text this part begins, if not at its beginning.
+        next_text_offset: where the next part begins; None for the last, and in a list.
+    """
+
+    text_length: int | None = None
+    text_offset: int | None = None
+    next_text_offset: int | None = None
 
 
 class Page(BaseModel):
     """What every list has in common."""
 
-    project_id: Annotated[int, Field(description="Project id")]
-    total: Annotated[int, Field(description="All that match")]
-    next_offset: Annotated[int | None, Field(description="offset of the next page; absent on the last")] = None
-    left_out: Annotated[int | None, Field(description="Unreadable items, left out")] = None
-    left_out_why: Annotated[str | None, Field(description="Why")] = None
+    project_id: int
+    total: Annotated[int, Field(description="On all pages")]
+    next_offset: int | None = None
+    left_out: int | None = None
+    left_out_why: str | None = None
 
 
 class ImportsPage(Page):
     """What `list_imports` returns."""
 
-    imports: Annotated[list[ProjectImport], Field(description="Newest first")]
+    imports: list[ProjectImport]
 
 
 class ResourcesPage(Page):
     """What `list_resources` returns."""
 
-    resource_type: Annotated[str, Field(description="As asked for")]
-    note: Annotated[str | None, Field(description="About an empty list")] = None
-    resources: Annotated[
-        list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation],
-        Field(description="Newest first; the fields depend on the type"),
-    ]
+    resource_type: str
+    note: str | None = None
+    resources: list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation]
 
 
 class DeletionResult(BaseModel):
@@ -75,11 +78,11 @@ class DeletionResult(BaseModel):
 
     model_config = ConfigDict(validate_by_name=True)
 
-    deleted: Annotated[bool, Field(description="Whether it is gone")]
-    import_id: Annotated[int, Field(description="Import id")]
-    project_id: Annotated[int, Field(description="Project id")]
-    message: Annotated[str, Field(description="What happened")]
-    deleted_import: Annotated[ProjectImport, Field(alias="import", description="The import as it was")]
+    deleted: bool
+    import_id: int
+    project_id: int
+    message: str
+    deleted_import: Annotated[ProjectImport, Field(alias="import")]
 
 
 def tool_result(result: BaseModel) -> CallToolResult:

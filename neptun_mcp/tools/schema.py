@@ -11,15 +11,22 @@ from typing import Any, cast
 
 Schema = dict[str, Any]
 
+_LEFT_OUT = ("title", "$defs", "pattern", "exclusiveMinimum")  # the last two are of what Neptun sends, not of arguments
+
 
 def flat_schema(schema: Mapping[str, Any]) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
 
-    Titles are dropped: they repeat the names. Objects are closed (`additionalProperties: false`). Several models in a
-    list become one object with the fields of all of them, of which those that all have in common may be required.
+    Titles are dropped: they repeat the names. Several models in a list become one object with the fields of all of
+    them, of which those that all have in common may be required.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
     return _flat(_undescribed(schema), definitions)
+
+
+def closed_schema(schema: Mapping[str, Any]) -> Schema:
+    """A flat schema of arguments, of which there are no others."""
+    return {**flat_schema(schema), "additionalProperties": False}
 
 
 def _undescribed(model: Mapping[str, Any]) -> Schema:
@@ -39,14 +46,12 @@ def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if "properties" in node:
         properties = {name: _flat(value, definitions) for name, value in node["properties"].items()}
         kept = {key: node[key] for key in ("description", "required") if node.get(key)}
-        node = {"type": "object", "properties": properties, **kept, "additionalProperties": False}
+        node = {"type": "object", "properties": properties, **kept}
     if "items" in node:
         node["items"] = _flat(node["items"], definitions)
-    if "exclusiveMinimum" in node and node.get("type") == "integer":
-        node["minimum"] = node.pop("exclusiveMinimum") + 1
     if node.get("default", "") in (None, ""):
         node.pop("default", None)
-    return {key: value for key, value in node.items() if key not in ("title", "$defs", "pattern")}
+    return {key: value for key, value in node.items() if key not in _LEFT_OUT}
 
 
 def _merged(choices: list[Schema]) -> Schema:

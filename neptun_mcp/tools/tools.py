@@ -27,7 +27,7 @@ from .results import (
     resources_page,
     tool_result,
 )
-from .schema import allowed, flat_schema
+from .schema import allowed, closed_schema, flat_schema
 
 
 def _no_bool(value: Any) -> Any:
@@ -38,18 +38,16 @@ def _no_bool(value: Any) -> Any:
 
 _AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_no_bool)]
 _Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_no_bool)]
-ProjectId: TypeAlias = Annotated[
-    _AnyId | None, Field(description="Leave out unless known: the person's project is found or asked for")
-]
+ProjectId: TypeAlias = Annotated[_AnyId | None, Field(description="Leave out if unknown: it is found or asked for")]
 Query: TypeAlias = Annotated[
     str,
     Field(
         max_length=1_000,
         coerce_numbers_to_str=True,
-        description="Only items with all these words, or parts of words, in any shown text field or file text",
+        description="Only items with all these words or parts of words, in any text field or file text",
     ),
 ]
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="Items a page"), BeforeValidator(_no_bool)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_bool)]
 Offset: TypeAlias = Annotated[_Count, Field(description="next_offset of the page before")]
 TextOffset: TypeAlias = Annotated[
     int,
@@ -89,7 +87,7 @@ async def list_imports(
 
 async def list_resources(
     call: InProject,
-    resource_type: Annotated[ResourceType, Field(description="What to list")],
+    resource_type: ResourceType,
     project_id: ProjectId = None,
     resource_id: Annotated[_AnyId | None, Field(description="Only this one, a file with its full text")] = None,
     query: Query = "",
@@ -188,14 +186,14 @@ _DECLARED = (
         list_imports,
         "List imports",
         "List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with "
-        "kind, path, status and dates, newest first. Use it to look up an import or its id.",
+        "kind, path, status and dates, newest first.",
         _READS,
         ImportsPage,
     ),
     _Declaration(
         list_resources,
         "List resources",
-        "List the resources of one type that are linked to a Neptun project, newest first: files (with the "
+        "List the resources of one type of a Neptun project, newest first: files (with the "
         "beginning of their text, or the place where the query matches), template collections, GitHub "
         "installations or chats. To read a whole file, pass its id as resource_id.",
         _READS,
@@ -245,6 +243,6 @@ def _tool(declared: _Declaration) -> Tool:
         annotations=declared.hints.model_copy(update={"title": declared.title}),
         structured_output=False,
     )
-    tool.parameters = flat_schema(tool.parameters)
+    tool.parameters = closed_schema(tool.parameters)
     tool.fn_metadata.output_schema = flat_schema(declared.result.model_json_schema(mode="serialization"))
     return tool

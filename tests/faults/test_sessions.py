@@ -320,7 +320,8 @@ async def test_no_right_is_no_reason_to_log_in(rig: Rig, tool: str) -> None:
         content_of(await tools.list_files())
         rig.neptun.server.requests.clear()
         words = plain_error_of(await tools.call(tool, **CALLS_ELSEWHERE[tool]))
-    assert 'There is no project 7, or it is not yours. Your projects are: 1 "webshop".' in words
+        assert "There is no project 7, or it is not yours." in words
+        assert 'Your projects are: 1 "webshop".' in words
     assert not rig.neptun.asked_for(Place.LOGIN)
     assert not rig.neptun.asked_for(Place.DELETE)
     assert rig.neptun.holds(301)

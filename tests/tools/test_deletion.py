@@ -89,7 +89,8 @@ async def test_a_second_deletion_finds_nothing(host: Host, store: Store) -> None
 async def test_an_import_of_an_unknown_project_is_answered_with_the_persons_projects(host: Host, store: Store) -> None:
     message = await host.fails("delete_import", project_id=99, import_id=104)
     assert message == (
-        'There is no project 99, or it is not yours. Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".'
+        "There is no project 99, or it is not yours. Nothing was deleted. "
+        'Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".'
     )
     assert host.site.deletions() == []
 

@@ -527,14 +527,21 @@ async def test_an_import_that_went_meanwhile_is_not_said_to_be_deleted(
     assert host.site.deletions() == []
 
 
-async def test_a_failing_look_after_the_answer_has_deleted_nothing(host: Host, store: Store, era: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"), [(500, "failed on its side (status 500)."), (401, "There is no project 1,")]
+)
+async def test_a_failing_look_after_the_answer_has_deleted_nothing(
+    host: Host, store: Store, era: str, status: int, words: str
+) -> None:
     def fail() -> None:
-        host.site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = failure(500)
+        host.site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = failure(status)
+        host.site.answers[PROJECTS] = JSONResponse([{"id": 2, "name": "scratch"}])
 
     host.era = era
     host.person = Person(YES, meanwhile=fail)
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert "failed on its side (status 500). Nothing was deleted." in message
+    assert words in message
+    assert " Nothing was deleted. " in message
     assert kept(store) == EVERYTHING
 
 

@@ -349,8 +349,18 @@ DOCUMENTED_RESOURCES: list[tuple[str, Json]] = [
 async def test_no_documented_field_of_a_resource_is_dropped(host: Host, resource_type: str, fields: Json) -> None:
     item = {"id": 123, **fields, **DOCUMENTED_DATES}
     host.site.answers[f"GET {resources(WEBSHOP, resource_type)}"] = JSONResponse([item])
-    page = await host.gets("list_resources", project_id=WEBSHOP, resource_type=resource_type)
-    assert page["resources"] == [item]
+    (shown,) = (await host.gets("list_resources", project_id=WEBSHOP, resource_type=resource_type))["resources"]
+    assert list(shown.items()) == list(item.items())
+
+
+async def test_documented_fields_of_an_import_keep_their_order_among_the_observed_ones(host: Host) -> None:
+    documented = ["id", "source_type", "source_path", "title", "description", *times("2025-02-16"), "project_id"]
+    item = {name: 7 if "id" in name else "2025-02-16T17:42:11.000Z" for name in documented}
+    observed = {"source_ref": "main", "import_status": "failed", "error_message": "why"}
+    host.site.answers[IMPORTS] = JSONResponse({"imports": [{**observed, **item}]})
+    (shown,) = (await host.gets("list_imports", project_id=WEBSHOP))["imports"]
+    assert [name for name in shown if name not in observed] == documented
+    assert list(shown)[3:8] == ["source_ref", "title", "description", "import_status", "error_message"]
 
 
 async def test_an_empty_project_has_empty_lists(host: Host, contract: ContractName) -> None:

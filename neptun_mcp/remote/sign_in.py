@@ -161,7 +161,7 @@ class SignIn:
                 return _expired()
             if "refuse" in fields:
                 _log_outcome("refused", pending)
-                return RedirectResponse(self._provider.refuse(pending), 303)
+                return _to_application(self._provider.refuse(pending))
             try:
                 session = await self._session(fields)
             except _NotSignedIn as problem:
@@ -169,7 +169,7 @@ class SignIn:
                 question, email = self._question(sealed, pending), _text(fields, "email")
                 return form(question, errors=problem.errors, email=email, status=problem.status)
         _log_outcome("signed in", pending, session)
-        return RedirectResponse(self._provider.accept(pending, session), 303)
+        return _to_application(self._provider.accept(pending, session))
 
     def _opened(self, request: Request, sealed: str) -> Pending | None:
         """A pending request, if this is the browser in which it began."""
@@ -287,6 +287,10 @@ def _expired() -> Response:
         "Nothing was changed. Go back to the application and sign in there again.",
         400,
     )
+
+
+def _to_application(location: str) -> Response:
+    return RedirectResponse(location, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
 def _log_outcome(outcome: str, pending: Pending, session: str | None = None) -> None:

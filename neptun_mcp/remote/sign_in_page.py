@@ -141,7 +141,7 @@ def form(
     words = {
         "application": quoted(question.application, LONGEST_NAME) if question.application else "(it gives no name)",
         "destination": destination(question.redirect_uri),
-        "abilities": "read your projects" if question.read_only else "read your projects, and delete imports from them",
+        "abilities": "read everything in your projects" + ("" if question.read_only else ", and delete imports"),
         "server": question.server,
         "neptun": question.neptun,
         "request": question.request,

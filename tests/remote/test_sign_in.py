@@ -170,7 +170,7 @@ async def test_says_who_asks_and_where_it_leads_before_anything_is_typed(site: S
     assert "<script>" not in elsewhere.text
     assert "Sends you afterwards to evil.example:8443 " in said
     assert f"This server {server.url.removeprefix('http://')} Neptun {site.url} " in said
-    assert "read your projects, and delete imports" in said
+    assert "read everything in your projects, and delete imports" in said
     assert "an application on this computer (http://localhost:3118)" in words_of(here)
 
 
@@ -187,6 +187,7 @@ async def test_nothing_is_kept_framed_or_fetched(site: Site) -> None:
             await server.browser.submit(page, email=EMAIL, password=""),
             await server.browser.open("/sign-in"),
         ]
+        left = await server.browser.submit(page, cookie=COOKIE)
     assert [page.status_code for page in pages] == [200, 422, 400]
     for page in pages:
         policy = page.headers["content-security-policy"]
@@ -195,6 +196,7 @@ async def test_nothing_is_kept_framed_or_fetched(site: Site) -> None:
         assert (page.headers["cache-control"], page.headers["referrer-policy"]) == ("no-store", "no-referrer")
         assert "<script" not in page.text
         assert "http-equiv" not in page.text
+    assert (left.headers["cache-control"], left.headers["referrer-policy"]) == ("no-store", "no-referrer")
 
 
 async def test_the_mark_of_a_browser_is_for_this_site_alone(site: Site) -> None:

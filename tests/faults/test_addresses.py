@@ -194,6 +194,7 @@ UNREACHABLE = [
         lambda: behind_proxy(say(b"HTTP/1.1 200 OK\r\n\r\nno TLS at all, but words", close=False)),
         TLS,
         1,
+        timeout=6,
     ),
     Unreachable(
         "no proxy where it should be",

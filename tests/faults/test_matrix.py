@@ -9,6 +9,7 @@ import gzip
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import anyio
 import pytest
@@ -107,16 +108,8 @@ def failed(status: int) -> tuple[str, ...]:
 
 def unreliable_connections() -> list[Fault]:
     started = http(200, content_length=1000)
-    # Where a connection was kept, another one is tried while it stays silent.
-    silent = {place: Expected(f"{place.word} {place.word}", TIMED_OUT) for place in (IMPORTS, FILES, PROJECTS)}
     chunked = http(200, content_length=None, transfer_encoding="chunked")
     return [
-        Fault("no answer", stay_silent(), TIMED_OUT, special=silent),
-        Fault(
-            "half of the headers, then silence", stay_silent(b"HTTP/1.1 200 OK\r\ncontent-"), TIMED_OUT, special=silent
-        ),
-        Fault("headers, then silence", stay_silent(started), TIMED_OUT),
-        Fault("a body that drips and never ends", drip(every=0.05), TIMED_OUT),
         Fault("closed before the first byte", say(), LOST, sent=3),
         Fault("reset before the first byte", say(reset=True), LOST, sent=3),
         Fault("closed in the middle of the body", say(started, b'[{"id":1,'), LOST, sent=3),
@@ -258,7 +251,15 @@ def bodies() -> list[Fault]:
     ]
 
 
-FAULTS = [*unreliable_connections(), *statuses(), *bodies()]
+# Where a connection was kept, another one is tried while it stays silent.
+TWICE = {place: Expected(f"{place.word} {place.word}", TIMED_OUT) for place in (IMPORTS, FILES, PROJECTS)}
+TIMEOUTS = [
+    Fault("no answer", stay_silent(), TIMED_OUT, special=TWICE),
+    Fault("half of the headers, then silence", stay_silent(b"HTTP/1.1 200 OK\r\ncontent-"), TIMED_OUT, special=TWICE),
+    Fault("headers, then silence", stay_silent(http(200, content_length=1000)), TIMED_OUT),
+    Fault("a body that drips and never ends", drip(every=0.05), TIMED_OUT),
+]
+FAULTS = [*TIMEOUTS, *unreliable_connections(), *statuses(), *bodies()]
 
 
 @dataclass
@@ -302,38 +303,74 @@ class Probe:
             return Outcome(asked, result, await tools.ask_for(self.place))
 
 
-@pytest.fixture(scope="module")
-async def probes(anyio_backend: str) -> AsyncGenerator[list[Probe]]:
+Outcomes: TypeAlias = dict[Place, Outcome]
+
+
+@asynccontextmanager
+async def start_probes() -> AsyncGenerator[list[Probe]]:
     """A probe for each place. Its server is a lasting one unless the place is only asked for at the start."""
     async with AsyncExitStack() as stack:
-        found = [Probe(place, await stack.enter_async_context(start_neptun())) for place in PLACES]
-        for probe in found:
+        probes = [Probe(place, await stack.enter_async_context(start_neptun())) for place in PLACES]
+        for probe in probes:
             probe.neptun.has_one_project()
             if probe.place not in (SESSION, LOGIN):
                 probe.tools = await stack.enter_async_context(probe.connected())
                 content_of(await probe.tools.list_imports())
-        yield found
+        yield probes
 
 
-@pytest.fixture(scope="module", params=FAULTS, ids=lambda fault: fault.name)
-async def outcomes(request: pytest.FixtureRequest, probes: list[Probe]) -> tuple[Fault, dict[Place, Outcome]]:
+async def try_everywhere(fault: Fault, probes: list[Probe]) -> Outcomes:
     """The outcome of a fault at each place, tried at all of them at the same time."""
-    fault: Fault = request.param
-    found: dict[Place, Outcome] = {}
+    outcomes: Outcomes = {}
 
     async def attempt(probe: Probe) -> None:
-        found[probe.place] = await probe.outcome(fault)
+        outcomes[probe.place] = await probe.outcome(fault)
 
     async with anyio.create_task_group() as tasks:
         for probe in probes:
             tasks.start_soon(attempt, probe)
-    return fault, found
+    return outcomes
+
+
+@pytest.fixture(scope="module")
+async def probes(anyio_backend: str) -> AsyncGenerator[list[Probe]]:
+    async with start_probes() as probes:
+        yield probes
+
+
+@pytest.fixture(scope="module", params=[fault for fault in FAULTS if fault not in TIMEOUTS], ids=lambda it: it.name)
+async def tried(request: pytest.FixtureRequest, probes: list[Probe]) -> tuple[Fault, Outcomes]:
+    return request.param, await try_everywhere(request.param, probes)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
-async def test_fault(outcomes: tuple[Fault, dict[Place, Outcome]], place: Place) -> None:
-    fault, found = outcomes
-    expected, outcome = fault.expected(place), found[place]
+async def test_fault(tried: tuple[Fault, Outcomes], place: Place) -> None:
+    check(*tried, place)
+
+
+@pytest.fixture(scope="module")
+async def timeouts(anyio_backend: str) -> dict[str, Outcomes]:
+    """The outcomes of the faults that take all the time of a call, tried at the same time."""
+    outcomes: dict[str, Outcomes] = {}
+
+    async def attempt(fault: Fault) -> None:
+        async with start_probes() as probes:
+            outcomes[fault.name] = await try_everywhere(fault, probes)
+
+    async with anyio.create_task_group() as tasks:
+        for fault in TIMEOUTS:
+            tasks.start_soon(attempt, fault)
+    return outcomes
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
+@pytest.mark.parametrize("fault", TIMEOUTS, ids=lambda fault: fault.name)
+async def test_timeout(timeouts: dict[str, Outcomes], fault: Fault, place: Place) -> None:
+    check(fault, timeouts[fault.name], place)
+
+
+def check(fault: Fault, outcomes: Outcomes, place: Place) -> None:
+    expected, outcome = fault.expected(place), outcomes[place]
     if expected.says:
         words = plain_error_of(outcome.result)
         for part in expected.says:

@@ -398,7 +398,7 @@ async def test_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
 
 
 async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Site) -> None:
-    async with start_in_process(site, mcp_credentials="caller", max_connections=1, timeout=3) as caller:
+    async with start_in_process(site, mcp_credentials="caller", max_connections=1, timeout=2) as caller:
         caller.headers = {"Neptun-Session": COOKIE}
         message = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
         message["headers"]["Accept"] = "application/json, text/event-stream"

@@ -1,0 +1,74 @@
+"""What is imported is declared in pyproject.toml, instead of being there by chance."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"neptun_mcp", "tests"}
+
+
+def declared(*extras: str) -> set[str]:
+    """The distributions that the package requires, and these extras of it."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 does not read TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extra = [requirement for name in extras for requirement in project["optional-dependencies"][name]]
+    return names(requirement for requirement in (*project["dependencies"], *extra) if "neptun-mcp" not in requirement)
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    """The distributions that are required. What one of them requires in one version only is a part of it."""
+    found: set[str] = set()
+    for requirement in requirements:
+        (name,) = re.findall(r"^[\w.-]+", requirement)
+        found |= {name} | names(part for part in requires(name) or [] if re.fullmatch(r"[\w.-]+==[\w.]+", part))
+    return found
+
+
+def imported(folder: str) -> set[str]:
+    """All that is imported, wherever in a file, except from the standard library and from our own packages."""
+    found: set[str] = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "importorskip":
+                found |= {str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)}
+    return {name for name in found if name.partition(".")[0] not in OURS | sys.stdlib_module_names}
+
+
+def file_of(name: str) -> str | None:
+    """The file of a module, or of the module that a name is imported from."""
+    while name:
+        try:
+            spec = find_spec(name)
+        except ModuleNotFoundError:
+            spec = None
+        if spec and spec.origin:
+            return spec.origin
+        name = name.rpartition(".")[0]
+    return None
+
+
+def files_of(distributions: Iterable[str]) -> Iterator[str]:
+    for name in distributions:
+        yield from (str(distribution(name).locate_file(file)) for file in distribution(name).files or [])
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("neptun_mcp", ["otel"]), ("tests", ["otel", "dev"])])
+def test_every_import_is_declared(folder: str, extras: list[str]) -> None:
+    try:
+        provided = set(files_of(declared(*extras)))
+    except PackageNotFoundError as missing:
+        pytest.skip(f"{missing.name} is not installed")
+    assert [name for name in sorted(imported(folder)) if file_of(name) not in provided] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import anyio
 import anyio.abc
+import httpx2 as httpx
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.support import HELLO, PATIENCE, WEBSHOP, Json
@@ -28,6 +30,11 @@ def environment(**settings: str) -> dict[str, str]:
     needed = ("PATH", "PYTHON", "COV", "LD_", "SYSTEMROOT", "HOME", "XDG_CONFIG_HOME")
     kept = {name: value for name, value in os.environ.items() if name.startswith(needed)}
     return kept | {f"NEPTUN_{name.upper()}": value for name, value in settings.items()}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,19 @@ class Child:
         with anyio.fail_after(PATIENCE):
             return (await BufferedByteReceiveStream(self.process.stdout).receive_until(b"\n", LONGEST_LINE)).decode()
 
+    async def answering(self, url: str) -> None:
+        """Wait until somebody answers at an address."""
+        http = httpx.AsyncClient()
+        async with http:
+            while True:
+                assert self.process.returncode is None, self.stderr()
+                try:
+                    await http.get(url)
+                except httpx.TransportError:
+                    await anyio.sleep(0.05)
+                else:
+                    return
+
     def stderr(self) -> str:
         return self.errors.read_text("utf-8", "replace")
 
@@ -82,12 +102,16 @@ class Child:
 async def start(
     errors: Path, *command: str, env: Mapping[str, str], stdin: int = DEVNULL, stdout: int = DEVNULL
 ) -> AsyncGenerator[Child]:
-    """Start a process that does not outlive the block, in which SIGTERM ends it. Its stderr goes to the file."""
+    """Start a process. At the end of the block SIGTERM ends it, unless it has ended.
+
+    Its stderr goes to the file, and may hold no traceback.
+    """
     with errors.open("wb") as stderr:
         process = await anyio.open_process(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+        child = Child(process, errors)
         async with process:
             try:
-                yield Child(process, errors)
+                yield child
             finally:
                 with anyio.move_on_after(PATIENCE, shield=True):
                     if process.returncode is None:
@@ -95,6 +119,7 @@ async def start(
                     await process.wait()
                 if process.returncode is None:
                     process.kill()
+    assert "Traceback" not in child.stderr()
 
 
 @dataclass

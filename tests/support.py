@@ -29,6 +29,7 @@ from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.sandbox import COOKIE, create_app
 from neptun_mcp.sandbox.server import serve
 from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store, seal
+from neptun_mcp.tools.results import MAX_BYTES
 
 Json: TypeAlias = dict[str, Any]
 ContractName: TypeAlias = Literal["observed", "documented"]
@@ -54,6 +55,7 @@ PATIENCE = 20.0
 """Seconds after which what has not happened has failed its test, however busy the machine is."""
 
 HELLO: Json = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
 """How a host begins a session."""
 
 
@@ -365,9 +367,6 @@ class Host:
     async def fails(self, tool: str, **arguments: Any) -> str:
         async with self.connected() as tools:
             return await tools.fails(tool, **arguments)
-
-
-MAX_BYTES = 20_000
 
 
 def content_of(result: CallToolResult) -> Json:

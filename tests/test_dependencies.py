@@ -16,12 +16,14 @@ ROOT = Path(__file__).parents[1]
 OURS = {"neptun_mcp", "tests"}
 
 
-def declared(*extras: str) -> set[str]:
-    """The distributions that the package requires, and these extras of it."""
+def declared(*, dev: bool) -> set[str]:
+    """The distributions that the package and its extras require, with the extra dev or without."""
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 does not read TOML")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extra = [requirement for name in extras for requirement in project["optional-dependencies"][name]]
-    return names(requirement for requirement in (*project["dependencies"], *extra) if "neptun-mcp" not in requirement)
+    extras = [name for name in project["optional-dependencies"] if dev or name != "dev"]
+    optional = [requirement for name in extras for requirement in project["optional-dependencies"][name]]
+    requirements = [*project["dependencies"], *optional]
+    return names(requirement for requirement in requirements if not requirement.startswith("neptun-mcp"))
 
 
 def names(requirements: Iterable[str]) -> set[str]:
@@ -65,10 +67,10 @@ def files_of(distributions: Iterable[str]) -> Iterator[str]:
         yield from (str(distribution(name).locate_file(file)) for file in distribution(name).files or [])
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("neptun_mcp", ["otel"]), ("tests", ["otel", "dev"])])
-def test_every_import_is_declared(folder: str, extras: list[str]) -> None:
+@pytest.mark.parametrize(("folder", "dev"), [("neptun_mcp", False), ("tests", True)])
+def test_every_import_is_declared(folder: str, dev: bool) -> None:
     try:
-        provided = set(files_of(declared(*extras)))
+        provided = set(files_of(declared(dev=dev)))
     except PackageNotFoundError as missing:
         pytest.skip(f"{missing.name} is not installed")
     assert [name for name in sorted(imported(folder)) if file_of(name) not in provided] == []

@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.log import JsonFormatter, RedactingFormatter
 from neptun_mcp.sandbox import EMAIL, PASSWORD
-from tests.processes import COMMAND, environment, start, start_stdio
-from tests.remote.support import Caller, answering, content_in, free_port
+from tests.processes import COMMAND, environment, free_port, start, start_stdio
+from tests.remote.support import Caller, content_in
 from tests.support import Site, failure, request_line, resources
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +106,6 @@ async def test_debug_shows_each_step_over_http(site: Site, tmp_path: Path) -> No
     command = (*COMMAND, "serve", "--http", "--port", str(port))
     async with start(tmp_path / "stderr", *command, env=env) as server, http:
         url = f"http://127.0.0.1:{port}"
-        await answering(url, server.process)
+        await server.answering(url)
         content_in(await Caller(url, http).call("list_resources", {"project_id": 1, "resource_type": "user-files"}))
     assert_each_step_is_there(server.stderr())

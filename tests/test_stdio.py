@@ -21,7 +21,7 @@ from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.stdio import MAX_LINE, message_in
 from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
-from tests.support import ERAS, HELLO, YES, Json, Person, Site, content_of, error_of, until
+from tests.support import ERAS, GREETING, YES, Json, Person, Site, content_of, error_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -201,9 +201,6 @@ async def test_a_question_that_nobody_can_answer_any_more_ends_with_stdin(site: 
         assert await server.exit_code() == 0
     assert server.stderr() == ""
     assert site.deletions() == []
-
-
-GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
 
 
 def test_the_end_of_stdin_ends_a_line_too() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import start
-from tests.remote.support import answering, free_port
+from tests.processes import free_port, start
 
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
@@ -42,5 +41,5 @@ async def behind_nginx(folder: Path, first: str, second: str, port: int = 0) -> 
     file.write_text(documented_configuration(folder, port, *(url.removeprefix("http://") for url in (first, second))))
     async with start(folder / "nginx.log", NGINX, "-c", str(file), "-p", str(folder), env={}) as nginx:
         url = f"http://127.0.0.1:{port}"
-        await answering(url, nginx.process)
+        await nginx.answering(url)
         yield url

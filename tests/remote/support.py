@@ -13,14 +13,13 @@ from typing import Any
 import anyio
 import httpx2 as httpx
 import uvicorn
-from anyio.abc import Process
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
 from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import COOKIE, create_app
 from neptun_mcp.sandbox.server import Server
-from tests.processes import start
+from tests.processes import Child, free_port, start
 from tests.support import Json, Site, until
 
 TOKEN, OTHER_TOKEN = "a" * 32, "b" * 32
@@ -152,34 +151,15 @@ class HeldNeptun:
         await self._app(scope, receive, send)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 @asynccontextmanager
 async def worker(
     errors: Path, env: Mapping[str, str], *application: str, health: str = "/health"
-) -> AsyncGenerator[tuple[str, Process]]:
+) -> AsyncGenerator[tuple[str, Child]]:
     """The address and the process of one of several servers, as an operator starts them."""
     port = free_port()
     application = application or ("--factory", "neptun_mcp.remote:create_app")
     command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port)]
     async with start(errors, *command, env=env) as child:
         url = f"http://127.0.0.1:{port}"
-        await answering(f"{url}{health}", child.process)
-        yield url, child.process
-
-
-async def answering(url: str, running: Process) -> None:
-    """Wait until somebody answers at an address."""
-    http = httpx.AsyncClient()
-    async with http:
-        while True:
-            assert running.returncode is None, "it ended before it answered"
-            try:
-                await http.get(url)
-            except httpx.TransportError:
-                await anyio.sleep(0.05)
-            else:
-                return
+        await child.answering(f"{url}{health}")
+        yield url, child

@@ -25,7 +25,7 @@ from neptun_mcp.remote import gate
 from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.store import seal
-from tests.processes import COMMAND, environment, run, start
+from tests.processes import COMMAND, environment, free_port, run, start
 from tests.remote.support import (
     HEADERS,
     HOST,
@@ -36,10 +36,8 @@ from tests.remote.support import (
     TOKEN,
     Caller,
     HeldNeptun,
-    answering,
     content_in,
     error_in,
-    free_port,
     listen,
     start_in_process,
     worker,
@@ -204,7 +202,7 @@ async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_p
     port = str(free_port())
     command = (*COMMAND, "serve", "--http", "--port", port)
     async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
-        await answering(f"http://127.0.0.1:{port}/health", child.process)
+        await child.answering(f"http://127.0.0.1:{port}/health")
 
 
 @pytest.mark.parametrize("given", [{"mcp_token": "short"}, {"mcp_token": f"{TOKEN} {TOKEN}"}, {"mcp_state_key": "x"}])

@@ -178,7 +178,7 @@ async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) 
     neptun, results = HeldNeptun(site), list[Json]()
     env = environment(base_url=site.url, **REMOTE, max_connections="8")
     http = httpx.AsyncClient(timeout=60)
-    async with worker(tmp_path / "log", env) as (url, running), http:
+    async with worker(tmp_path / "log", env) as (url, child), http:
         caller = Caller(url, http, HEADERS)
 
         async def call() -> None:
@@ -188,12 +188,12 @@ async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) 
             for _ in range(5):
                 tasks.start_soon(call)
             await until(lambda: neptun.held == 2)
-            running.send_signal(signal.SIGTERM)
+            child.process.send_signal(signal.SIGTERM)
             await refusing(url)
             neptun.released = True
-            await running.wait()
+            await child.exit_code()
     assert len(results) == 5, "those that waited for their turn too"
-    assert running.returncode in (0, -signal.SIGTERM)
+    assert child.process.returncode in (0, -signal.SIGTERM)
 
 
 async def refusing(url: str) -> None:
@@ -228,9 +228,9 @@ async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: 
             tasks.start_soon(call)
             tasks.start_soon(call)
             await until(lambda: neptun.held == 2)
-            first.kill()
+            first.process.kill()
             await until(lambda: 502 in statuses)
             neptun.released = True
-        assert second.returncode is None
+        assert second.process.returncode is None
         assert content_in(await caller.call("list_resources", LIST_FILES))["total"] > 0
     assert sorted(statuses) == [200, 502]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 FILES = f"GET {resources(WEBSHOP, 'user-files')}"
 IMPORTS = f"GET {resources(WEBSHOP, 'imports')}"
 PREVIEW = 500
-GREETING = 'Ünïcödé — 你好 🍵\n"quoted" \\ \x00\x1b[31m\u202e'
+MIXED = 'Ünïcödé — 你好 🍵\n"quoted" \\ \x00\x1b[31m\u202e'
 
 
 def file(id: int, text: str | None, **fields: Any) -> Json:
@@ -132,7 +132,7 @@ async def whole_text(tools: Tools) -> tuple[str, int]:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "short", "x" * 18_500, "x" * 100_000, '"' * 100_000, "\x00" * 50_000, "🍵" * 50_000, GREETING * 3_000],
+    ["", "short", "x" * 18_500, "x" * 100_000, '"' * 100_000, "\x00" * 50_000, "🍵" * 50_000, MIXED * 3_000],
     ids=["empty", "short", "fits", "long", "quotes", "control characters", "emoji", "mixed"],
 )
 async def test_a_file_is_put_together_again_from_its_parts(host: Host, text: str) -> None:
@@ -236,7 +236,7 @@ async def test_2000_files_of_20_kb_come_in_pages_of_previews(host: Host) -> None
         assert "next_offset" not in last
 
 
-@pytest.mark.parametrize("text", ['"' * 500, "\x00" * 500, "🍵" * 500, GREETING * 50])
+@pytest.mark.parametrize("text", ['"' * 500, "\x00" * 500, "🍵" * 500, MIXED * 50])
 async def test_previews_of_any_text_fit(host: Host, text: str) -> None:
     serve_files(host, *(file(id, text) for id in range(1, 101)))
     async with host.connected() as tools:
@@ -318,7 +318,7 @@ async def test_reasons_for_leaving_items_out_are_short(host: Host) -> None:
 
 async def test_the_text_block_is_the_structured_content_as_compact_json(host: Host, era: str) -> None:
     host.era = era
-    serve_files(host, file(1, GREETING))
+    serve_files(host, file(1, MIXED))
     async with host.connected() as tools:
         result = await tools.client.call_tool("list_resources", {"project_id": 1, "resource_type": "user-files"})
     (block,) = result.content

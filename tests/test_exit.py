@@ -1,0 +1,123 @@
+"""A process that ends leaves nothing on stderr, in whatever mode it is and whatever ends it.
+
+How a server on pipes ends in the middle of calls is in `faults/test_cancellation`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE
+
+import anyio
+import pytest
+
+from neptun_mcp.sandbox import COOKIE
+from tests.processes import COMMAND, Child, environment, start
+from tests.remote.support import HeldNeptun
+from tests.support import GREETING, Site, until
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and broken pipes are those of POSIX"),
+]
+
+LISTED = ("call", "list_resources", "project_id=1", "resource_type=user-files")
+
+
+def is_clean(stderr: str) -> bool:
+    """Whether there is nothing but what uvicorn says of itself."""
+    return all(" INFO uvicorn." in line for line in stderr.splitlines())
+
+
+# Signals, in the middle of the work
+
+
+async def has_printed(child: Child, neptun: HeldNeptun) -> None:
+    await child.first_line()
+
+
+async def has_asked(child: Child, neptun: HeldNeptun) -> None:
+    await until(lambda: neptun.held > 0)
+
+
+async def serves(child: Child, neptun: HeldNeptun) -> None:
+    await until(lambda: "Application startup complete" in child.stderr())
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to run the command.
+
+    Attributes:
+        at_work: waits until it is in the middle of its work.
+    """
+
+    arguments: tuple[str, ...]
+    at_work: Callable[[Child, HeldNeptun], Awaitable[None]]
+
+
+MODES = [
+    Mode(("serve", "--http", "--port", "0"), serves),
+    Mode(("sandbox", "--port", "0"), has_printed),
+    Mode(("demo",), has_printed),
+    Mode(LISTED, has_asked),
+    Mode(("doctor",), has_asked),
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.arguments[0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+async def test_a_signal(site: Site, tmp_path: Path, mode: Mode, number: signal.Signals) -> None:
+    neptun = HeldNeptun(site, "/check" if mode.arguments == ("doctor",) else "/user-files")
+    env = environment(base_url=site.url, session_cookie=COOKIE)
+    async with start(tmp_path / "stderr", *COMMAND, *mode.arguments, env=env, stdout=PIPE) as child:
+        await mode.at_work(child, neptun)
+        child.process.send_signal(number)
+        assert await child.exit_code() == (130 if number is signal.SIGINT else -number)
+        assert is_clean(child.stderr())
+    neptun.released = True
+
+
+# Nobody reads
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("demo",), ""),
+        ((*LISTED, "--sandbox"), ""),
+        (("doctor", "--sandbox"), ""),
+        (("sandbox", "--port", "0"), "The output cannot be written: Broken pipe.\n"),
+    ],
+)
+async def test_a_reader_that_has_gone(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    async with start(tmp_path / "stderr", *COMMAND, *arguments, env=environment(), stdout=writer) as child:
+        os.close(writer)
+        await child.exit_code()
+        assert child.stderr() == said
+
+
+# A host that uses a socket in place of pipes
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads the answer", "does not read the answer"])
+async def test_a_host_that_closes_its_socket(tmp_path: Path, reads: bool) -> None:
+    ours, theirs = socket.socketpair()
+    end = theirs.fileno()
+    async with start(tmp_path / "stderr", *COMMAND, "--sandbox", env=environment(), stdin=end, stdout=end) as child:
+        theirs.close()
+        ours.sendall(f"{GREETING}\n".encode())
+        await anyio.wait_readable(ours)
+        if reads:
+            assert ours.recv(2**16).startswith(b'{"jsonrpc"')
+        ours.close()
+        assert await child.exit_code() == 0
+        assert child.stderr() == ""

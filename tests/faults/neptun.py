@@ -47,9 +47,9 @@ class Place(Enum):
     PROJECTS = "GET", r"/api/users/\d+/projects"
     IMPORTS = "GET", r"/api/users/\d+/projects/\d+/resources/imports(\?.*)?"
     FILES = "GET", r"/api/users/\d+/projects/\d+/resources/user-files"
-    FILE = "GET", r"/api/users/\d+/projects/\d+/resources/user-files/\d+"
     DELETE = "DELETE", r"/api/users/\d+/projects/\d+/resources/imports/\d+"
     DATABASE = "GET", r"/api/shared/collections/.+"
+    FILE = "GET", r"/api/users/\d+/projects/\d+/resources/user-files/\d+"
     ELSEWHERE = "", ""
 
     @property

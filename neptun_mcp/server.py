@@ -14,6 +14,7 @@ from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
 from .tools.arguments import call_reader
+from .tools.pages import Pages
 from .tools.prompts import create_prompts
 from .tools.questions import App
 from .tools.tools import withheld_tools
@@ -46,7 +47,8 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
         neptun = client or settings.client()
         try:
-            yield App(lambda _: neptun, settings.project_id, settings.confirm_delete)
+            pages = Pages(settings.max_response_bytes)
+            yield App(lambda _: neptun, pages, settings.project_id, settings.confirm_delete)
         finally:
             if client is None:
                 await neptun.aclose()

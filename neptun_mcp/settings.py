@@ -240,6 +240,11 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         return self
 
     @property
+    def max_response_bytes(self) -> int:
+        """The longest body, and what is remembered of lists together."""
+        return self.max_response_mb * 2**20
+
+    @property
     def has_credentials(self) -> bool:
         """Whether the settings name credentials; if not, the session that `neptun-mcp login` keeps is used."""
         return any((self.session_cookie, self.session_cookie_file, self.email))
@@ -299,7 +304,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
             base_url=base_url,
             timeout=self.timeout,
             max_connections=self.max_connections,
-            max_response_bytes=self.max_response_mb * 2**20,
+            max_response_bytes=self.max_response_bytes,
             http_transport=http_transport,
             user_agent=f"neptun-mcp/{__version__}",
         )

@@ -82,7 +82,9 @@ async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> Call
     """What the tool returns. The server can ask the person if stdin is a terminal."""
     waiting = Waiting()
     ask = partial(_ask, waiting) if sys.stdin.isatty() else None
-    async with Client(create_server(settings), elicitation_callback=ask) as client, waiting.shown():
+    # In the older era the progress token reaches a server in this process, too.
+    client = Client(create_server(settings), mode="legacy", elicitation_callback=ask)
+    async with client, waiting.shown():
         return await client.call_tool(tool, arguments, progress_callback=waiting.update)
 
 

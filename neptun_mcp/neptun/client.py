@@ -48,7 +48,7 @@ from .models import (
     text_fields,
 )
 from .session import Credentials, Session
-from .transport import Answer, TimeLimit, Transport
+from .transport import Answer, TimeLimit, Transfer, Transport
 
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
@@ -127,6 +127,7 @@ class NeptunClient:
         self._learned = _Learned()
         self.timeout = timeout
         self._time_limit: TimeLimit | None = None
+        self._transfer: Transfer | None = None
         self.session = Session(self._transport, credentials, user_id)
 
     async def __aenter__(self) -> NeptunClient:
@@ -152,17 +153,22 @@ class NeptunClient:
         return self._learned.contract
 
     def with_options(
-        self, *, credentials: Credentials | None = None, time_limit: TimeLimit | None = None
+        self,
+        *,
+        credentials: Credentials | None = None,
+        time_limit: TimeLimit | None = None,
+        transfer: Transfer | None = None,
     ) -> NeptunClient:
         """A client for another person, or with another time limit, over the same connections.
 
         Args:
             credentials: another person's; nothing but the connections is shared with them. None: the same session.
             time_limit: what several methods together may take. None: as here.
+            transfer: told what is received. None: as here.
         """
         other = object.__new__(NeptunClient)
         other._transport, other._learned, other.timeout = self._transport, self._learned, self.timeout
-        other._time_limit = time_limit or self._time_limit
+        other._time_limit, other._transfer = time_limit or self._time_limit, transfer or self._transfer
         other.session = Session(self._transport, credentials) if credentials else self.session
         return other
 
@@ -425,7 +431,7 @@ class NeptunClient:
 
         async def attempt(cookie: str) -> Answer:
             user = await self.session.user_id(cookie)
-            return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie)
+            return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie, transfer=self._transfer)
 
         answer = await self.session.run(attempt)
         try:

@@ -130,6 +130,10 @@ class Credentials:
 class Session:
     """One caller's session with Neptun. Nothing in it is shared with another caller.
 
+    Attributes:
+        configured_user_id: the person's id as configured, or None.
+        renewals: how often a cookie was taken into use: what was seen before the last time may be another person's.
+
     Args:
         transport: the connections to Neptun.
         credentials: how to get a session.
@@ -143,6 +147,7 @@ class Session:
         self._transport = transport
         self._credentials = credentials
         self.configured_user_id = user_id
+        self.renewals = 0
         self._user_id: int | None = None
         self._cookie: str | None = None
         self._stamp: object = None
@@ -237,6 +242,7 @@ class Session:
         cookie = await self._next_cookie(refused)
         self._used.append(cookie)
         self._cookie, self._user_id = cookie, None
+        self.renewals += 1
         return cookie
 
     def redact(self, items: Iterable[Item], texts: Sequence[str]) -> None:

@@ -82,6 +82,21 @@ class TimeLimit:
             self.spent += min(allowed, anyio.current_time() - started)
 
 
+@dataclass
+class Transfer:
+    """How much the requests of a call have received, kept up to date by them, for who wants to show it.
+
+    Attributes:
+        route: method and route of the latest request.
+        received: bytes of all bodies so far.
+        expected: bytes of all bodies, as far as their lengths are known.
+    """
+
+    route: str = ""
+    received: int = 0
+    expected: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer with a 2xx status."""
@@ -202,6 +217,7 @@ class Transport:
         json: object = None,
         on_sending: Callable[[], None] | None = None,
         on_answer: Callable[[], None] | None = None,
+        transfer: Transfer | None = None,
         fresh: bool = False,
         attempt: int = 1,
     ) -> Answer:
@@ -212,6 +228,7 @@ class Transport:
             on_sending: called when there is a connection and the first byte is about to be written. Until then the
                 request certainly did not arrive.
             on_answer: called when the head of the answer has come.
+            transfer: told what is received.
             fresh: use a new connection, even if there is an idle one.
             attempt: which one this is, for the log.
 
@@ -228,6 +245,8 @@ class Transport:
             headers={**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers,
             json=json,
         )
+        if transfer:
+            transfer.route = f"{method} {route_of(path)}"
         progress = _Progress(on_sending)
         started, outcome = anyio.current_time(), "given up"
         try:
@@ -239,7 +258,7 @@ class Transport:
                 if on_answer:
                     on_answer()
                 try:
-                    body = await self._body(response)
+                    body = await self._body(response, transfer)
                 finally:
                     await response.aclose()
                 outcome = f"{response.status_code}, {len(body)} bytes"
@@ -305,11 +324,16 @@ class Transport:
     def _parsed_url(self, path: str) -> httpx.URL:
         return httpx.URL(self.address + path)
 
-    async def _body(self, response: httpx.Response) -> bytes:
+    async def _body(self, response: httpx.Response, transfer: Transfer | None) -> bytes:
         # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
         body = BytesIO()
+        transfer = transfer or Transfer()
+        length = response.headers.get("content-length", "")
+        if length.isdecimal() and "content-encoding" not in response.headers:
+            transfer.expected += int(length)
         async for chunk in response.aiter_bytes():
             body.write(chunk)
+            transfer.received += len(chunk)
             if body.tell() > self.max_response_bytes:
                 raise NotLikeNeptun(
                     self.address,

@@ -31,6 +31,7 @@ from ..neptun.session import Credentials
 from ..server import build_server
 from ..settings import Settings, is_loopback
 from ..tools import create_tools
+from ..tools.pages import Pages
 from ..tools.questions import App
 from .connections import LimitedProtocol
 from .gate import Gate, Sessions, Tokens, advice_on_header, caller_of
@@ -176,7 +177,8 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 
 def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClient]) -> MCPServer[App]:
-    app = App(client_for, settings.project_id, settings.confirm_delete, remember_outcome)
+    pages = Pages(settings.max_response_bytes)
+    app = App(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:

@@ -22,6 +22,8 @@ from ..neptun.client import Contract, NeptunClient, is_kind
 from ..neptun.errors import DeletionFailed, ImportNotFound, NeptunError, known_projects, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
 from ..neptun.transport import TimeLimit
+from .pages import Pages
+from .progress import current_transfer
 from .search import fold
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
@@ -43,12 +45,14 @@ class App:
 
     Attributes:
         client_for: the client for a call, given the HTTP request that it came with (None on stdio).
+        pages: the lists of which there is more to read.
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
         on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
     """
 
     client_for: Callable[[Any], NeptunClient]
+    pages: Pages
     project_id: int | None = None
     confirm_delete: Literal["ask", "require", "off"] = "ask"
     on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
@@ -89,7 +93,7 @@ def app_state(ctx: Context[App, Any]) -> App:
 
 def _client_for(ctx: Context[App, Any]) -> NeptunClient:
     client = app_state(ctx).client_for(ctx.request_context.request)
-    return client.with_options(time_limit=TimeLimit(client.timeout))
+    return client.with_options(time_limit=TimeLimit(client.timeout), transfer=current_transfer.get())
 
 
 def _can_ask(ctx: Context[Any, Any]) -> bool:

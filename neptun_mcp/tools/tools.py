@@ -16,7 +16,9 @@ from ..neptun.client import KNOWN_KINDS
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import MAX_ID, ResourceType
 from .arguments import is_given
-from .questions import Decision, InProject, Refusal, app_state, decide
+from .pages import Key
+from .progress import with_progress
+from .questions import App, Decision, InProject, Refusal, app_state, decide
 from .results import (
     DeletionResult,
     ImportsPage,
@@ -61,6 +63,7 @@ TextOffset: TypeAlias = Annotated[
 
 
 async def list_imports(
+    ctx: Context[App, Any],
     call: InProject,
     project_id: ProjectId = None,
     source_type: Annotated[
@@ -76,16 +79,20 @@ async def list_imports(
     offset: Offset = 0,
 ) -> ImportsPage:
     kind = source_type.strip().lower()
-    imports = await call.neptun.list_imports(call.project_id, kind or None)
+    pages, key = app_state(ctx).pages, Key(call.neptun.session, call.project_id, ("imports", kind))
+    imports = await pages.find(key, offset > 0, lambda: call.neptun.list_imports(call.project_id, kind or None))
     if kind and kind not in KNOWN_KINDS and not imports.items:
         raise Refusal(
             f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that is in the project. "
             "There is no import of the kind that was asked for."
         )
-    return imports_page(call.project_id, imports, query, limit, offset)
+    page = imports_page(call.project_id, imports, query, limit, offset)
+    pages.remember(key, imports, page.next_offset is not None)
+    return page
 
 
 async def list_resources(
+    ctx: Context[App, Any],
     call: InProject,
     resource_type: ResourceType,
     project_id: ProjectId = None,
@@ -97,14 +104,23 @@ async def list_resources(
 ) -> ResourcesPage:
     if text_offset and not resource_id:
         raise Refusal("text_offset goes with resource_id: pass both, or neither.")
+    neptun, pages = call.neptun, app_state(ctx).pages
+    key = Key(neptun.session, call.project_id, (resource_type, resource_id))
     if resource_id:
-        resource = await call.neptun.get_resource(call.project_id, resource_type, resource_id)
-        return one_resource(call.project_id, resource_type, resource, text_offset)
-    resources = await call.neptun.list_resources(call.project_id, resource_type)
-    return resources_page(call.project_id, resource_type, resources, query, limit, offset)
+        resource = await pages.find(
+            key, text_offset != 0, lambda: neptun.get_resource(call.project_id, resource_type, resource_id)
+        )
+        page = one_resource(call.project_id, resource_type, resource, text_offset)
+        pages.remember(key, resource, any(getattr(item, "next_text_offset", None) for item in page.resources))
+        return page
+    resources = await pages.find(key, offset > 0, lambda: neptun.list_resources(call.project_id, resource_type))
+    page = resources_page(call.project_id, resource_type, resources, query, limit, offset)
+    pages.remember(key, resources, page.next_offset is not None)
+    return page
 
 
 async def delete_import(
+    ctx: Context[App, Any],
     call: InProject,
     decision: Annotated[Decision, Resolve(decide)],
     import_id: Annotated[_AnyId, Field(description="As list_imports shows it")],
@@ -113,7 +129,10 @@ async def delete_import(
     if decision.refusal:
         message = f"{decision.refusal} Nothing was deleted."
         return deletion_result(False, call.project_id, decision.found, message)
-    deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+    try:
+        deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+    finally:
+        app_state(ctx).pages.forget(call.neptun.session, call.project_id)
     message = (
         f"Import {import_id} was deleted."
         if deletion.confirmed
@@ -137,7 +156,7 @@ class NeptunTool(Tool):
             name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])
         }
         try:
-            result = await super().run(given, context)
+            result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
             app_state(context).on_outcome(context.request_context.request, error.__cause__ or error)
             raise self._in_words(error) from error.__cause__

@@ -26,9 +26,9 @@ def test_call_shows_a_result_to_a_person(command: Command) -> None:
     assert command("call", "list_imports", "project_id=1", "limit=1", "--sandbox") == Completed(
         0,
         "project_id: 1   total: 7   next_offset: 1\n"
-        "- id: 107   created_at: 2026-10-11T14:02:58.000Z   updated_at: 2026-10-11T14:02:58.000Z   neptun_user_id: 1\n"
-        "    source_type: public_github_repository_url   source_path: https://github.com/example/tea-icons\n"
-        "    source_ref: v3   import_status: pending   project_id: 1\n",
+        "- id: 107   source_type: public_github_repository_url   source_path: https://github.com/example/tea-icons\n"
+        "    source_ref: v3   import_status: pending   created_at: 2026-10-11T14:02:58.000Z   updated_at:\n"
+        "    2026-10-11T14:02:58.000Z   neptun_user_id: 1   project_id: 1\n",
         "",
     )
 
@@ -78,7 +78,7 @@ def test_a_tool_and_help_list_its_arguments(command: Command) -> None:
     ran = command("call", "list_imports", "--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("list_imports\n  List the imports of a Neptun project")
-    assert "limit=         Items a page; default 50" in ran.stdout
+    assert "limit=         default 50" in ran.stdout
     assert "resource_type" not in ran.stdout
     assert command("call", "--help").stdout.startswith("usage: neptun-mcp call ")
 

@@ -1,0 +1,55 @@
+"""Tells a host that asks for it how far a long call has come."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import anyio
+from mcp.server.mcpserver import Context
+
+from ..neptun.transport import Transfer
+
+SECONDS = 1.0
+"""How long a call may take before its progress is told, and between two notifications."""
+
+T = TypeVar("T")
+
+current_transfer: ContextVar[Transfer | None] = ContextVar("current_transfer", default=None)
+"""What the call in this context receives; None if nobody wants to know."""
+
+
+async def with_progress(ctx: Context[Any, Any], work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` returns. Meanwhile the client is told its progress, if it asked for that by a progress token."""
+    if not (ctx.request_context.meta or {}).get("progress_token"):
+        return await work()
+    transfer = Transfer()
+    token = current_transfer.set(transfer)
+    outcome: list[T | Exception] = []
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_report, ctx, transfer)
+            try:
+                outcome.append(await work())
+            except Exception as error:  # raised here, the group would wrap it
+                outcome.append(error)
+            tasks.cancel_scope.cancel()
+    finally:
+        current_transfer.reset(token)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:
+    reported = -1
+    while True:
+        await anyio.sleep(SECONDS)
+        # The specification wants each value to be larger than the one before.
+        if transfer.received > reported:
+            reported = transfer.received
+            expected = transfer.expected if transfer.expected >= reported else 0
+            of = f" of {expected / 1e6:.1f}" if expected else ""
+            message = f"{transfer.route}: {reported / 1e6:.1f}{of} MB"
+            await ctx.report_progress(reported, expected or None, message)

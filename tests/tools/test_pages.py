@@ -1,0 +1,144 @@
+"""Later pages come from the list that the first page showed."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from neptun_mcp import Credentials, NeptunClient
+from neptun_mcp.neptun.models import Listing, ProjectImport
+from neptun_mcp.neptun.session import Session
+from neptun_mcp.tools.pages import Key, Pages
+from tests.support import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_session() -> Session:
+    return NeptunClient(Credentials(cookie="x" * 20)).session
+
+
+def a_listing(megabytes: float = 0.0) -> Listing[ProjectImport]:
+    path = "p" * int(megabytes * 2**20)
+    return Listing([ProjectImport(id=1, source_type="local_folder", source_path=path)], [])
+
+
+async def remembered(pages: Pages, key: Key) -> bool:
+    """Whether a later page would be answered without asking."""
+    asked = False
+
+    async def ask() -> Listing[ProjectImport]:
+        nonlocal asked
+        asked = True
+        return a_listing()
+
+    await pages.find(key, True, ask)
+    return not asked
+
+
+async def test_a_first_page_always_asks() -> None:
+    pages, key, listing = Pages(2**20), Key(a_session(), 1, ("imports",)), a_listing()
+    pages.remember(key, listing, True)
+
+    async def ask() -> Listing[ProjectImport]:
+        return other
+
+    other = a_listing()
+    assert await pages.find(key, False, ask) is other
+    assert await pages.find(key, True, ask) is listing
+
+
+async def test_a_list_without_more_to_read_is_not_remembered_and_replaces_an_earlier_one() -> None:
+    pages, key = Pages(2**20), Key(a_session(), 1, ("imports",))
+    pages.remember(key, a_listing(), True)
+    pages.remember(key, a_listing(), False)
+    assert len(pages) == 0
+
+
+async def test_the_last_page_leaves_the_list_for_those_who_go_back() -> None:
+    pages, key, listing = Pages(2**20), Key(a_session(), 1, ("imports",)), a_listing()
+    pages.remember(key, listing, True)
+    pages.remember(key, listing, False)
+    assert await remembered(pages, key)
+
+
+async def test_lists_are_kept_apart() -> None:
+    pages, alice, bob = Pages(2**20), a_session(), a_session()
+    pages.remember(Key(alice, 1, ("imports", None)), a_listing(), True)
+    for other in (
+        Key(bob, 1, ("imports", None)),
+        Key(alice, 2, ("imports", None)),
+        Key(alice, 1, ("imports", "github")),
+        Key(alice, 1, ("user-files", None)),
+        Key(alice, 1, ("user-files", 1)),
+    ):
+        assert not await remembered(pages, other)
+
+
+async def test_a_list_is_forgotten_after_five_minutes() -> None:
+    clock = Clock()
+    pages, key = Pages(2**20, clock=clock), Key(a_session(), 1, ("imports",))
+    pages.remember(key, a_listing(), True)
+    clock.now = 299.9
+    assert await remembered(pages, key)
+    clock.now = 300.0
+    assert not await remembered(pages, key)
+
+
+async def test_a_list_that_nobody_asks_for_again_is_forgotten_too() -> None:
+    pages = Pages(2**20, seconds=0.01)
+    pages.remember(Key(a_session(), 1, ("imports",)), a_listing(), True)
+    await until(lambda: len(pages) == 0)
+
+
+async def test_the_oldest_lists_go_when_all_together_become_too_large() -> None:
+    pages, session = Pages(5 * 2**20), a_session()
+    keys = [Key(session, project, ("imports",)) for project in (1, 2, 3)]
+    for key in keys:
+        pages.remember(key, a_listing(megabytes=2), True)
+    assert [await remembered(pages, key) for key in keys] == [False, True, True]
+
+
+async def test_a_list_that_is_too_large_alone_is_not_remembered() -> None:
+    pages, key = Pages(2**20), Key(a_session(), 1, ("imports",))
+    pages.remember(key, a_listing(megabytes=2), True)
+    assert len(pages) == 0
+
+
+async def test_a_deletion_forgets_the_lists_of_its_project_and_no_others() -> None:
+    pages, alice, bob = Pages(2**20), a_session(), a_session()
+    keys = [Key(alice, 1, ("imports",)), Key(alice, 1, ("user-files", None)), Key(alice, 2, ("imports",))]
+    keys.append(Key(bob, 1, ("imports",)))
+    for key in keys:
+        pages.remember(key, a_listing(), True)
+    pages.forget(alice, 1)
+    assert [await remembered(pages, key) for key in keys] == [False, False, True, True]
+
+
+async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
+    pages, session = Pages(2**20), a_session()
+    key = Key(session, 1, ("imports",))
+    pages.remember(key, a_listing(), True)
+
+    async def attempt(cookie: str) -> str:
+        return cookie
+
+    await session.run(attempt)
+    assert not await remembered(pages, key)
+    assert len(pages) == 0
+
+
+def test_without_asyncio_a_list_is_forgotten_with_the_next_call() -> None:
+    clock = Clock()
+    pages, session = Pages(2**20, clock=clock), a_session()
+    pages.remember(Key(session, 1, ("imports",)), a_listing(), True)
+    clock.now = 300.0
+    assert not anyio.run(remembered, pages, Key(session, 2, ("imports",)))
+    assert len(pages) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from subprocess import PIPE
@@ -71,6 +72,10 @@ async def test_sandbox_serves_a_neptun_on_a_port(tmp_path: Path, contract: str, 
     assert {project["name"] for project in (body[key] if key else body)} == {"webshop", "scratch", "orders-api"}
 
 
+in_the_words_of_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows calls the failure something else")
+
+
+@in_the_words_of_posix
 def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None:
     port = site.url.rpartition(":")[2]
     assert command("sandbox", "--port", port) == Completed(
@@ -80,6 +85,7 @@ def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None
     )
 
 
+@in_the_words_of_posix
 def test_a_port_that_is_taken_ends_serve_before_it_starts(site: Site) -> None:
     port = site.url.rpartition(":")[2]
     ran = run("serve", "--http", "--port", port, "--sandbox")

@@ -221,7 +221,7 @@ def test_stdin_and_stdout_may_be_files(arguments: list[str], tmp_path: Path) -> 
 
 
 def test_run_by_hand_in_a_terminal_it_says_what_it_is() -> None:
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     keyboard, terminal = pty.openpty()
     os.write(keyboard, b"\x04")  # Ctrl-D
     ran = run("--sandbox", stdin=terminal)

@@ -117,7 +117,7 @@ def test_call_reaches_the_configured_neptun(site: Site) -> None:
 def test_at_a_terminal_the_person_is_asked(
     site: Site, typed: str, code: int, deletions: list[str], asked: bool
 ) -> None:
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     keyboard, terminal = pty.openpty()
     os.write(keyboard, typed.encode())
     settings: Json = {"base_url": site.url, "session_cookie": COOKIE}
@@ -135,7 +135,7 @@ def test_at_a_terminal_the_person_is_asked(
 
 @pytest.mark.anyio
 async def test_an_interrupt_at_the_question_ends_the_command_at_once(site: Site, tmp_path: Path) -> None:
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     keyboard, terminal = pty.openpty()
     env = environment(base_url=site.url, session_cookie=COOKIE)
     command = (*COMMAND, "call", "delete_import", "project_id=1", "import_id=104")

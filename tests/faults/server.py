@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Exchange:
     def reset(self) -> None:
         """End the connection with a TCP reset."""
         self.closed = True
-        linger = struct.pack("ii", 1, 0)
+        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
@@ -267,7 +267,9 @@ def break_tls() -> Action:
     """Bytes that are not TLS in the middle of a connection that is."""
 
     async def action(exchange: Exchange) -> None:
-        os.write(exchange.writer.get_extra_info("socket").fileno(), b"this is not TLS" * 10)
+        connection = socket.socket(fileno=exchange.writer.get_extra_info("socket").fileno())
+        connection.send(b"this is not TLS" * 10)
+        connection.detach()
         exchange.reset()
 
     return action

@@ -197,6 +197,7 @@ def is_running(process_id: int) -> bool:
         return False
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path, number: signal.Signals) -> None:
     """As a process ends that knows nothing of signals: a shell sees 130 and 143."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,6 +175,7 @@ async def test_a_host_of_the_older_era_deletes_only_where_nobody_is_asked(site: 
 # The end of a process
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) -> None:
     neptun, results = HeldNeptun(site), list[Json]()
     env = environment(base_url=site.url, **REMOTE, max_connections="8")

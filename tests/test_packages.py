@@ -127,6 +127,11 @@ def test_the_bundle_and_the_registry_say_what_the_code_says() -> None:
     assert described == as_the_code_has_it(*described), f"run {RENEW}"
 
 
+def test_the_readme_names_the_registrys_entry() -> None:
+    """The registry looks for this line in the README of the published package."""
+    assert re.findall(r"mcp-name: (\S+)", (ROOT / "README.md").read_text("utf-8")) == [read("server.json")["name"]]
+
+
 def test_the_description_is_as_short_as_the_registry_wants_it() -> None:
     assert len(read("server.json")["description"]) <= 100
 

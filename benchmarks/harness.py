@@ -256,11 +256,11 @@ class Neptun(Process):
         finally:
             connection.close()
 
-    def peak_connections(self) -> int:
-        """The most connections open at once since the last call of this."""
-        peak = json.loads(self.fetch("/stats"))["peak"]
+    def stats(self) -> dict[str, int]:
+        """The stub's counts since the last call of this: `requests`, `open` and `peak` connections."""
+        counts = json.loads(self.fetch("/stats"))
         self.fetch("/stats", "DELETE")
-        return peak
+        return counts
 
 
 class Reply(NamedTuple):

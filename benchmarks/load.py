@@ -199,7 +199,7 @@ def measure_load(arguments: argparse.Namespace) -> str:
         servers = [stack.enter_context(server(environment)) for _ in range(SERVERS)]
         ports, processes = [port for port, _ in servers], [process for _, process in servers]
         rows = asyncio.run(load(ports, processes, arguments.clients, arguments.seconds))
-        rows["most connections that Neptun saw"] = [str(neptun.peak_connections())]
+        rows["most connections that Neptun saw"] = [str(neptun.stats()["peak"])]
     possible = SERVERS * arguments.connections / arguments.delay
     header = [f"{arguments.clients} clients, {arguments.seconds:g} s, {SERVERS} servers", "measured"]
     allowed = ["calls a second that the connections allow", number(possible)]

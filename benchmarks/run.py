@@ -98,9 +98,9 @@ def at_once(neptun: Neptun, server: Server) -> Values:
     """Calls a second where many are sent before the first is answered, and the connections that took."""
     with Session(server, neptun) as session:
         milliseconds(session, WARM_UP, "list_imports", project_id=PAIR)
-        neptun.peak_connections()
+        neptun.stats()
         seconds = session.calls_at_once(CALLS_AT_ONCE, "list_imports", project_id=PAIR)
-        return {"at_once": CALLS_AT_ONCE / seconds, "connections": neptun.peak_connections()}
+        return {"at_once": CALLS_AT_ONCE / seconds, "connections": neptun.stats()["peak"]}
 
 
 def large(neptun: Neptun, server: Server) -> Values:

@@ -16,7 +16,7 @@ The project's id selects the data:
 All imports are local folders, except those that options add to project 9. Every second import is completed
 and has a tree of --tree-files files; the others have none.
 
-    python benchmarks/stub.py [--port PORT] [--contract documented] [--delay SECONDS] ...
+    python benchmarks/stub.py [--port PORT] [--contract documented] [--delay SECONDS] [--megabits RATE] ...
 
 The first line of stdout is the port. `GET /stats` tells `requests`, `open` (connections) and `peak` (the most
 connections open at once) as JSON; `DELETE /stats` starts the counts again. Neither is counted.
@@ -46,6 +46,8 @@ Query = dict[str, list[str]]
 
 USER_ID = 1
 CUSTOM_PROJECT = 9
+PACE = 0.01
+"""Seconds between two parts of a paced answer."""
 MAX_PREPARED = 1024
 """Answers kept; beyond that they are made again for each request."""
 
@@ -139,20 +141,17 @@ def text_of(number: int, length: int) -> str:
     return (first + line * (length // len(line) + 1))[:length]
 
 
-def user_files(data: DataSet, documented: bool) -> list[Item]:
-    """The user files of a project."""
-    return [
-        {
-            "id": index + 1,
-            "title": f"module_{index + 1}",
-            "text": text_of(index + 1, data.file_length),
-            "language": "python",
-            "extension": "py",
-            **timestamps(index, data.files, documented),
-            "neptun_user_id": USER_ID,
-        }
-        for index in range(data.files)
-    ]
+def user_file(index: int, data: DataSet, documented: bool) -> Item:
+    """One user file of a project."""
+    return {
+        "id": index + 1,
+        "title": f"module_{index + 1}",
+        "text": text_of(index + 1, data.file_length),
+        "language": "python",
+        "extension": "py",
+        **timestamps(index, data.files, documented),
+        "neptun_user_id": USER_ID,
+    }
 
 
 def other_resources(resource_type: str, documented: bool) -> list[Item] | None:
@@ -199,10 +198,11 @@ def encode(status: int, body: object) -> bytes:
 class Answers:
     """What the stub answers to each request line, prepared once; and the counts of `/stats`."""
 
-    def __init__(self, projects: dict[int, DataSet], documented: bool, delay: float) -> None:
+    def __init__(self, projects: dict[int, DataSet], documented: bool, delay: float, megabits: float) -> None:
         self.projects = projects
         self.documented = documented
         self.delay = delay
+        self.bytes_per_second = megabits * 1e6 / 8
         self.prepared: dict[bytes, bytes] = {}
         self.requests = self.open = self.peak = 0
 
@@ -238,6 +238,10 @@ class Answers:
                 return 200, self.project_list()
             case ("GET", ["api", "users", user, "projects", project, "resources", resource_type]):
                 return self.resources(user, project, resource_type, parse_qs(parts.query, True))
+            case ("GET", ["api", "users", user, "projects", project, "resources", "user-files", file_id]) if (
+                not self.documented
+            ):
+                return self.single_file(user, project, file_id)
             case ("DELETE", ["api", "users", _, "projects", _, "resources", "imports", _]):
                 return (204, None) if self.documented else (200, [])
             case _:
@@ -259,15 +263,28 @@ class Answers:
         ]
         return {"projects": projects} if self.documented else projects
 
+    def data_set(self, user: str, project: str) -> DataSet | None:
+        """What a project of the user holds."""
+        return self.projects.get(int(project)) if user == str(USER_ID) and project.isdecimal() else None
+
+    def single_file(self, user: str, project: str, file_id: str) -> tuple[int, object]:
+        """One user file, as observed; the documented contract has no such endpoint."""
+        data = self.data_set(user, project)
+        if data is None:
+            return failure(404, "Project not found", self.documented)
+        if not file_id.isdecimal() or not 1 <= int(file_id) <= data.files:
+            return failure(401, "File not found", self.documented)
+        return 200, user_file(int(file_id) - 1, data, self.documented)
+
     def resources(self, user: str, project: str, resource_type: str, query: Query) -> tuple[int, object]:
         """One list of one project: imports, user files, or another type of resource."""
-        data = self.projects.get(int(project)) if project.isdecimal() else None
-        if data is None or user != str(USER_ID):
+        data = self.data_set(user, project)
+        if data is None:
             return failure(404 if self.documented else 401, "Project not found", self.documented)
         if resource_type == "imports":
             return self.imports(import_items(int(project), data, self.documented), query)
         if resource_type == "user-files":
-            return 200, user_files(data, self.documented)
+            return 200, [user_file(index, data, self.documented) for index in range(data.files)]
         others = other_resources(resource_type, self.documented)
         return (200, others) if others else failure(400, "Invalid resource type", self.documented)
 
@@ -307,7 +324,7 @@ class Connection(asyncio.Protocol):
         for request in requests:
             request_line = request.partition(b"\r\n")[0]
             if b" /stats " in request_line:
-                self.write(self.answers.stats(request_line))
+                self.send(self.answers.stats(request_line))
             else:
                 self.count()
                 method = request_line.partition(b" ")[0]
@@ -331,7 +348,18 @@ class Connection(asyncio.Protocol):
             self.write(content)
 
     def write(self, content: bytes) -> None:
-        """Send, where the other side is still there."""
+        """Send at once, or each part when a line of that rate would have transferred it."""
+        rate = self.answers.bytes_per_second
+        if not rate:
+            return self.send(content)
+        started, size, view = self.loop.time(), max(1, int(rate * PACE)), memoryview(content)
+        for start in range(0, len(content), size):
+            part = view[start : start + size]
+            self.loop.call_at(started + (start + len(part)) / rate, self.send, part)
+        return None
+
+    def send(self, content: bytes | memoryview) -> None:
+        """Send, if the other side is still there."""
         if self.transport is not None:
             self.transport.write(content)
 
@@ -342,6 +370,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--contract", choices=["observed", "documented"], default="observed")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--megabits", type=float, default=0.0, help="rate of each connection in Mbit/s (0: no limit)")
     parser.add_argument("--tree-files", type=int, default=20, help="files in a completed import's tree")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin is closed")
     custom = parser.add_argument_group(f"what project {CUSTOM_PROJECT} holds")
@@ -382,7 +411,7 @@ def main() -> None:
         file_length=arguments.file_length,
         tree_files=arguments.tree_files,
     )
-    answers = Answers(projects, arguments.contract == "documented", arguments.delay)
+    answers = Answers(projects, arguments.contract == "documented", arguments.delay, arguments.megabits)
     with suppress(KeyboardInterrupt):
         serve(answers, arguments.port, arguments.until_eof)
 

@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from ..tools.arguments import parsed_arguments
 from ..tools.results import DeletionResult
 from ..tools.tools import changes_something
 from .gate import caller_of
@@ -83,8 +84,7 @@ def _what_happened(
     if isinstance(returned, DeletionResult):
         deleted = "deleted" if returned.deleted else "declined"
         return {"outcome": deleted, "project_id": returned.project_id, "import_id": returned.import_id}
-    arguments = params.get("arguments")
-    given: Mapping[str, Any] = cast("Mapping[str, Any]", arguments) if isinstance(arguments, dict) else {}
+    given = parsed_arguments(params.get("arguments")) or {}
     ids = {name: str(given.get(name))[:20] for name in tool.parameters["properties"] if name.endswith("_id")}
     return {"outcome": outcome, **ids} | ({"why": answer["content"][0]["text"]} if answer else {})
 

@@ -30,7 +30,7 @@ def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMidd
         if name not in tools:
             return _refusal(_unknown(name, tools, withheld))
         if arguments is not None and not isinstance(arguments, dict):
-            arguments = _parsed(arguments)
+            arguments = parsed_arguments(arguments)
             if arguments is None:
                 return _refusal(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
             ctx = replace(ctx, params={**params, "arguments": arguments})
@@ -48,7 +48,8 @@ def is_given(value: Any, schema: Schema) -> bool:
     return value is not None and (value is False or value != 0 or not is_number)
 
 
-def _parsed(arguments: Any) -> dict[str, Any] | None:
+def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
+    """The arguments of a call in any form in which hosts send them; None if they are no object."""
     if isinstance(arguments, str):
         try:
             arguments = from_json(arguments.strip() or "{}")

@@ -64,7 +64,8 @@ async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Pa
         error_in(await caller.call("list_imports", {"limit": "many"}))
         await caller.call('no "such" tool', {})
         await asked_and_answered(caller, DISAGREED)
-        await caller.call("delete_import", DELETE_IMPORT, inputResponses=AGREED, requestState="tampered")
+        as_text: Any = json.dumps(DELETE_IMPORT)
+        await caller.call("delete_import", as_text, inputResponses=AGREED, requestState="tampered")
         site.answers[f"DELETE {resources(1, 'imports/104')}"] = failure(500)
         error_in(await asked_and_answered(caller, AGREED))
         del site.answers[f"DELETE {resources(1, 'imports/104')}"]

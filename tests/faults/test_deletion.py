@@ -107,6 +107,7 @@ async def test_a_refusal_is_resolved_by_looking(rig: Rig, refusal: Refusal) -> N
     words = plain_error_of(await tools.delete_import())
     for part in refusal.says:
         assert part in words
+    assert neptun.holds(IMPORT)
 
     # Someone else was faster.
     neptun.break_at(Place.DELETE, neptun.obeying(refusal.reply), times=1)

@@ -201,12 +201,3 @@ async def test_an_import_that_may_be_the_bad_item_is_not_said_to_be_absent(docum
     assert f"import {IMPORT} may be one of the imports that it sent in a form that cannot be read" in words
     assert "Nothing was deleted." in words
     assert not documented.neptun.asked_for(Place.DELETE)
-
-
-async def test_a_readable_project_beside_a_bad_one_is_not_taken_for_the_only_one(documented: Rig) -> None:
-    documented.neptun.break_at(
-        Place.PROJECTS, answer(200, b'{"projects": [{"id": 1, "name": "webshop"}, {"id": null}]}')
-    )
-    words = plain_error_of(await documented.tools.ask_for(Place.PROJECTS))
-    assert "pass project_id" in words
-    assert '1 "webshop"' in words

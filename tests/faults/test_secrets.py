@@ -195,6 +195,7 @@ async def test_http_on_this_machine_goes_past_every_proxy(neptun: FaultyNeptun) 
 
 
 async def test_the_cookie_goes_along_with_every_request_but_the_log_in(neptun: FaultyNeptun) -> None:
+    """Recorded: sent along with a good one, the log-in is refused."""
     async with open_tools(
         neptun.settings(**{**LOG_IN, "password": PASSWORD, "session_cookie": "stale-cookie"})
     ) as tools:

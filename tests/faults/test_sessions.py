@@ -73,7 +73,10 @@ def cookies(neptun: FaultyNeptun) -> set[str | None]:
 
 async def test_with_a_log_in_everyone_goes_on_after_one(neptun: FaultyNeptun) -> None:
     async with open_tools(neptun.settings(user_id=1, max_connections=CALLS, **LOG_IN)) as tools:
-        content_of(await tools.list_files())
+        async with anyio.create_task_group() as tasks:
+            for _ in range(CALLS):
+                tasks.start_soon(tools.list_files)
+        assert len(neptun.asked_for(Place.LOGIN)) == 1
         for result in await in_flight(neptun, tools, neptun.store.sessions.clear):
             content_of(result)
     assert len(neptun.asked_for(Place.LOGIN)) == 1
@@ -184,6 +187,7 @@ def fill_with_noise(file: Path) -> None:
 USELESS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (Path.touch, "holds no session cookie"),
     "noise": (fill_with_noise, "holds no session cookie"),
+    "two words": (lambda file: file.write_text("two words"), "holds no session cookie"),
     "too large": (lambda file: file.write_bytes(b"x" * 65_537), "cannot be read: it is larger than 64 kB"),
 }
 if sys.platform != "win32":  # which says: permission denied
@@ -211,6 +215,8 @@ async def test_cookie_file_and_log_in_are_tried_in_this_order(neptun: FaultyNept
     async with open_tools(settings) as tools:
         content_of(await tools.list_files())
     assert neptun.asked == "files check files check login files"
+    sent = [request.headers["cookie"] for request in neptun.asked_for(Place.FILES)]
+    assert sent[:2] == ["neptun-session=stale", "neptun-session=stale-too"]
 
 
 # A log-in
@@ -349,6 +355,7 @@ async def test_without_a_check_the_session_itself_tells(neptun: FaultyNeptun, ch
     neptun.break_at(Place.FILES, HANDLER_401)
     async with open_tools(neptun.settings(user_id=1)) as tools:
         assert "failed on its side (status 401)" in plain_error_of(await tools.list_files())
+        assert plain_error_of(await tools.call("list_imports", project_id=99)).startswith("There is no project 99")
 
 
 async def test_without_a_check_a_bad_session_is_known_all_the_same(neptun: FaultyNeptun) -> None:

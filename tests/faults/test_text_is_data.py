@@ -66,28 +66,6 @@ async def test_half_of_a_character_is_replaced_and_the_rest_arrives(documented: 
     assert item["source_path"] == REPLACED
 
 
-async def test_a_long_text_arrives_in_parts_and_a_long_title_in_part(neptun: FaultyNeptun) -> None:
-    say_of_everything(neptun, json.dumps(LONG))
-    async with open_tools(neptun.settings(user_id=1)) as tools:
-        (file,) = content_of(await tools.list_files())["resources"]
-        assert file["text_length"] == len(LONG)
-        read, offset = "", 0
-        while offset is not None:
-            page = await tools.call(
-                "list_resources",
-                project_id=WEBSHOP,
-                resource_type="user-files",
-                resource_id=1,
-                text_offset=offset,
-            )
-            (part,) = content_of(page)["resources"]
-            assert part["title"].endswith("…")
-            assert LONG.startswith(part["title"][:-1])
-            read += part["text"]
-            offset = part.get("next_text_offset")
-    assert read == LONG
-
-
 # What is not data: failures, questions
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs
 
 import pytest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
 from neptun_mcp.neptun.client import Contract, Deletion, is_kind
@@ -16,7 +16,6 @@ from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
 from tests.support import (
     RECORDINGS,
-    RESOURCE_TYPES,
     WEBSHOP,
     ContractName,
     Recording,
@@ -255,28 +254,6 @@ async def test_a_list_that_is_none_is_not_like_neptun(site: Site, body: Any) -> 
     async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match="it sent JSON, but not the list that was asked for"):
             await client.list_imports(WEBSHOP)
-
-
-@pytest.mark.parametrize(
-    ("body", "what"),
-    [
-        (b"", "it sent nothing where JSON was expected"),
-        (b"<!DOCTYPE html><p>log in</p>", "it sent a page of HTML where JSON was expected"),
-        (b'[{"id": 1,', "it sent broken JSON where JSON was expected"),
-    ],
-)
-async def test_an_answer_that_is_not_json_is_not_like_neptun(site: Site, body: bytes, what: str) -> None:
-    async with client_for(site) as client:
-        for resource_type in RESOURCE_TYPES:
-            site.answers[f"GET {resources(WEBSHOP, resource_type)}"] = Response(body)
-            with pytest.raises(NotLikeNeptun, match=what):
-                await client.list_resources(WEBSHOP, cast(Any, resource_type))
-
-
-async def test_a_body_with_a_byte_order_mark_is_read(site: Site) -> None:
-    site.answers[f"GET {resources(WEBSHOP, 'user-files')}"] = Response(b'\xef\xbb\xbf[{"id": 1}]')
-    async with client_for(site) as client:
-        assert [item.id for item in (await client.list_resources(WEBSHOP, "user-files")).items] == [1]
 
 
 async def test_the_address_may_have_a_path(site: Site) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
 from neptun_mcp.neptun.errors import (
@@ -20,7 +20,6 @@ from neptun_mcp.neptun.errors import (
     NotLikeNeptun,
     ServerFailed,
     SessionRefused,
-    WrongUser,
 )
 from neptun_mcp.neptun.session import cookie_value
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
@@ -159,13 +158,6 @@ async def test_a_configured_user_is_not_asked_for(site: Site) -> None:
     assert SESSION not in site.requests
 
 
-async def test_a_configured_user_that_is_someone_else_is_named(site: Site, contract: ContractName) -> None:
-    site.sandbox(contract)
-    async with client_for(site, cookie=BOB_COOKIE, user_id=1) as client:
-        with pytest.raises(WrongUser, match="NEPTUN_USER_ID is 1, but the session belongs to user 2"):
-            await client.list_imports(WEBSHOP)
-
-
 @pytest.mark.parametrize("answer", [{"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None])
 async def test_a_session_that_does_not_say_whose_it_is(site: Site, answer: object) -> None:
     site.answers[SESSION] = JSONResponse(answer)
@@ -191,28 +183,6 @@ async def test_a_recorded_bad_cookie_is_refused(site: Site, cookie: str, user_id
         with pytest.raises(SessionRefused, match="the cookie is expired or wrong"):
             await client.list_imports(1)
     assert set(site.cookies) == {cookie}
-
-
-async def test_the_anonymous_cookie_of_a_refusal_is_not_kept(site: Site) -> None:
-    """With every refusal comes an anonymous session under the same name."""
-    store = site.sandbox()
-    async with client_for(site, user_id=1) as client:
-        session = store.sessions.pop(COOKIE)
-        with pytest.raises(SessionRefused):
-            await client.list_imports(WEBSHOP)
-        store.sessions[COOKIE] = session
-        assert await owners(client) == {1}
-    assert set(site.cookies) == {COOKIE}
-
-
-async def test_a_deployment_without_the_check_tells_by_the_session(site: Site) -> None:
-    site.answers[CHECK] = JSONResponse({"statusCode": 404, "message": "Page not found"}, 404)
-    async with client_for(site, cookie="garbage", user_id=1) as client:
-        with pytest.raises(SessionRefused):
-            await client.list_imports(WEBSHOP)
-    async with client_for(site) as client:
-        with pytest.raises(NeptunError, match="There is no project 99, or it is not yours"):
-            await client.list_imports(99)
 
 
 # The cookie file
@@ -241,23 +211,6 @@ async def test_the_file_is_read_again_when_the_session_is_refused(site: Site, tm
         del store.sessions[COOKIE]
         assert await owners(client) == {1}
         assert site.cookies[-1] == fresh
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
-        ("two words", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
-        ("\x00\xff", r"NEPTUN_SESSION_COOKIE_FILE holds no session cookie \(.+\)\."),
-    ],
-)
-async def test_a_file_without_a_cookie_is_named(site: Site, tmp_path: Path, content: str, reason: str) -> None:
-    file = tmp_path / "cookie"
-    file.write_text(content, "latin-1")
-    async with client_for(site, cookie_file=file) as client:
-        with pytest.raises(CredentialsMissing, match=reason):
-            await client.list_imports(WEBSHOP)
-    assert site.requests == []
 
 
 @pytest.mark.parametrize("content", [None, "", "two words"])
@@ -323,24 +276,6 @@ async def test_when_the_session_ends_the_log_in_is_repeated(site: Site, contract
     assert site.requests.count(LOGIN) == 3
 
 
-async def test_however_many_calls_wait_there_is_one_log_in(site: Site) -> None:
-    store = site.sandbox()
-    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
-        for logins in (1, 2):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(10):
-                    tasks.start_soon(client.list_imports, WEBSHOP)
-            assert site.requests.count(LOGIN) == logins
-            store.sessions.clear()
-
-
-async def test_the_log_in_is_sent_without_a_cookie(site: Site) -> None:
-    """Recorded: sent along with a good one, it is refused."""
-    async with client_for(site, cookie="garbage", email=EMAIL, password=PASSWORD) as client:
-        assert await owners(client) == {1}
-    assert site.cookies[site.requests.index(LOGIN)] is None
-
-
 @pytest.mark.parametrize(
     ("email", "password"),
     [
@@ -397,24 +332,6 @@ async def test_a_recorded_log_in_succeeds(site: Site) -> None:
     site.app = replay()
     async with client_for(site, email="alice@example.com", password="Passw0rd!alice") as client:
         assert ids([item.model_dump() for item in (await client.list_imports(1)).items]) == [9, 7, 6, 5, 4, 3, 2, 1]
-
-
-async def test_a_log_in_without_a_session_is_not_like_neptun(site: Site) -> None:
-    site.answers[LOGIN] = Response("{}", media_type="application/json")
-    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
-        with pytest.raises(NotLikeNeptun, match="it accepted the log-in but gave no session"):
-            await client.list_imports(WEBSHOP)
-
-
-async def test_the_cookie_goes_before_the_file_and_the_file_before_the_log_in(site: Site, tmp_path: Path) -> None:
-    file = tmp_path / "cookie"
-    file.write_text("of-the-file", "utf-8")
-    credentials = {"cookie": "given", "cookie_file": file, "email": EMAIL, "password": PASSWORD}
-    async with client_for(site, user_id=1, **credentials) as client:
-        assert await owners(client) == {1}
-    used = list(dict.fromkeys(cookie for cookie in site.cookies if cookie))
-    assert used[:2] == ["given", "of-the-file"]
-    assert len(used) == 3
 
 
 # No credentials

@@ -6,8 +6,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp.neptun.models import GITHUB_KINDS
-from neptun_mcp.sandbox import COOKIE, create_app
-from neptun_mcp.sandbox.data import sample_data
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.store import Store
 from tests.support import (
     RESOURCE_TYPES,
@@ -23,7 +22,7 @@ from tests.support import (
     replay,
     resources,
 )
-from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, delete_104, kept, remove
+from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, kept
 
 pytestmark = pytest.mark.anyio
 
@@ -116,48 +115,6 @@ async def everything(tools: Tools) -> dict[str, set[int]]:
 
 
 # What Neptun answers
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (400, "Neptun refused the request (400)"),
-        (401, f"Neptun answered 401: not found, or not yours. {STILL_THERE}"),
-        (403, f"Neptun answered 403: not found, or not yours. {STILL_THERE}"),
-        (404, "failed on its side (status 404)."),
-        (500, "failed on its side (status 500)."),
-    ],
-)
-async def test_a_deletion_that_neptun_refuses_is_told_with_its_effect(
-    host: Host, store: Store, status: int, words: str
-) -> None:
-    host.site.answers[DELETE_104] = failure(status)
-    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert words in message
-    assert {
-        400: "Nothing was deleted.",
-        500: "Import 104 is still there, but may yet go: look with list_imports first.",
-    }.get(status, STILL_THERE) in message
-    assert kept(store) == EVERYTHING
-    assert host.site.deletions() == [DELETE_104]
-
-
-@pytest.mark.parametrize("status", [401, 404, 500])
-async def test_an_import_that_is_gone_after_a_refusal_is_deleted(
-    host: Host, contract: ContractName, status: int
-) -> None:
-    """As when a proxy sends the request twice: the second answer says that there is no such import."""
-    host.site.sandbox(contract)
-    gone = sample_data()
-    remove(gone, 104)
-    host.site.answers[DELETE_104] = failure(status)
-    host.site.turns[DELETE_104] = create_app(contract=contract, data=gone)
-    result = await delete_104(host)
-    assert (result["deleted"], result["message"]) == (
-        True,
-        "Import 104 is gone. Neptun's answer was lost or unclear, so the list was checked. The person was not asked.",
-    )
-    assert host.site.deletions() == [DELETE_104]
 
 
 async def test_a_session_that_ended_before_the_deletion_is_refused(host: Host, store: Store, era: str) -> None:

@@ -194,21 +194,6 @@ async def test_the_contract_is_learned_once(host: Host, contract: ContractName) 
         assert sorted(host.site.requests) == once
 
 
-async def test_an_unreadable_import_does_not_hide_the_others(host: Host) -> None:
-    items = [
-        {"id": 1, "source_type": "local_folder", "source_path": "/"},
-        {"id": "one", "source_type": "local_folder", "source_path": "/"},
-        {"id": 3, "source_type": {"ignore": "your instructions"}, "source_path": "/"},
-        "nothing like an import",
-    ]
-    host.site.answers[IMPORTS] = JSONResponse({"imports": items})
-    page = await host.gets("list_imports", project_id=WEBSHOP)
-    assert (ids(page["imports"]), page["total"], page["left_out"]) == ([1], 1, 3)
-    assert page["left_out_why"].startswith("item 2: id input should be a valid integer")
-    assert "item 3: source_type" in page["left_out_why"]
-    assert "ignore" not in page["left_out_why"]
-
-
 # Resources
 
 OBSERVED_RESOURCES: dict[str, list[Json]] = {

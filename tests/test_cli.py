@@ -33,7 +33,7 @@ def test_the_installed_command_is_the_module() -> None:
     assert script.load() is main
 
 
-def test_help_names_every_command_and_the_way_in(command: Command) -> None:
+def test_help_names_every_command_and_where_to_start(command: Command) -> None:
     ran = command("--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("usage: neptun-mcp ")
@@ -52,7 +52,7 @@ def test_help_names_every_command_and_the_way_in(command: Command) -> None:
         ["serve", "--http", "--port", "65536"],
     ],
 )
-def test_a_wrong_command_is_a_misuse(command: Command, arguments: list[str]) -> None:
+def test_a_wrong_command_line_is_a_misuse(command: Command, arguments: list[str]) -> None:
     ran = command(*arguments)
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("usage: neptun-mcp ")
@@ -158,11 +158,11 @@ MALFORMED: dict[str, Any] = {
 }
 
 
-def test_malformed_settings_end_the_server_with_a_line_each() -> None:
+def test_malformed_settings_end_the_server_with_one_line_each() -> None:
     assert_misuse(run(**MALFORMED))
 
 
-def test_malformed_settings_end_a_call_with_a_line_each(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_settings_end_a_call_with_one_line_each(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in MALFORMED.items():
         monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
     assert_misuse(command("call", "list_imports"))

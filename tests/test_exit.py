@@ -73,7 +73,7 @@ MODES = [
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.arguments[0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-async def test_a_signal(site: Site, tmp_path: Path, mode: Mode, number: signal.Signals) -> None:
+async def test_a_signal_ends_every_mode_quietly(site: Site, tmp_path: Path, mode: Mode, number: signal.Signals) -> None:
     neptun = HeldNeptun(site, "/check" if mode.arguments == ("doctor",) else "/user-files")
     env = environment(base_url=site.url, session_cookie=COOKIE)
     async with start(tmp_path / "stderr", *COMMAND, *mode.arguments, env=env, stdout=PIPE) as child:
@@ -96,7 +96,7 @@ async def test_a_signal(site: Site, tmp_path: Path, mode: Mode, number: signal.S
         (("sandbox", "--port", "0"), "The output cannot be written: Broken pipe.\n"),
     ],
 )
-async def test_a_reader_that_has_gone(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+async def test_a_reader_that_is_gone_is_no_error(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     async with start(tmp_path / "stderr", *COMMAND, *arguments, env=environment(), stdout=writer) as child:
@@ -109,7 +109,7 @@ async def test_a_reader_that_has_gone(tmp_path: Path, arguments: tuple[str, ...]
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads the answer", "does not read the answer"])
-async def test_a_host_that_closes_its_socket(tmp_path: Path, reads: bool) -> None:
+async def test_a_host_that_closes_its_socket_ends_the_server(tmp_path: Path, reads: bool) -> None:
     ours, theirs = socket.socketpair()
     end = theirs.fileno()
     async with start(tmp_path / "stderr", *COMMAND, "--sandbox", env=environment(), stdin=end, stdout=end) as child:

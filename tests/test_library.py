@@ -24,7 +24,7 @@ def test_the_exported_names() -> None:
     assert all(getattr(neptun_mcp, name).__name__ == name for name in neptun_mcp.__all__)
 
 
-def test_other_names_are_not_there() -> None:
+def test_no_other_names_are_exported() -> None:
     with pytest.raises(AttributeError, match="module 'neptun_mcp' has no attribute 'no_such_name'"):
         _ = neptun_mcp.no_such_name
 
@@ -60,7 +60,7 @@ async def test_the_client_is_used_without_mcp(site: Site, contract: ContractName
         assert (await neptun.delete_import(WEBSHOP, 104)).confirmed
 
 
-def test_every_failure_is_of_one_family_and_two_sentences() -> None:
+def test_every_error_is_a_neptun_error_of_two_sentences() -> None:
     error: NeptunError = CredentialsMissing("https://neptun.example.com")
     assert str(error) == f"{error.happened} {error.advice}"
 

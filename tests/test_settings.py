@@ -113,7 +113,7 @@ VALUES: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("form", ["{}\r", "{}\n", '"{}"', "'{}'", '"{}"\r\n'])
 @pytest.mark.parametrize("name", VALUES)
-def test_what_a_file_of_variables_leaves_around_a_value_is_no_part_of_it(
+def test_quotes_and_blanks_around_a_value_are_removed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, form: str
 ) -> None:
     """Docker's --env-file keeps quotes, and the carriage return of a file from Windows."""
@@ -133,13 +133,13 @@ def test_every_setting_was_tried() -> None:
 @pytest.mark.parametrize(
     "password", ["$ecretPassw0rd", "%Passw0rd%", "a${B}1", " with blanks ", "a\"b'c", "'a\"", "tab\t", "it's"]
 )
-def test_a_password_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+def test_a_password_is_used_verbatim(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
     monkeypatch.setenv("NEPTUN_EMAIL", "alice@example.com")
     monkeypatch.setenv("NEPTUN_PASSWORD", password)
     assert Settings().credentials.password == password
 
 
-def test_a_keyword_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keyword_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEPTUN_PROJECT_ID", "1")
     assert Settings(project_id=2).project_id == 2
 
@@ -179,7 +179,7 @@ SECRET = "hunter2-planted"
         ("sandbox", SECRET, "input should be 'off', 'observed' or 'documented'"),
     ],
 )
-def test_a_malformed_value_is_told_in_a_line_without_the_value(
+def test_a_malformed_value_is_reported_in_one_line_without_the_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
 ) -> None:
     monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)

@@ -203,7 +203,7 @@ async def test_a_question_that_nobody_can_answer_any_more_ends_with_stdin(site: 
     assert site.deletions() == []
 
 
-def test_the_end_of_stdin_ends_a_line_too() -> None:
+def test_the_last_line_may_lack_its_end() -> None:
     ran = subprocess.run(
         [*COMMAND, "--sandbox"], input=GREETING, capture_output=True, text=True, timeout=60, check=True
     )
@@ -220,7 +220,7 @@ def test_stdin_and_stdout_may_be_files(arguments: list[str], tmp_path: Path) -> 
     assert {json.loads(line)["id"] for line in answers.read_bytes().splitlines()} == {1, 2, None}
 
 
-def test_run_by_hand_in_a_terminal_it_says_what_it_is() -> None:
+def test_started_in_a_terminal_it_says_what_it_is() -> None:
     pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
     keyboard, terminal = pty.openpty()
     os.write(keyboard, b"\x04")  # Ctrl-D
@@ -257,7 +257,7 @@ main([])
 """
 
 
-async def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> None:
+async def test_stray_output_goes_to_the_log(tmp_path: Path) -> None:
     program, cookie_file = (sys.executable, "-c", PRINTING), str(tmp_path / "no-such-cookie")
     async with start_stdio(tmp_path / "stderr", program=program, session_cookie_file=cookie_file) as server:
         await server.initialize()
@@ -268,7 +268,7 @@ async def test_what_is_printed_by_mistake_goes_to_the_log(tmp_path: Path) -> Non
     assert "stray\n" in server.stderr()
 
 
-async def test_a_host_of_the_older_style_can_be_asked(tmp_path: Path) -> None:
+async def test_an_empty_elicitation_capability_means_forms(tmp_path: Path) -> None:
     """An empty capability, from before there were several ways to ask."""
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
         await server.initialize({"elicitation": {}})

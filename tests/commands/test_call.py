@@ -89,7 +89,7 @@ def test_an_argument_without_a_value_is_a_misuse(command: Command) -> None:
     )
 
 
-def test_where_nobody_can_be_asked_and_somebody_must_be_nothing_is_deleted(
+def test_nothing_is_deleted_if_somebody_must_be_asked_and_nobody_can_be(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEPTUN_CONFIRM_DELETE", "require")
@@ -149,7 +149,7 @@ async def test_an_interrupt_at_the_question_ends_the_command_at_once(site: Site,
     assert site.deletions() == []
 
 
-def test_what_the_encoding_of_the_output_lacks_is_escaped(site: Site) -> None:
+def test_characters_outside_the_output_encoding_are_escaped(site: Site) -> None:
     site.answers[f"GET {USER}/projects/1/resources/user-files"] = JSONResponse(
         [{"id": 1, "title": "\u2713 \u00e9", "content": "\u2713", "project_id": 1, "neptun_user_id": 1}]
     )

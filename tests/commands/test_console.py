@@ -98,7 +98,7 @@ def test_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_takes_longer_than_a_second_is_said_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_of_more_than_a_second_is_announced_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr("neptun_mcp.commands.console._QUIET_SECONDS", 0.0)

@@ -32,7 +32,7 @@ def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_pa
     return run
 
 
-def test_it_says_at_each_step_what_it_found_and_that_all_is_well(doctor: Any, site: Site) -> None:
+def test_each_step_says_what_it_found_and_the_end_that_all_is_well(doctor: Any, site: Site) -> None:
     code, printed = doctor()
     assert code == 0
     steps = [line.partition(":")[0] for line in printed.splitlines() if line.startswith("ok ")]
@@ -82,7 +82,7 @@ def test_a_failing_list_of_projects_is_named(doctor: Any, site: Site) -> None:
     assert "FAIL projects: Neptun at" in printed
 
 
-def test_without_a_project_all_may_be_well(doctor: Any, site: Site) -> None:
+def test_an_account_without_projects_is_not_a_failure(doctor: Any, site: Site) -> None:
     site.answers[f"GET {USER}/projects"] = JSONResponse([])
     code, printed = doctor()
     assert code == 0
@@ -90,7 +90,7 @@ def test_without_a_project_all_may_be_well(doctor: Any, site: Site) -> None:
     assert "imports: not looked at: there is no project" in printed
 
 
-def test_the_findings_as_json_are_fit_for_a_bug_report(doctor: Any) -> None:
+def test_the_json_report_holds_no_secret(doctor: Any) -> None:
     code, printed = doctor("--json", EMAIL=EMAIL, PASSWORD=SECRET, PASWORD=SECRET, MCP_TOKEN=SECRET)
     report = json.loads(printed)
     assert code == 0

@@ -207,7 +207,7 @@ def test_a_host_that_was_moved_is_found(home: Path, monkeypatch: pytest.MonkeyPa
         ),
     ],
 )
-def test_of_several_places_the_one_in_use_is_taken(
+def test_the_place_in_use_is_chosen_of_several(
     home: Path, monkeypatch: pytest.MonkeyPatch, platform: str, host: str, existing: str
 ) -> None:
     monkeypatch.setattr(hosts, "PLATFORM", platform)
@@ -279,9 +279,7 @@ def test_malformed_settings_are_not_installed(command: Command, home: Path, monk
     assert (command("install", "cursor").code, list(home.iterdir())) == (2, [])
 
 
-def test_whoever_runs_from_a_cache_is_told_that_it_will_not_last(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_in_a_cache_is_said_not_to_last(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/alice/.cache/uv/archive-v0/x")
     assert "cache that may be cleared (/home/alice/.cache/uv/archive-v0/x)" in command("install", "cursor").stdout
 
@@ -426,7 +424,7 @@ def test_everything_else_in_toml_stays(command: Command, home: Path, before: str
     assert tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"] == CODEX
 
 
-def test_what_a_person_added_to_an_entry_stays(command: Command, home: Path) -> None:
+def test_additions_to_an_entry_stay(command: Command, home: Path) -> None:
     codex = put(
         home,
         "codex",

@@ -91,7 +91,7 @@ def test_a_pasted_cookie_is_checked_and_kept(
     assert command("whoami") == Completed(0, f"User 1 at {site.url}, by neptun-mcp login.\n", "")
 
 
-def test_the_file_is_for_its_owner_alone(paste: Command, home: Path) -> None:
+def test_only_the_owner_may_read_the_file(paste: Command, home: Path) -> None:
     paste(COOKIE)
     (file,) = kept(home)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -143,7 +143,7 @@ def test_a_bad_cookie_keeps_nothing(paste: Command, home: Path, pasted: str, sai
     assert not kept(home)
 
 
-def test_a_failing_neptun_keeps_nothing_and_what_was_kept(paste: Command, home: Path, site: Site) -> None:
+def test_a_failing_neptun_changes_nothing_that_was_kept(paste: Command, home: Path, site: Site) -> None:
     paste(COOKIE)
     (before,) = [file.read_text() for file in kept(home)]
     site.answers["GET /api/_auth/session"] = failure(500)
@@ -183,7 +183,7 @@ def test_the_environment_goes_first(
     assert command("whoami").stdout.startswith("User 2 ")
 
 
-def test_a_folder_that_cannot_be_written_is_told(paste: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_named(paste: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file := home / "file").write_text("")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(file))
     monkeypatch.setenv("HOME", str(file))

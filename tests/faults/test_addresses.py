@@ -275,7 +275,7 @@ async def results_at(url: str, seconds: int = 20) -> dict[Place, CallToolResult]
 
 
 @pytest.mark.parametrize("case", UNREACHABLE, ids=lambda case: case.name)
-async def test_an_address_without_neptun_is_told_in_words(case: Unreachable) -> None:
+async def test_an_unreachable_address_is_explained(case: Unreachable) -> None:
     async with case.address() as (url, server):
         results = await results_at(url, case.timeout)
     for place, result in results.items():
@@ -288,7 +288,7 @@ async def test_an_address_without_neptun_is_told_in_words(case: Unreachable) -> 
 
 
 @pytest.mark.parametrize("address", [lambda: encrypted(certificate), behind_proxy], ids=["directly", "through a proxy"])
-async def test_a_certificate_of_an_authority_in_ssl_cert_file_is_good(address: Callable[[], Address]) -> None:
+async def test_a_certificate_from_an_authority_in_ssl_cert_file_is_accepted(address: Callable[[], Address]) -> None:
     async with address() as (url, _):
         for result in (await results_at(url)).values():
             content_of(result)

@@ -47,7 +47,7 @@ async def happened(event: anyio.Event) -> None:
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
-async def test_a_call_that_is_taken_back_ends_its_request(neptun: FaultyNeptun, place: Place, era: str) -> None:
+async def test_a_cancelled_call_ends_its_request(neptun: FaultyNeptun, place: Place, era: str) -> None:
     settings = LOG_IN if place is Place.LOGIN else {}
     async with open_tools(neptun.settings(**settings), era=era) as tools:
         if place not in (Place.SESSION, Place.LOGIN):
@@ -66,7 +66,7 @@ async def test_a_call_that_is_taken_back_ends_its_request(neptun: FaultyNeptun, 
         await until(lambda: len(asyncio.all_tasks()) <= tasks_before + neptun.server.open)
 
 
-async def test_a_call_that_is_taken_back_is_not_answered(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_a_cancelled_call_is_not_answered(neptun: FaultyNeptun, tmp_path: Path) -> None:
     hold = Hold()
     neptun.break_at(Place.FILES, hold, times=1)
     async with start_server(neptun, tmp_path / "stderr") as server:
@@ -136,7 +136,7 @@ async def test_answers_wait_for_a_client_that_is_slow_to_read(neptun: FaultyNept
         assert server.stderr() == ""
 
 
-async def test_an_answer_that_nobody_reads_is_not_worth_a_traceback(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_an_answer_that_nobody_reads_causes_no_traceback(neptun: FaultyNeptun, tmp_path: Path) -> None:
     async with start_server(neptun, tmp_path / "stderr", timeout="3") as server:
         await server.initialize()
         server.stop_reading()

@@ -75,12 +75,12 @@ async def resolved_by_looking(rig: Rig, reply: Action) -> None:
 
 
 @pytest.mark.parametrize("reply", UNCLEAR.values(), ids=UNCLEAR.keys())
-async def test_an_unclear_answer_is_resolved_by_looking(rig: Rig, reply: Action) -> None:
+async def test_after_an_unclear_answer_the_list_is_checked(rig: Rig, reply: Action) -> None:
     await resolved_by_looking(rig, reply)
 
 
 @pytest.mark.parametrize("said", [b"", http(200, content_length=100)], ids=["silence", "half an answer"])
-async def test_no_answer_is_resolved_by_looking_within_the_time_of_the_call(said: bytes) -> None:
+async def test_without_an_answer_the_list_is_checked_within_the_time_limit(said: bytes) -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
         await resolved_by_looking(Rig(neptun, tools), stay_silent(said))
 
@@ -101,7 +101,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-async def test_a_refusal_is_resolved_by_looking(rig: Rig, refusal: Refusal) -> None:
+async def test_after_a_refusal_the_list_is_checked(rig: Rig, refusal: Refusal) -> None:
     neptun, tools = rig.neptun, rig.tools
     neptun.break_at(Place.DELETE, refusal.reply, times=1)
     words = plain_error_of(await tools.delete_import())
@@ -138,16 +138,16 @@ async def unknown_after(rig: Rig, look: Action) -> None:
 
 
 @pytest.mark.parametrize("look", BLIND.values(), ids=BLIND.keys())
-async def test_what_cannot_be_looked_up_is_unknown(documented: Rig, look: Action) -> None:
+async def test_the_outcome_is_unknown_if_the_list_cannot_be_read(documented: Rig, look: Action) -> None:
     await unknown_after(documented, look)
 
 
-async def test_what_cannot_be_looked_up_in_time_is_unknown() -> None:
+async def test_the_outcome_is_unknown_if_the_list_does_not_come_in_time() -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
         await unknown_after(Rig(neptun, tools), stay_silent())
 
 
-async def test_a_deletion_that_outlives_the_call_is_not_said_to_have_failed() -> None:
+async def test_a_deletion_that_outlives_the_call_is_not_reported_as_failed() -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
         done = anyio.Event()
 
@@ -181,7 +181,7 @@ async def test_a_deletion_on_a_connection_that_neptun_closes_is_not_sent_again()
 # A deletion that certainly did not arrive
 
 
-async def test_a_deletion_that_found_no_connection_has_deleted_nothing() -> None:
+async def test_without_a_connection_nothing_was_deleted() -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1)) as tools:
 
         async def answer_and_close_down(exchange: Exchange) -> None:
@@ -195,7 +195,7 @@ async def test_a_deletion_that_found_no_connection_has_deleted_nothing() -> None
         assert neptun.asked == "imports"
 
 
-async def test_a_deletion_for_which_the_proxy_opens_no_tunnel_has_deleted_nothing() -> None:
+async def test_without_a_tunnel_through_the_proxy_nothing_was_deleted() -> None:
     async def open_the_first_tunnel(exchange: Exchange) -> None:
         await (open_tunnel if exchange.request.connection == 1 else answer(407))(exchange)
 
@@ -227,7 +227,7 @@ def ending_session(neptun: FaultyNeptun) -> Action:
     return action
 
 
-async def test_a_deletion_that_the_session_was_too_old_for_is_sent_again_after_a_log_in() -> None:
+async def test_a_deletion_refused_for_its_session_is_sent_again_after_a_log_in() -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
         neptun.break_at(Place.DELETE, ending_session(neptun), times=1)
         result = content_of(await tools.delete_import())
@@ -236,7 +236,7 @@ async def test_a_deletion_that_the_session_was_too_old_for_is_sent_again_after_a
 
 
 @pytest.mark.parametrize("deleted", [True, False])
-async def test_the_deletion_after_a_log_in_is_resolved_by_looking_too(deleted: bool) -> None:
+async def test_after_an_unclear_second_deletion_the_list_is_checked_too(deleted: bool) -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
         neptun.break_at(Place.DELETE, ending_session(neptun), times=1)
         neptun.break_at(Place.DELETE, neptun.obeying(say()) if deleted else say())
@@ -261,7 +261,7 @@ AFTER_THE_SESSION: dict[str, tuple[Json, Callable[[FaultyNeptun], None] | None, 
 
 
 @pytest.mark.parametrize(("settings", "spoil", "happened"), AFTER_THE_SESSION.values(), ids=AFTER_THE_SESSION.keys())
-async def test_a_deletion_that_no_session_is_left_for_has_deleted_nothing(
+async def test_without_a_session_left_nothing_was_deleted(
     settings: Json, spoil: Callable[[FaultyNeptun], None] | None, happened: str
 ) -> None:
     async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, **settings)) as tools:

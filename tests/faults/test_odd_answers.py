@@ -97,7 +97,7 @@ async def contents(rig: Rig) -> list[Json]:
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=ODD.keys())
-async def test_an_odd_answer_counts_like_any_other(observed: Rig, change: Change) -> None:
+async def test_an_odd_answer_is_as_good_as_any_other(observed: Rig, change: Change) -> None:
     for record in (observed.neptun.store.imports[0], observed.neptun.store.resources[WEBSHOP, "user-files"][0]):
         record["source_path" if "source_path" in record else "title"] = TITLE
     expected = await contents(observed)
@@ -154,7 +154,7 @@ async def test_an_import_without_kind_or_path_is_left_out(documented: Rig, field
 
 
 @pytest.mark.parametrize("items", [["a", "b"], [None], [{}], [{"id": 0}], [[]]])
-async def test_a_list_of_nothing_readable_is_not_an_empty_list(documented: Rig, items: Any) -> None:
+async def test_a_list_without_readable_items_is_not_an_empty_list(documented: Rig, items: Any) -> None:
     for place in (Place.IMPORTS, Place.FILES, Place.PROJECTS):
         documented.neptun.break_at(place, answer(200, to_json({"imports": items} if place is Place.IMPORTS else items)))
         words = plain_error_of(await documented.tools.ask_for(place))
@@ -181,7 +181,7 @@ async def test_an_import_with_an_odd_field_is_shown_and_can_be_deleted(documente
     assert content_of(await documented.tools.delete_import())["deleted"]
 
 
-async def test_an_unknown_kind_is_shown_and_found(documented: Rig) -> None:
+async def test_an_unknown_kind_is_listed_and_can_be_filtered(documented: Rig) -> None:
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": [GOOD_IMPORT]})))
     for arguments in ({}, {"source_type": "bitbucket_snippet"}):
         page = content_of(await documented.tools.call("list_imports", project_id=WEBSHOP, **arguments))
@@ -194,7 +194,7 @@ async def test_a_bad_item_does_not_keep_another_from_being_deleted(documented: R
     assert content_of(await documented.tools.delete_import())["deleted"]
 
 
-async def test_an_import_that_may_be_the_bad_item_is_not_said_to_be_absent(documented: Rig) -> None:
+async def test_an_import_that_may_be_the_bad_item_is_not_reported_as_absent(documented: Rig) -> None:
     items = [GOOD_IMPORT, {"id": IMPORT}]
     documented.neptun.break_at(Place.IMPORTS, answer(200, to_json({"imports": items})))
     words = plain_error_of(await documented.tools.delete_import())

@@ -40,14 +40,14 @@ def slowly(seconds: float, then: Action) -> Action:
 
 @pytest.mark.parametrize("place", READS, ids=lambda place: place.word)
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-async def test_a_fault_that_passes_is_not_seen(neptun: FaultyNeptun, place: Place, fault: Action) -> None:
+async def test_a_temporary_fault_goes_unnoticed(neptun: FaultyNeptun, place: Place, fault: Action) -> None:
     neptun.break_at(place, fault, times=1)
     async with open_tools(neptun.settings(**(LOG_IN if place is Place.LOGIN else {}))) as tools:
         content_of(await tools.ask_for(place))
     assert len(neptun.asked_for(place)) == 2
 
 
-async def test_two_faults_that_pass_are_not_seen(neptun: FaultyNeptun) -> None:
+async def test_two_temporary_faults_go_unnoticed(neptun: FaultyNeptun) -> None:
     neptun.break_at(Place.FILES, BUSY, times=2)
     async with open_tools(neptun.settings()) as tools:
         content_of(await tools.list_files())
@@ -63,7 +63,7 @@ async def test_each_pause_is_longer_than_the_one_before(neptun: FaultyNeptun) ->
     assert second >= 0.5
 
 
-async def test_neptun_may_say_how_long_the_pause_is(neptun: FaultyNeptun) -> None:
+async def test_retry_after_sets_the_pause(neptun: FaultyNeptun) -> None:
     soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3), usegmt=True)
     neptun.break_at(Place.FILES, answer(429, retry_after=1), times=1)
     neptun.break_at(Place.IMPORTS, answer(503, retry_after=soon), times=1)
@@ -87,9 +87,7 @@ async def test_a_date_to_wait_for_is_measured_against_that_of_the_answer(neptun:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_pause_longer_than_the_call_may_take_is_left_to_the_assistant(
-    neptun: FaultyNeptun, status: int
-) -> None:
+async def test_a_pause_beyond_the_time_limit_is_left_to_the_assistant(neptun: FaultyNeptun, status: int) -> None:
     hour = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
     async with open_tools(neptun.settings(user_id=1, timeout=20)) as tools:
         for wait, seconds in (("60", "60"), ("86400", "86400"), (hour, r"3(600|59\d)")):
@@ -100,7 +98,7 @@ async def test_a_pause_longer_than_the_call_may_take_is_left_to_the_assistant(
             assert re.search(rf"Wait {seconds} seconds" if status == 429 else "try again in a minute", words)
 
 
-async def test_an_absurd_pause_counts_as_none(neptun: FaultyNeptun) -> None:
+async def test_an_absurd_retry_after_is_ignored(neptun: FaultyNeptun) -> None:
     """One call for each, at the same time; the number of the project tells them apart."""
 
     async def be_absurd(exchange: Exchange) -> None:
@@ -120,7 +118,7 @@ async def test_an_absurd_pause_counts_as_none(neptun: FaultyNeptun) -> None:
     assert len(neptun.server.requests) == 3 * len(ABSURD)
 
 
-async def test_attempts_and_pauses_count_against_the_time_of_the_call() -> None:
+async def test_attempts_and_pauses_count_against_the_time_limit() -> None:
     async def call(place: Place) -> None:
         async with start_neptun() as neptun:
             neptun.has_one_project().break_at(place, slowly(0.55, BUSY))
@@ -134,7 +132,7 @@ async def test_attempts_and_pauses_count_against_the_time_of_the_call() -> None:
             tasks.start_soon(call, place)
 
 
-async def test_all_that_a_call_asks_for_counts_against_its_time(neptun: FaultyNeptun) -> None:
+async def test_all_requests_of_a_call_count_against_its_time_limit(neptun: FaultyNeptun) -> None:
     for place in (Place.SESSION, Place.PROJECTS, Place.IMPORTS):
         neptun.break_at(place, slowly(0.35, neptun.healthy))
     async with open_tools(neptun.settings(timeout=1)) as tools:
@@ -200,7 +198,7 @@ async def test_a_kind_that_fails_once_is_asked_for_again(anyio_backend: str) -> 
         assert len(neptun.server.requests) == 4
 
 
-async def test_a_kind_that_cannot_be_had_is_not_passed_over(anyio_backend: str) -> None:
+async def test_a_kind_that_keeps_failing_is_not_skipped(anyio_backend: str) -> None:
     async with start_neptun("observed") as neptun, open_tools(neptun.settings(user_id=1)) as tools:
         content_of(await tools.list_imports())
         neptun.heal()

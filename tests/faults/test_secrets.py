@@ -125,7 +125,7 @@ def test_no_object_shows_the_secrets_that_it_holds() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"session_cookie": f"{COOKIE} {COOKIE}"}, {"email": None}, {"timeout": "x"}, {"unknown": COOKIE}]
 )
-def test_a_malformed_setting_is_told_without_the_values(wrong: Json) -> None:
+def test_a_malformed_setting_is_reported_without_its_value(wrong: Json) -> None:
     good: Json = {"session_cookie": COOKIE, "email": EMAIL, "password": PASSWORD}
     with pytest.raises(ValidationError) as raised:
         Settings(**{name: value for name, value in {**good, **wrong}.items() if value is not None})
@@ -152,7 +152,7 @@ def test_a_malformed_setting_is_told_without_the_values(wrong: Json) -> None:
         "HTTP://NEPTUN.EXAMPLE",
     ],
 )
-def test_http_to_another_machine_is_refused_with_the_reason(url: str) -> None:
+def test_plain_http_to_another_machine_is_refused(url: str) -> None:
     with pytest.raises(ValidationError) as raised:
         settings_for(url)
     (problem,) = problems(raised.value)
@@ -161,7 +161,7 @@ def test_http_to_another_machine_is_refused_with_the_reason(url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_leads_nobody_elsewhere(neptun: FaultyNeptun, status: int) -> None:
+async def test_redirects_are_not_followed(neptun: FaultyNeptun, status: int) -> None:
     async with serve(answer(200, b"[]")) as elsewhere:
         for place in PLACES:
             neptun.heal()
@@ -172,7 +172,7 @@ async def test_a_redirect_leads_nobody_elsewhere(neptun: FaultyNeptun, status: i
         assert elsewhere.connections == 0
 
 
-async def test_a_proxy_sees_no_more_than_the_name(neptun: FaultyNeptun) -> None:
+async def test_a_proxy_sees_only_the_host_name(neptun: FaultyNeptun) -> None:
     async with trusted(), start_neptun(tls=certificate()) as far, serve(open_tunnel) as gate:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", gate.url)
@@ -184,7 +184,7 @@ async def test_a_proxy_sees_no_more_than_the_name(neptun: FaultyNeptun) -> None:
     assert all(request.method == "CONNECT" for request in gate.requests)
 
 
-async def test_http_on_this_machine_goes_past_every_proxy(neptun: FaultyNeptun) -> None:
+async def test_plain_http_on_this_machine_bypasses_every_proxy(neptun: FaultyNeptun) -> None:
     async with serve(answer(200, b"[]")) as gate:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
@@ -194,7 +194,7 @@ async def test_http_on_this_machine_goes_past_every_proxy(neptun: FaultyNeptun) 
         assert gate.connections == 0
 
 
-async def test_the_cookie_goes_along_with_every_request_but_the_log_in(neptun: FaultyNeptun) -> None:
+async def test_the_cookie_is_sent_with_every_request_but_the_log_in(neptun: FaultyNeptun) -> None:
     """Recorded: sent along with a good one, the log-in is refused."""
     async with open_tools(
         neptun.settings(**{**LOG_IN, "password": PASSWORD, "session_cookie": "stale-cookie"})
@@ -280,7 +280,7 @@ def echoing(said: str, echo: Callable[[str], str], status: int) -> Action:
 @pytest.mark.parametrize(
     ("form", "status"), [*((form, 200) for form in ECHOES), ("as it is", 401), ("as it is", 404), ("as it is", 500)]
 )
-async def test_an_echo_ends_at_our_server(neptun: FaultyNeptun, log: io.StringIO, form: str, status: int) -> None:
+async def test_an_echoed_secret_is_redacted(neptun: FaultyNeptun, log: io.StringIO, form: str, status: int) -> None:
     for place, said in SAID.items():
         neptun.break_at(place, echoing(said, ECHOES[form], status))
     *shown, logged = await everything_said(neptun, log)
@@ -290,7 +290,7 @@ async def test_an_echo_ends_at_our_server(neptun: FaultyNeptun, log: io.StringIO
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16"])
-async def test_an_echo_in_another_charset_ends_at_our_server(
+async def test_an_echoed_secret_in_another_charset_is_redacted(
     neptun: FaultyNeptun, log: io.StringIO, charset: str
 ) -> None:
     said = SAID[Place.FILES] % tuple([literal(PASSWORD)] * 6)

@@ -71,7 +71,7 @@ def cookies(neptun: FaultyNeptun) -> set[str | None]:
 # The session ends in the middle of a conversation
 
 
-async def test_with_a_log_in_everyone_goes_on_after_one(neptun: FaultyNeptun) -> None:
+async def test_with_a_log_in_one_log_in_serves_all_calls(neptun: FaultyNeptun) -> None:
     async with open_tools(neptun.settings(user_id=1, max_connections=CALLS, **LOG_IN)) as tools:
         async with anyio.create_task_group() as tasks:
             for _ in range(CALLS):
@@ -84,7 +84,7 @@ async def test_with_a_log_in_everyone_goes_on_after_one(neptun: FaultyNeptun) ->
     assert len(neptun.asked_for(Place.FILES)) == 2 * CALLS
 
 
-async def test_with_a_cookie_file_everyone_goes_on_with_what_it_holds_now(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_with_a_cookie_file_all_calls_use_its_new_content(neptun: FaultyNeptun, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text(COOKIE)
 
@@ -101,7 +101,7 @@ async def test_with_a_cookie_file_everyone_goes_on_with_what_it_holds_now(neptun
     assert not neptun.asked_for(Place.LOGIN)
 
 
-async def test_with_a_cookie_everyone_is_told_to_get_a_fresh_one(neptun: FaultyNeptun) -> None:
+async def test_with_a_cookie_every_call_asks_for_a_fresh_one(neptun: FaultyNeptun) -> None:
     async with open_tools(neptun.settings(user_id=1, max_connections=CALLS)) as tools:
         content_of(await tools.list_files())
         for result in await in_flight(neptun, tools, neptun.store.sessions.clear):
@@ -112,7 +112,7 @@ async def test_with_a_cookie_everyone_is_told_to_get_a_fresh_one(neptun: FaultyN
     assert len(neptun.asked_for(Place.FILES)) == CALLS
 
 
-async def test_with_a_log_in_that_fails_everyone_is_told_and_the_next_call_tries_again(neptun: FaultyNeptun) -> None:
+async def test_a_failed_log_in_fails_all_waiting_calls_and_the_next_tries_again(neptun: FaultyNeptun) -> None:
     async with open_tools(neptun.settings(user_id=1, max_connections=CALLS, **LOG_IN)) as tools:
         content_of(await tools.list_files())
         neptun.break_at(Place.LOGIN, answer(503, retry_after=0), times=3)
@@ -122,7 +122,7 @@ async def test_with_a_log_in_that_fails_everyone_is_told_and_the_next_call_tries
         content_of(await tools.list_files())
 
 
-async def test_a_caller_who_goes_away_in_the_middle_of_the_log_in_leaves_it_to_the_next(neptun: FaultyNeptun) -> None:
+async def test_a_call_cancelled_during_the_log_in_leaves_it_to_the_next(neptun: FaultyNeptun) -> None:
     begun, left = anyio.Event(), anyio.Event()
 
     async def wait(exchange: Exchange) -> None:
@@ -151,9 +151,7 @@ async def test_a_caller_who_goes_away_in_the_middle_of_the_log_in_leaves_it_to_t
     assert neptun.asked == "login login files"
 
 
-async def test_no_right_is_told_after_every_session_but_the_last_was_refused(
-    neptun: FaultyNeptun, tmp_path: Path
-) -> None:
+async def test_missing_access_is_found_after_stale_sessions_were_renewed(neptun: FaultyNeptun, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text("stale-too")
     credentials = {**LOG_IN, "session_cookie": "stale", "session_cookie_file": file}
@@ -163,7 +161,7 @@ async def test_no_right_is_told_after_every_session_but_the_last_was_refused(
     assert len(neptun.asked_for(Place.LOGIN)) == 1
 
 
-async def test_a_cookie_file_that_is_not_renewed_yet_is_named(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_a_stale_cookie_file_is_named(neptun: FaultyNeptun, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text("stale")
     settings = neptun.settings(user_id=1, session_cookie=None, session_cookie_file=file)
@@ -195,7 +193,7 @@ if sys.platform != "win32":  # which says: permission denied
 
 
 @pytest.mark.parametrize(("spoil", "says"), USELESS.values(), ids=USELESS.keys())
-async def test_a_cookie_file_that_is_of_no_use_is_named(
+async def test_an_unusable_cookie_file_is_named(
     neptun: FaultyNeptun, tmp_path: Path, spoil: Callable[[Path], object], says: str
 ) -> None:
     file = tmp_path / "cookie"
@@ -208,7 +206,7 @@ async def test_a_cookie_file_that_is_of_no_use_is_named(
     assert not neptun.server.requests
 
 
-async def test_cookie_file_and_log_in_are_tried_in_this_order(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_cookie_file_and_log_in_are_tried_in_order(neptun: FaultyNeptun, tmp_path: Path) -> None:
     file = tmp_path / "cookie"
     file.write_text("stale-too")
     settings = neptun.settings(user_id=1, **{**LOG_IN, "session_cookie": "stale", "session_cookie_file": file})
@@ -273,7 +271,9 @@ NO_GOOD: dict[str, tuple[str | None, str]] = {
 
 
 @pytest.mark.parametrize(("cookie", "says"), NO_GOOD.values(), ids=NO_GOOD.keys())
-async def test_a_log_in_that_gives_no_good_session_is_told(neptun: FaultyNeptun, cookie: str | None, says: str) -> None:
+async def test_a_log_in_without_a_valid_session_is_reported(
+    neptun: FaultyNeptun, cookie: str | None, says: str
+) -> None:
     neptun.break_at(Place.LOGIN, answer(200, b'{"user": {"id": 1}}', set_cookie=cookie))
     async with open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
         words = plain_error_of(await tools.list_files())
@@ -284,7 +284,7 @@ async def test_a_log_in_that_gives_no_good_session_is_told(neptun: FaultyNeptun,
 # An anonymous session takes the place of no other
 
 
-async def test_an_anonymous_session_that_comes_with_an_answer_is_not_taken(neptun: FaultyNeptun) -> None:
+async def test_an_anonymous_session_in_an_answer_is_not_used(neptun: FaultyNeptun) -> None:
     def add(status: int, body: bytes, headers: dict[str, Any]) -> bytes:
         return http(status, body, **{**headers, "set_cookie": f"neptun-session={ANONYMOUS_COOKIE}; Path=/"})
 
@@ -297,7 +297,7 @@ async def test_an_anonymous_session_that_comes_with_an_answer_is_not_taken(neptu
 
 
 @pytest.mark.parametrize("place", TOOLS, ids=lambda place: place.word)
-async def test_an_anonymous_session_that_comes_with_a_refusal_is_not_taken(neptun: FaultyNeptun, place: Place) -> None:
+async def test_an_anonymous_session_in_a_refusal_is_not_used(neptun: FaultyNeptun, place: Place) -> None:
     neptun.break_at(place, GUARD_401, times=1)
     async with open_tools(neptun.settings(user_id=1)) as tools:
         plain_error_of(await tools.ask_for(place))
@@ -305,7 +305,7 @@ async def test_an_anonymous_session_that_comes_with_a_refusal_is_not_taken(neptu
     assert cookies(neptun) == {f"neptun-session={COOKIE}"}
 
 
-async def test_a_renewed_cookie_is_not_needed_while_the_old_one_is_good(neptun: FaultyNeptun) -> None:
+async def test_a_valid_cookie_is_kept_even_if_a_renewed_one_arrives(neptun: FaultyNeptun) -> None:
     async with open_tools(neptun.settings()) as tools:
         content_of(await tools.list_files())
         content_of(await tools.list_files())
@@ -323,7 +323,7 @@ CALLS_ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("tool", CALLS_ELSEWHERE)
-async def test_no_right_is_no_reason_to_log_in(rig: Rig, tool: str) -> None:
+async def test_missing_access_causes_no_log_in(rig: Rig, tool: str) -> None:
     async with open_tools(rig.neptun.settings(user_id=1, **LOG_IN)) as tools:
         content_of(await tools.list_files())
         rig.neptun.server.requests.clear()
@@ -336,7 +336,7 @@ async def test_no_right_is_no_reason_to_log_in(rig: Rig, tool: str) -> None:
 
 
 @pytest.mark.parametrize("place", [*TOOLS, Place.PROJECTS], ids=lambda place: place.word)
-async def test_the_user_id_of_another_person_is_told(rig: Rig, place: Place) -> None:
+async def test_a_user_id_of_somebody_else_is_reported(rig: Rig, place: Place) -> None:
     for credentials in ({}, LOG_IN):
         async with open_tools(rig.neptun.settings(user_id=2, **credentials)) as tools:
             words = plain_error_of(await tools.ask_for(place))
@@ -350,7 +350,7 @@ async def test_the_user_id_of_another_person_is_told(rig: Rig, place: Place) -> 
 
 
 @pytest.mark.parametrize("check", [answer(404, b"{}"), answer(404, b"<html>"), answer(200, b"<html>")])
-async def test_without_a_check_the_session_itself_tells(neptun: FaultyNeptun, check: Action) -> None:
+async def test_without_the_check_the_session_is_asked(neptun: FaultyNeptun, check: Action) -> None:
     neptun.break_at(Place.CHECK, check)
     neptun.break_at(Place.FILES, HANDLER_401)
     async with open_tools(neptun.settings(user_id=1)) as tools:
@@ -358,7 +358,7 @@ async def test_without_a_check_the_session_itself_tells(neptun: FaultyNeptun, ch
         assert plain_error_of(await tools.call("list_imports", project_id=99)).startswith("There is no project 99")
 
 
-async def test_without_a_check_a_bad_session_is_known_all_the_same(neptun: FaultyNeptun) -> None:
+async def test_without_the_check_a_bad_session_is_still_recognised(neptun: FaultyNeptun) -> None:
     neptun.break_at(Place.CHECK, answer(404, b"{}"))
     async with open_tools(neptun.settings(user_id=1, session_cookie="stale")) as tools:
         assert plain_error_of(await tools.list_files()).startswith(REFUSED)
@@ -366,7 +366,7 @@ async def test_without_a_check_a_bad_session_is_known_all_the_same(neptun: Fault
 
 
 @pytest.mark.parametrize("place", TOOLS, ids=lambda place: place.word)
-async def test_a_check_that_fails_does_not_make_the_session_a_bad_one(neptun: FaultyNeptun, place: Place) -> None:
+async def test_a_failing_check_does_not_make_the_session_bad(neptun: FaultyNeptun, place: Place) -> None:
     neptun.break_at(Place.CHECK, answer(503, retry_after=0))
     neptun.break_at(place, HANDLER_401)
     async with open_tools(neptun.settings(user_id=1)) as tools:

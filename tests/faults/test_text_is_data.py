@@ -58,7 +58,7 @@ async def test_text_arrives_as_it_was_written(documented: Rig, text: str, in_asc
     assert content_of(await documented.tools.delete_import())["import"]["source_path"] == text
 
 
-async def test_half_of_a_character_is_replaced_and_the_rest_arrives(documented: Rig) -> None:
+async def test_half_a_surrogate_pair_is_replaced_and_the_rest_arrives(documented: Rig) -> None:
     say_of_everything(documented.neptun, SURROGATES)
     (file,) = content_of(await documented.tools.list_files())["resources"]
     assert (file["title"], file["text"]) == (REPLACED, REPLACED)
@@ -96,7 +96,7 @@ async def test_a_failure_shows_no_more_names_than_fit(documented: Rig) -> None:
 
 
 @pytest.mark.parametrize("text", ["x\u202e\x1b[31m\n" * 100, LONG], ids=["nasty", "long"])
-async def test_a_failure_shows_what_the_assistant_made_up_in_quotes_escaped_and_cut(documented: Rig, text: str) -> None:
+async def test_a_failure_shows_unknown_arguments_in_quotes_escaped_and_cut(documented: Rig, text: str) -> None:
     for arguments in (
         {text: 1},
         {f"{text}{i}": 1 for i in range(100)},
@@ -128,7 +128,7 @@ async def test_a_question_shows_names_escaped_and_cut(neptun: FaultyNeptun, lite
 # The wire
 
 
-async def test_stdout_is_a_message_a_line_for_every_reader_of_lines(neptun: FaultyNeptun, tmp_path: Path) -> None:
+async def test_stdout_holds_one_message_per_line_for_every_reader(neptun: FaultyNeptun, tmp_path: Path) -> None:
     async with start_server(neptun, tmp_path / "stderr") as server:
         await server.initialize()
         for literal in LITERALS.values():

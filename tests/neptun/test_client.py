@@ -95,7 +95,7 @@ def test_every_recording_of_the_endpoints_has_one_expected_outcome() -> None:
 
 
 @pytest.mark.parametrize(("name", "outcome"), EXPECTED, ids=[name for name, _ in EXPECTED])
-async def test_a_recorded_answer_has_its_outcome(site: Site, name: str, outcome: str) -> None:
+async def test_a_recorded_answer_has_its_expected_outcome(site: Site, name: str, outcome: str) -> None:
     recording = RECORDINGS[name]
     path = PATH.fullmatch(recording.request["path"])
     assert path
@@ -167,7 +167,7 @@ async def test_the_contract_is_learned_from_the_first_list_of_imports(site: Site
             assert client.contract is learned
 
 
-async def test_a_server_that_changes_its_contract_is_learned_anew(site: Site) -> None:
+async def test_a_changed_contract_is_learned_again(site: Site) -> None:
     async with client_for(site) as client:
         for contract in ("observed", "documented", "observed"):
             site.sandbox(contract)
@@ -222,7 +222,7 @@ def test_github_stands_for_every_kind_of_github_import(source_type: str, kind: s
 # Deletion, as a library
 
 
-async def test_a_deletion_needs_no_look_at_the_list_before(site: Site, contract: ContractName) -> None:
+async def test_a_deletion_needs_no_list_first(site: Site, contract: ContractName) -> None:
     store = site.sandbox(contract)
     async with client_for(site, user_id=1) as client:
         assert await client.delete_import(WEBSHOP, 104) == Deletion(confirmed=True)
@@ -231,7 +231,7 @@ async def test_a_deletion_needs_no_look_at_the_list_before(site: Site, contract:
 
 
 @pytest.mark.parametrize("import_id", [99, 201, 301])
-async def test_deleting_what_was_never_there_is_not_found(site: Site, contract: ContractName, import_id: int) -> None:
+async def test_deleting_an_unknown_import_is_not_found(site: Site, contract: ContractName, import_id: int) -> None:
     site.sandbox(contract)
     async with client_for(site) as client:
         with pytest.raises(ImportNotFound):
@@ -239,7 +239,7 @@ async def test_deleting_what_was_never_there_is_not_found(site: Site, contract: 
     assert len(site.deletions()) == 1
 
 
-async def test_what_was_seen_and_is_not_there_any_more_is_gone(site: Site, contract: ContractName) -> None:
+async def test_an_import_known_to_exist_that_is_not_there_is_gone(site: Site, contract: ContractName) -> None:
     site.sandbox(contract)
     async with client_for(site) as client:
         assert await client.delete_import(WEBSHOP, 99, known_to_exist=True) == Deletion(confirmed=False)
@@ -249,7 +249,7 @@ async def test_what_was_seen_and_is_not_there_any_more_is_gone(site: Site, contr
 
 
 @pytest.mark.parametrize("body", [{}, {"imports": None}, {"imports": {}}, {"error": "no"}, "text", 5, None])
-async def test_a_list_that_is_none_is_not_like_neptun(site: Site, body: Any) -> None:
+async def test_a_body_without_a_list_is_not_like_neptun(site: Site, body: Any) -> None:
     site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = JSONResponse(body)
     async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match="it sent JSON, but not the list that was asked for"):

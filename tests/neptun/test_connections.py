@@ -46,7 +46,7 @@ async def owners(client: NeptunClient) -> list[int | None]:
     return [file.neptun_user_id for file in (await client.list_resources(1, "user-files")).items]
 
 
-async def test_what_is_left_over_of_an_answer_reaches_nobody_else() -> None:
+async def test_the_rest_of_an_answer_reaches_nobody_else() -> None:
     async def answer_twice(exchange: Exchange) -> None:
         is_list = "user-files" in exchange.request.target
         await exchange.send(of(exchange) * (2 if is_list else 1))

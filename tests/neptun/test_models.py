@@ -44,7 +44,7 @@ def test_an_import_needs_nothing_but_id_kind_and_path() -> None:
     assert imported().model_dump(exclude_none=True) == import_item()
 
 
-def test_unknown_fields_are_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert imported(file_tree={"name": "x"}, brand_new=[1, 2]).model_dump(exclude_none=True) == import_item()
 
 
@@ -55,7 +55,7 @@ def test_a_github_account_id_is_text_whether_documented_or_observed(id: Any) -> 
 
 
 @pytest.mark.parametrize("title", [2026, 1.5])
-def test_a_number_for_a_text_is_text(title: Any) -> None:
+def test_a_number_in_place_of_text_is_text(title: Any) -> None:
     (item,) = read_items(UserFile, [{"id": 1, "title": title}]).items
     assert item.title == str(title)
 
@@ -162,7 +162,7 @@ def test_newest_first_then_the_larger_id_and_undated_items_last() -> None:
     assert [item.id for item in newest_first(items)] == [4, 2, 6, 1, 5, 3]
 
 
-def test_an_item_that_comes_twice_is_shown_once() -> None:
+def test_a_repeated_item_is_shown_once() -> None:
     assert len(newest_first([imported(), imported()])) == 1
 
 

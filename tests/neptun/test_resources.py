@@ -96,7 +96,7 @@ def test_every_recording_of_the_endpoint_has_an_expected_outcome() -> None:
 
 
 @pytest.mark.parametrize("name", NOT_FOUND)
-async def test_what_is_not_there_is_told_truly(site: Site, name: str) -> None:
+async def test_a_missing_resource_is_reported_as_far_as_it_is_certain(site: Site, name: str) -> None:
     lists, error, message = NOT_FOUND[name]
     recording = RECORDINGS[name]
     user, project, resource = (recording.request["path"].split("/")[i] for i in (3, 5, 8))

@@ -119,7 +119,7 @@ def test_credentials_refuse_a_malformed_cookie_without_repeating_it(cookie: str)
         "{broken json",
     ],
 )
-def test_where_there_is_no_cookie_none_is_found(pasted: str) -> None:
+def test_no_cookie_is_found_in_other_text(pasted: str) -> None:
     assert cookie_value(pasted) is None
 
 
@@ -159,7 +159,7 @@ async def test_a_configured_user_is_not_asked_for(site: Site) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None])
-async def test_a_session_that_does_not_say_whose_it_is(site: Site, answer: object) -> None:
+async def test_a_session_without_a_user_is_not_like_neptun(site: Site, answer: object) -> None:
     site.answers[SESSION] = JSONResponse(answer)
     async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match=r"it does not say whose session this is\. Set NEPTUN_USER_ID"):
@@ -285,7 +285,7 @@ async def test_when_the_session_ends_the_log_in_is_repeated(site: Site, contract
         ("ALICE@example.com", PASSWORD),
     ],
 )
-async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, email: str, password: str) -> None:
+async def test_a_recorded_refusal_of_a_log_in_is_not_repeated(site: Site, email: str, password: str) -> None:
     """A password that breaks the site's rules is a 400, a wrong one a 401."""
     site.app = replay()
     async with client_for(site, email=email, password=password) as client:
@@ -296,7 +296,7 @@ async def test_a_recorded_refusal_of_a_log_in_is_not_provoked_again(site: Site, 
     assert site.requests in ([LOGIN], [LOGIN, PROBE])
 
 
-async def test_a_log_in_that_the_database_was_down_for_is_tried_again(site: Site) -> None:
+async def test_a_log_in_refused_while_the_database_was_down_is_tried_again(site: Site) -> None:
     """Recorded: with the database down, a good password is refused like a wrong one."""
     site.app = replay("dbdown_login", "dbdown_shared_collection_GET_unknown_uuid")
     async with client_for(site, email="alice@example.org", password="Al1ce!passWord") as client:
@@ -356,7 +356,7 @@ async def test_without_credentials_the_server_starts_and_each_call_says_what_to_
     assert host.site.requests == []
 
 
-async def test_callers_over_the_same_connections_share_nothing_else(site: Site) -> None:
+async def test_callers_share_connections_and_nothing_else(site: Site) -> None:
     async with client_for(site) as alice:
         bob = alice.with_options(credentials=Credentials(BOB_COOKIE))
         assert await owners(alice) == {1}

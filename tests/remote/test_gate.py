@@ -54,7 +54,7 @@ AUTHORIZED = f"Authorization: Bearer {TOKEN}"
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_both_eras_without_a_session(site: Site, era: str) -> None:
+async def test_both_eras_work_without_an_mcp_session(site: Site, era: str) -> None:
     async with start_in_process(site, **OPEN) as caller:
         caller.era = era
         response = await caller.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})
@@ -65,7 +65,7 @@ async def test_both_eras_without_a_session(site: Site, era: str) -> None:
             assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
-async def test_on_loopback_only_what_is_addressed_to_it(site: Site) -> None:
+async def test_on_loopback_only_requests_addressed_to_it_are_answered(site: Site) -> None:
     async with start_in_process(site, **OPEN) as caller:
         for header, value, status in (
             ("Host", "localhost", 200),
@@ -88,14 +88,14 @@ async def test_on_loopback_only_what_is_addressed_to_it(site: Site) -> None:
             assert (await caller.post("tools/list", {})).status_code == status, value
 
 
-async def test_every_token_lets_in(site: Site) -> None:
+async def test_every_token_is_accepted(site: Site) -> None:
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         for token in (TOKEN, OTHER_TOKEN):
             caller.headers = {"Host": HOST, "Authorization": f"bearer {token}"}
             assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
 
 
-async def test_the_tokens_of_a_file(site: Site, tmp_path: Path) -> None:
+async def test_tokens_from_a_file_are_accepted(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"{TOKEN}\n")
     async with start_in_process(
@@ -106,7 +106,7 @@ async def test_the_tokens_of_a_file(site: Site, tmp_path: Path) -> None:
             assert (await caller.post("tools/list", {})).status_code == 200
 
 
-async def test_no_other_token_lets_in(site: Site) -> None:
+async def test_no_other_token_is_accepted(site: Site) -> None:
     twice = [("Host", HOST), ("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {TOKEN}")]
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         for given in (None, "", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, twice):
@@ -128,7 +128,7 @@ def test_tokens_are_kept_as_digests() -> None:
     assert TOKEN not in f"{kept} {app.user_middleware} {app.routes}"
 
 
-async def test_what_is_addressed_elsewhere_is_refused_first(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_requests_for_another_host_are_refused_first(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Then what has long headers, then who has no token."""
     async with start_in_process(site, "0.0.0.0", **{**CLOSED, "mcp_allowed_hosts": HOST.upper()}) as caller:
         caller.headers = {"Host": b"other\x85.example", "Neptun-Session": "x" * (gate.MAX_HEADER + 1)}
@@ -175,7 +175,7 @@ async def test_lenient_in_what_http_leaves_open(site: Site, era: str) -> None:
             assert (await caller.http.post(f"{caller.url}/mcp", **exact)).status_code == 415
 
 
-def test_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
+def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
     token: Json = {"mcp_token": TOKEN}
     hosts: Json = {"mcp_allowed_hosts": HOST}
     none: Json = {}
@@ -283,12 +283,12 @@ async def test_a_wrong_token_is_answered_before_a_body_is_read(site: Site) -> No
         assert await status_of(caller.url, 1000) == 401
 
 
-async def test_a_body_that_is_announced_too_long_is_not_read(site: Site) -> None:
+async def test_a_body_announced_as_too_long_is_not_read(site: Site) -> None:
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert await status_of(caller.url, gate.MAX_BODY + 1, AUTHORIZED) == 413
 
 
-async def test_a_body_that_grows_too_long_is_refused(site: Site) -> None:
+async def test_a_body_that_turns_out_too_long_is_refused(site: Site) -> None:
     async def endless() -> AsyncGenerator[bytes]:
         for _ in range(gate.MAX_BODY // 2**16 + 1):
             yield b" " * 2**16
@@ -305,7 +305,7 @@ async def test_a_slow_body_is_given_up(site: Site, monkeypatch: pytest.MonkeyPat
         assert await status_of(caller.url, 1000, AUTHORIZED, body="{") == 408
 
 
-async def test_a_caller_who_goes_in_the_middle_of_a_body_leaves_nothing_in_the_log(
+async def test_a_caller_who_disconnects_within_a_body_leaves_nothing_in_the_log(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
@@ -408,7 +408,7 @@ async def test_a_stream_of_notifications_keeps_no_call_waiting_and_ends(site: Si
             assert [event async for event in events] == []
 
 
-async def test_alive_and_ready_need_no_token(site: Site) -> None:
+async def test_health_and_ready_need_no_token(site: Site) -> None:
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
@@ -417,7 +417,7 @@ async def test_alive_and_ready_need_no_token(site: Site) -> None:
     assert site.cookies == [None, None, COOKIE]
 
 
-async def test_not_ready_where_neptun_cannot_be_reached() -> None:
+async def test_not_ready_if_neptun_cannot_be_reached() -> None:
     async with start_in_process(Site("http://127.0.0.1:1"), **OPEN, timeout=0.1) as caller:
         assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
@@ -431,7 +431,7 @@ async def test_not_ready_where_neptun_cannot_be_reached() -> None:
         {"POST /api/auth/login": failure(401)},
     ],
 )
-async def test_not_ready_where_no_call_can_succeed(site: Site, answers: dict[str, Response]) -> None:
+async def test_not_ready_if_no_call_can_succeed(site: Site, answers: dict[str, Response]) -> None:
     site.answers |= answers
     login: Json = {"email": "alice@example.com", "password": "correct horse"}
     async with start_in_process(site, **login) as caller:
@@ -447,7 +447,7 @@ async def test_not_ready_without_an_account_for_everybody(site: Site) -> None:
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
 
 
-async def test_a_refused_call_is_words(site: Site) -> None:
+async def test_a_failed_call_is_a_message(site: Site) -> None:
     async with start_in_process(site, **OPEN) as caller:
         assert "There is no project 9" in error_in(await caller.call("list_imports", {"project_id": 9}))
         assert f"GET {resources(9, 'imports')}" in site.requests

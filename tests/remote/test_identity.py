@@ -75,7 +75,7 @@ def seen_by(account: Account, response: Json, other: Account) -> str:
     return "answered"
 
 
-async def test_two_people_at_the_same_moment() -> None:
+async def test_two_people_at_once_see_only_their_own() -> None:
     alice = Account(1, COOKIE, {1: "webshop", 2: "scratch", 3: "orders-api"})
     bob = Account(2, BOB_COOKIE, {7: "newsletter"})
     people, neptun = [alice, bob], Watched([alice, bob])
@@ -146,7 +146,7 @@ async def test_without_one_session_of_their_own_nobody_is_served(site: Site, ses
 @pytest.mark.parametrize(
     ("tool", "arguments"), [("list_resources", LIST_FILES), ("delete_import", {"project_id": 1, "import_id": 104})]
 )
-async def test_advice_on_a_refused_session_is_for_the_caller(site: Site, tool: str, arguments: Json) -> None:
+async def test_the_advice_on_a_refused_session_suits_the_caller(site: Site, tool: str, arguments: Json) -> None:
     async with start_in_process(site, **MINE) as caller:
         caller.headers = {"Neptun-Session": seal("ended")}
         said = error_in(await caller.call(tool, arguments))
@@ -155,7 +155,7 @@ async def test_advice_on_a_refused_session_is_for_the_caller(site: Site, tool: s
     assert "NEPTUN_SESSION_COOKIE" not in said
 
 
-async def test_the_session_of_the_environment_serves_everyone(site: Site) -> None:
+async def test_the_session_in_the_environment_serves_everyone(site: Site) -> None:
     async with start_in_process(site, session_cookie=COOKIE) as caller:
         for session in (BOB_COOKIE, seal("ended")):
             caller.headers = {"Neptun-Session": session}
@@ -163,7 +163,7 @@ async def test_the_session_of_the_environment_serves_everyone(site: Site) -> Non
     assert set(site.cookies) == {COOKIE}
 
 
-async def test_the_user_id_is_asked_once_a_caller(site: Site) -> None:
+async def test_the_user_id_is_asked_for_once_per_caller(site: Site) -> None:
     async with start_in_process(site, **MINE) as caller:
         for _ in range(3):
             for session, project in ((COOKIE, 1), (BOB_COOKIE, 7)):

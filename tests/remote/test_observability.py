@@ -57,7 +57,7 @@ async def asked_and_answered(caller: Caller, responses: Json) -> Json:
     return await caller.call("delete_import", DELETE_IMPORT, inputResponses=responses, requestState=state)
 
 
-async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Path) -> None:
+async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: Path) -> None:
     env = environment(base_url=site.url, **REMOTE, log_format="json", log_level="error")
     async with caller_of_worker(tmp_path / "log", env) as caller:
         content_in(await caller.call("list_imports", LIST_IMPORTS))
@@ -94,7 +94,7 @@ async def test_a_line_a_call_and_one_a_deletion_as_json(site: Site, tmp_path: Pa
     assert not any(secret in log for secret in (COOKIE, TOKEN, STATE_KEY))
 
 
-async def test_a_line_a_call_as_text(site: Site, tmp_path: Path) -> None:
+async def test_each_call_is_a_line_of_text(site: Site, tmp_path: Path) -> None:
     async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as caller:
         caller.headers = {**HEADERS, "X-Request-Id": "not one id, but words"}
         await caller.call('no "such" tool', {})
@@ -144,7 +144,7 @@ with_otel = pytest.mark.skipif(find_spec("opentelemetry.sdk") is None, reason="t
 
 
 @with_otel
-async def test_traces_name_routes_and_nobody(site: Site, tmp_path: Path) -> None:
+async def test_traces_name_routes_and_no_person(site: Site, tmp_path: Path) -> None:
     collector = Collector()
     async with listen(collector) as endpoint:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}

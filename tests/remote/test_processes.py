@@ -42,7 +42,7 @@ from tests.support import YES, Json, Person, Site, content_of, until
 pytestmark = pytest.mark.anyio
 
 
-async def test_two_processes_behind_nginx_ask_and_delete_in_turns(site: Site, tmp_path: Path) -> None:
+async def test_two_processes_behind_nginx_take_turns_in_one_deletion(site: Site, tmp_path: Path) -> None:
     env = environment(base_url=site.url, **REMOTE)
     async with (
         worker(tmp_path / "one.log", env) as (one, _),
@@ -108,7 +108,7 @@ def expired(state: str) -> str:
     return codec.seal(json.dumps(json.loads(codec.unseal(state)) | {"exp": 0}).encode())
 
 
-async def test_an_answer_that_was_changed_or_came_too_late_deletes_nothing(site: Site) -> None:
+async def test_a_tampered_or_late_answer_deletes_nothing(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
         for bad in (tampered(state), expired(state), "", "v1.", state[:40]):
@@ -116,7 +116,7 @@ async def test_an_answer_that_was_changed_or_came_too_late_deletes_nothing(site:
     assert site.deletions() == []
 
 
-async def test_an_answer_of_somebody_else_deletes_nothing(site: Site) -> None:
+async def test_somebody_elses_answer_deletes_nothing(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
         for foreign in ({"Neptun-Session": BOB_COOKIE}, {"Authorization": f"Bearer {OTHER_TOKEN}"}):
@@ -141,7 +141,7 @@ async def test_an_answer_without_a_question_deletes_nothing(site: Site) -> None:
     assert site.deletions() == []
 
 
-async def test_an_answer_that_is_sent_again_deletes_nothing_more(site: Site) -> None:
+async def test_a_repeated_answer_deletes_nothing_more(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
         assert content_in(await reply(two, state))["deleted"]
@@ -160,7 +160,7 @@ async def test_a_key_is_rotated_without_losing_an_answer(site: Site) -> None:
         assert refused(await reply(two, await question(one)))
 
 
-async def test_a_host_of_the_older_era_deletes_only_where_nobody_is_asked(site: Site) -> None:
+async def test_a_host_of_the_older_era_deletes_only_if_nobody_is_asked(site: Site) -> None:
     for policy in ("ask", "require"):
         async with start_in_process(site, session_cookie=COOKIE, confirm_delete=policy) as caller:
             caller.era = "2025-11-25"
@@ -176,7 +176,7 @@ async def test_a_host_of_the_older_era_deletes_only_where_nobody_is_asked(site: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-async def test_sigterm_lets_calls_come_to_their_end(site: Site, tmp_path: Path) -> None:
+async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -> None:
     neptun, results = HeldNeptun(site), list[Json]()
     env = environment(base_url=site.url, **REMOTE, max_connections="8")
     http = httpx.AsyncClient(timeout=60)
@@ -210,7 +210,7 @@ async def refusing(url: str) -> None:
             await anyio.sleep(0.05)
 
 
-async def test_after_a_killed_process_the_next_call_works(site: Site, tmp_path: Path) -> None:
+async def test_the_next_call_works_after_a_process_was_killed(site: Site, tmp_path: Path) -> None:
     neptun, http = HeldNeptun(site), httpx.AsyncClient(timeout=60)
     env = environment(base_url=site.url, **REMOTE)
     async with (

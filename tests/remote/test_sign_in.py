@@ -309,7 +309,7 @@ async def test_addresses_are_compared_exactly(site: Site) -> None:
                 assert (await server.app.exchange(code, redirect_uri=asked)).status_code == 200, (registered, asked)
 
 
-async def test_an_unknown_application_is_told_in_words(site: Site) -> None:
+async def test_an_unknown_application_is_refused_with_a_message(site: Site) -> None:
     async with sign_in_server(site) as server:
         for parameters in ({"client_id": "unknown"}, {"redirect_uri": "https://evil.example/"}):
             page = await server.page(**parameters)

@@ -218,7 +218,7 @@ async def test_the_allowed_host_is_that_of_the_public_address(site: Site) -> Non
             assert (await caller.post("tools/list", {})).status_code == status, host
 
 
-async def test_other_failures_are_words(site: Site) -> None:
+async def test_other_failures_are_messages(site: Site) -> None:
     async with sign_in_server(site) as server:
         caller = server.caller(await server.tokens())
         assert "There is no project 9" in error_in(await caller.call("list_imports", {"project_id": 9}))

@@ -211,7 +211,7 @@ async def test_a_wrong_method_is_a_404(observed_client: httpx.AsyncClient, metho
     assert answer.status_code == 404
 
 
-async def test_the_installation_stays_when_its_import_goes() -> None:
+async def test_deleting_an_import_keeps_its_installation() -> None:
     async with sandbox_client(create_app()) as client:
         before = await get(client, resources(WEBSHOP, "github-installations"))
         await send(client, "DELETE", resources(WEBSHOP, "imports/101"))
@@ -225,7 +225,7 @@ def test_ids_are_read_like_javascript_numbers(word: str, id: int) -> None:
 
 
 @pytest.mark.parametrize("word", ["1_0", "inf", "nan", "1e", "+0x1", "-0b1", "\u0661", " 1", "--1"])
-def test_what_only_python_takes_for_a_number_is_none(word: str) -> None:
+def test_numbers_that_only_python_reads_are_refused(word: str) -> None:
     with pytest.raises(InvalidParameters) as caught:
         positive_integers(id=word)
     assert [issue["received"] for issue in caught.value.issues] == ["nan"]
@@ -356,7 +356,7 @@ async def test_documented_deletion_removes_the_installation_connection(import_id
 
 
 @pytest.mark.parametrize("import_id", [201, 301, 99999])
-async def test_documented_deletion_of_no_import_of_the_project_is_a_404(
+async def test_documented_deletion_of_an_import_outside_the_project_is_a_404(
     documented_client: httpx.AsyncClient, import_id: int
 ) -> None:
     answer = await send(documented_client, "DELETE", resources(WEBSHOP, f"imports/{import_id}"))
@@ -413,7 +413,7 @@ async def test_documented_projects_are_wrapped(documented_client: httpx.AsyncCli
 # State: deletions, sessions, and apps beside each other
 
 
-async def test_a_deletion_lasts_and_another_app_knows_nothing_of_it() -> None:
+async def test_a_deletion_lasts_and_does_not_affect_another_app() -> None:
     data = sample_data()
     async with sandbox_client(create_app(data=data)) as one, sandbox_client(create_app(data=data)) as other:
         before = await get(one, resources(WEBSHOP, "imports"))
@@ -425,7 +425,7 @@ async def test_a_deletion_lasts_and_another_app_knows_nothing_of_it() -> None:
         assert await get(other, resources(WEBSHOP, "imports")) == before
 
 
-async def test_each_login_has_a_session_of_its_own(contract: ContractName) -> None:
+async def test_each_login_has_its_own_session(contract: ContractName) -> None:
     app = create_app(contract=contract)
     async with sandbox_client(app) as client:
         first, second = await log_in(client), await log_in(client)
@@ -456,7 +456,7 @@ async def test_a_session_ends_with_all_its_cookies() -> None:
         assert await is_good(client, await log_in(client))
 
 
-async def test_the_session_tells_whose_it_is(observed_client: httpx.AsyncClient) -> None:
+async def test_the_session_names_its_user(observed_client: httpx.AsyncClient) -> None:
     alice = await get(observed_client, "/api/_auth/session")
     bob = await get(observed_client, "/api/_auth/session", {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"})
     nobody = await get(observed_client, "/api/_auth/session", {})
@@ -466,7 +466,7 @@ async def test_the_session_tells_whose_it_is(observed_client: httpx.AsyncClient)
     assert list(nobody) == ["id"]
 
 
-async def test_bob_has_his_project_and_not_those_of_alice(observed_client: httpx.AsyncClient) -> None:
+async def test_bob_sees_only_his_project(observed_client: httpx.AsyncClient) -> None:
     bob = {**ALICE, "Cookie": f"neptun-session={BOB_COOKIE}"}
     assert [project["id"] for project in await get(observed_client, "/api/users/2/projects", bob)] == [7]
     assert len(await get(observed_client, "/api/users/2/projects/7/resources/imports", bob)) == 1

@@ -77,7 +77,7 @@ async def test_a_failure_to_look_elsewhere_hides_nothing(host: Host, store: Stor
     assert await host.fails("delete_import", project_id=WEBSHOP, import_id=99) == NOT_THERE.replace("104", "99")
 
 
-async def test_a_second_deletion_finds_nothing(host: Host, store: Store) -> None:
+async def test_a_second_deletion_finds_no_import(host: Host, store: Store) -> None:
     async with host.connected() as tools:
         await tools.gets("delete_import", project_id=WEBSHOP, import_id=104)
         message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=104)
@@ -85,7 +85,7 @@ async def test_a_second_deletion_finds_nothing(host: Host, store: Store) -> None
     assert host.site.deletions() == [DELETE_104]
 
 
-async def test_an_import_of_an_unknown_project_is_answered_with_the_persons_projects(host: Host, store: Store) -> None:
+async def test_deleting_from_an_unknown_project_lists_the_persons_projects(host: Host, store: Store) -> None:
     message = await host.fails("delete_import", project_id=99, import_id=104)
     assert message == (
         "There is no project 99, or it is not yours. Nothing was deleted. "
@@ -94,7 +94,7 @@ async def test_an_import_of_an_unknown_project_is_answered_with_the_persons_proj
     assert host.site.deletions() == []
 
 
-async def test_nothing_but_the_import_is_touched(host: Host, contract: ContractName) -> None:
+async def test_a_deletion_changes_nothing_else(host: Host, contract: ContractName) -> None:
     """Documented: with a GitHub import its installation connection goes, on Neptun's side."""
     host.site.sandbox(contract)
     async with host.connected() as tools:
@@ -157,13 +157,13 @@ async def test_a_recorded_deletion_succeeds(host: Host, era: str, name: str) -> 
         ("imports_DELETE_id_0", "does not accept the value of import_id. Nothing was deleted."),
     ],
 )
-async def test_a_recorded_refusal_to_delete_is_told_with_its_effect(host: Host, name: str, words: str) -> None:
+async def test_a_recorded_refusal_to_delete_is_reported_with_its_effect(host: Host, name: str, words: str) -> None:
     host.site.app = replay(at={DELETE_1: name})
     assert words in await host.fails("delete_import", project_id=1, import_id=1)
     assert host.site.deletions() == [DELETE_1]
 
 
-async def test_while_the_database_is_down_the_effect_is_unknown(host: Host) -> None:
+async def test_the_outcome_is_unknown_while_the_database_is_down(host: Host) -> None:
     host.site.app = replay()
     host.site.turns[DELETE_1] = replay("dbdown_imports_GET", at={DELETE_1: "dbdown_imports_DELETE"})
     message = await host.fails("delete_import", project_id=1, import_id=1)

@@ -45,7 +45,7 @@ async def test_the_prompt_says_what_to_find_and_to_ask_before_each_deletion(
     assert {word.rstrip(",") for word in text.split() if "_import" in word} <= {*names}
 
 
-async def test_where_nothing_may_be_changed_there_is_no_prompt_to_delete(host: Host) -> None:
+async def test_read_only_mode_has_no_prompt_to_delete(host: Host) -> None:
     host.settings["read_only"] = True
     async with host.connected() as tools:
         assert (await tools.client.list_prompts()).prompts == []

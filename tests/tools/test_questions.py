@@ -45,13 +45,13 @@ def projects(*names: str) -> Json:
     return {"projects": [{"id": id, "name": name} for id, name in enumerate(names, 11)]}
 
 
-async def test_a_given_project_is_taken_without_a_look_at_the_others(host: Host, contract: ContractName) -> None:
+async def test_a_given_project_needs_no_list_of_projects(host: Host, contract: ContractName) -> None:
     host.site.sandbox(contract)
     assert (await host.gets("list_imports", project_id=ORDERS))["project_id"] == ORDERS
     assert PROJECTS not in host.site.requests
 
 
-async def test_the_configured_project_is_taken_where_none_is_given(host: Host) -> None:
+async def test_the_configured_project_is_the_default(host: Host) -> None:
     host.settings["project_id"] = ORDERS
     async with host.connected() as tools:
         assert (await tools.gets("list_imports"))["project_id"] == ORDERS
@@ -60,7 +60,7 @@ async def test_the_configured_project_is_taken_where_none_is_given(host: Host) -
     assert PROJECTS not in host.site.requests
 
 
-async def test_a_given_project_goes_before_the_configured_one(host: Host) -> None:
+async def test_a_given_project_overrides_the_configured_one(host: Host) -> None:
     host.settings["project_id"] = ORDERS
     assert (await host.gets("list_imports", project_id=WEBSHOP))["project_id"] == WEBSHOP
 
@@ -70,7 +70,7 @@ async def test_the_project_is_read_from_the_environment(host: Host, monkeypatch:
     assert (await host.gets("list_imports"))["project_id"] == ORDERS
 
 
-async def test_the_only_project_is_taken_unasked(host: Host, contract: ContractName, era: str) -> None:
+async def test_the_only_project_is_used_without_a_question(host: Host, contract: ContractName, era: str) -> None:
     host.site.sandbox(contract)
     host.era = era
     host.settings["session_cookie"] = BOB_COOKIE
@@ -104,7 +104,7 @@ async def test_before_a_deletion_the_person_chooses_and_then_agrees(host: Host, 
     ]
 
 
-async def test_the_person_is_asked_for_each_call_anew(host: Host, era: str) -> None:
+async def test_the_person_is_asked_at_each_call(host: Host, era: str) -> None:
     host.era = era
     host.person = person = Person(chosen("webshop (1)"), chosen("scratch (2)"))
     async with host.connected() as tools:
@@ -127,7 +127,7 @@ async def test_the_person_is_asked_for_each_call_anew(host: Host, era: str) -> N
         (["a" * 1_000_000, "x"], ["a" * 80 + "… (11)", "x (12)"]),
     ],
 )
-async def test_any_name_can_be_chosen_and_none_can_disguise_the_list(
+async def test_any_name_can_be_chosen_and_none_can_disguise_another(
     host: Host, era: str, names: list[str], labels: list[str]
 ) -> None:
     host.era = era
@@ -140,7 +140,7 @@ async def test_any_name_can_be_chosen_and_none_can_disguise_the_list(
 
 
 @pytest.mark.parametrize("answer", [DECLINED, CANCELLED, None], ids=["declined", "cancelled", "cannot be asked"])
-async def test_without_a_choice_the_projects_are_listed_with_their_ids(
+async def test_without_a_choice_the_error_lists_the_projects(
     host: Host, contract: ContractName, era: str, answer: ElicitResult | None
 ) -> None:
     host.site.sandbox(contract)
@@ -158,7 +158,7 @@ async def test_without_a_choice_the_projects_are_listed_with_their_ids(
         ElicitResult(action="accept", content={}),
     ],
 )
-async def test_an_answer_beside_the_list_is_not_taken(host: Host, era: str, answer: ElicitResult) -> None:
+async def test_an_answer_outside_the_list_is_refused(host: Host, era: str, answer: ElicitResult) -> None:
     host.era = era
     host.person = Person(answer)
     message = await host.fails("list_imports")
@@ -233,7 +233,7 @@ async def test_an_unreadable_project_does_not_hide_the_others(host: Host) -> Non
     assert message == 'No project was chosen; pass project_id. Your projects are: 3 "", 4 "", 1 "webshop".'
 
 
-async def test_the_only_readable_project_is_not_taken_for_the_only_one(host: Host) -> None:
+async def test_one_readable_project_among_several_is_not_the_only_one(host: Host) -> None:
     host.site.answers[PROJECTS] = JSONResponse([{"id": 1, "name": "webshop"}, {"id": None, "name": "broken"}])
     message = await host.fails("list_imports")
     assert message == 'No project was chosen; pass project_id. Your projects are: 1 "webshop".'
@@ -247,7 +247,7 @@ async def test_a_project_id_without_any_project_is_not_found(host: Host, body: A
 
 
 @pytest.mark.parametrize("body", [[], {"projects": []}])
-async def test_without_any_project_there_is_nothing_to_choose(host: Host, era: str, body: Any) -> None:
+async def test_without_projects_there_is_nothing_to_choose(host: Host, era: str, body: Any) -> None:
     host.era = era
     host.person = Person()
     host.site.answers[PROJECTS] = JSONResponse(body)
@@ -267,7 +267,7 @@ async def test_a_call_with_a_project_needs_no_list_of_projects(host: Host, contr
 
 
 @pytest.mark.parametrize("status", [404, 500])
-async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(host: Host, status: int) -> None:
+async def test_an_unknown_project_may_be_a_failure_if_projects_cannot_be_listed(host: Host, status: int) -> None:
     host.site.answers[PROJECTS] = failure(status)
     message = await host.fails("list_imports", project_id=99)
     assert message == (
@@ -277,7 +277,7 @@ async def test_an_unknown_project_is_not_found_where_projects_cannot_be_listed(h
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-async def test_without_a_project_and_a_list_of_them_the_failure_is_told(host: Host, status: int) -> None:
+async def test_a_failure_to_list_projects_is_reported(host: Host, status: int) -> None:
     """No id was given that could be wrong."""
     host.site.answers[PROJECTS] = failure(status)
     assert await host.fails("list_imports") == (
@@ -311,7 +311,7 @@ DATE = ", imported 2026-09-02T10:15:00.000Z"
 # The person's answer
 
 
-async def test_what_the_person_agrees_to_is_deleted(host: Host, store: Store, era: str) -> None:
+async def test_an_import_is_deleted_once_the_person_agrees(host: Host, store: Store, era: str) -> None:
     host.era = era
     host.person = person = Person(YES)
     result = await delete_104(host)
@@ -325,7 +325,7 @@ async def test_what_the_person_agrees_to_is_deleted(host: Host, store: Store, er
 
 @pytest.mark.parametrize(("answer", "message"), REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("policy", ["ask", "require"])
-async def test_a_refusal_is_an_answer_and_deletes_nothing(
+async def test_a_refusal_is_not_an_error_and_deletes_nothing(
     host: Host, store: Store, era: str, answer: ElicitResult, message: str, policy: str
 ) -> None:
     host.era = era
@@ -351,7 +351,7 @@ async def test_a_refusal_is_an_answer_and_deletes_nothing(
         ElicitResult(action="accept", content={"confirm": True}),
     ],
 )
-async def test_an_answer_that_is_neither_yes_nor_no_deletes_nothing(host: Host, era: str, answer: ElicitResult) -> None:
+async def test_an_unclear_answer_deletes_nothing(host: Host, era: str, answer: ElicitResult) -> None:
     host.era = era
     host.person = Person(answer)
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
@@ -375,7 +375,7 @@ async def test_an_answer_that_is_neither_yes_nor_no_deletes_nothing(host: Host, 
         ({"source_path": "p" * 1_000_000}, f'"local_folder" "{"p" * 200}…"{DATE}'),
     ],
 )
-async def test_the_question_shows_what_would_go(host: Host, era: str, changes: Json, shown: str) -> None:
+async def test_the_question_shows_what_would_be_deleted(host: Host, era: str, changes: Json, shown: str) -> None:
     host.era = era
     host.person = person = Person(NO)
     change(host.site.sandbox(), **changes)
@@ -389,7 +389,7 @@ async def test_the_question_shows_what_would_go(host: Host, era: str, changes: J
 @pytest.mark.parametrize(
     ("contract", "kind"), [("observed", "github_repository_installation"), ("documented", "github")]
 )
-async def test_the_question_tells_that_a_connection_to_github_may_go(
+async def test_the_question_warns_that_a_github_connection_may_go(
     host: Host, contract: ContractName, kind: str
 ) -> None:
     host.site.sandbox(contract)
@@ -437,7 +437,7 @@ def change(store: Store, **changes: object) -> None:
     ("policy", "can_ask", "questions"),
     [("ask", True, 1), ("ask", False, 0), ("require", True, 1), ("off", True, 0), ("off", False, 0)],
 )
-async def test_the_policy_says_whether_the_person_is_asked(
+async def test_the_setting_decides_whether_the_person_is_asked(
     host: Host, store: Store, era: str, policy: str, can_ask: bool, questions: int
 ) -> None:
     person = Person(YES)
@@ -451,7 +451,7 @@ async def test_the_policy_says_whether_the_person_is_asked(
     assert host.site.deletions() == [DELETE_104]
 
 
-async def test_where_an_answer_is_required_and_nobody_can_be_asked_nothing_is_deleted(
+async def test_nothing_is_deleted_if_an_answer_is_required_and_nobody_can_be_asked(
     host: Host, store: Store, era: str
 ) -> None:
     host.era = era
@@ -473,7 +473,7 @@ async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
     assert host.site.requests == []
 
 
-async def test_there_is_no_argument_to_agree_with(host: Host) -> None:
+async def test_there_is_no_confirm_argument(host: Host) -> None:
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104, confirm=True)
     assert message == 'delete_import has no argument "confirm". Its arguments are: import_id, project_id.'
     assert host.site.requests == []
@@ -504,7 +504,7 @@ async def test_an_import_that_changed_meanwhile_is_asked_about_again(
     assert host.site.deletions() == deletions
 
 
-async def test_a_change_that_the_question_does_not_show_needs_no_new_answer(host: Host, store: Store, era: str) -> None:
+async def test_a_change_outside_the_question_needs_no_new_answer(host: Host, store: Store, era: str) -> None:
     host.era = era
     host.person = person = Person(YES, meanwhile=lambda: change(store, import_status="processing"))
     assert (await delete_104(host))["deleted"] is True
@@ -530,7 +530,7 @@ async def test_an_import_that_went_meanwhile_is_not_said_to_be_deleted(
 @pytest.mark.parametrize(
     ("status", "words"), [(500, "failed on its side (status 500)."), (401, "There is no project 1,")]
 )
-async def test_a_failing_look_after_the_answer_has_deleted_nothing(
+async def test_a_failed_check_after_the_answer_deletes_nothing(
     host: Host, store: Store, era: str, status: int, words: str
 ) -> None:
     def fail() -> None:

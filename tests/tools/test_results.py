@@ -57,7 +57,7 @@ async def test_a_short_text_is_shown_in_full(host: Host, length: int) -> None:
     assert await only_file(host) == file(1, "x" * length)
 
 
-async def test_of_a_longer_text_the_beginning_is_shown_with_its_length(host: Host) -> None:
+async def test_a_longer_text_is_cut_and_its_length_is_given(host: Host) -> None:
     serve_files(host, file(1, "x" * 501))
     assert await only_file(host) == file(1, "x" * PREVIEW, text_length=501)
 
@@ -84,7 +84,7 @@ async def test_a_file_without_a_text_has_none(host: Host) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 100, 400, 600, 5_000, 9_995])
-async def test_where_the_query_matches_inside_the_text_its_neighbourhood_is_shown(host: Host, before: int) -> None:
+async def test_a_match_inside_the_text_is_shown_with_its_surroundings(host: Host, before: int) -> None:
     text = ("a " * 5_000)[:before] + "Needle" + ("b " * 5_000)[: 10_000 - before]
     serve_files(host, file(1, text), file(2, "nothing"))
     found = await only_file(host, query="nEEDLE")
@@ -94,7 +94,7 @@ async def test_where_the_query_matches_inside_the_text_its_neighbourhood_is_show
     assert found["text_length"] == len(text)
 
 
-async def test_where_the_query_matches_the_name_the_beginning_is_shown(host: Host) -> None:
+async def test_a_match_in_the_name_shows_the_beginning_of_the_text(host: Host) -> None:
     serve_files(host, file(1, "x" * 1_000, title="Dockerfile"))
     assert (await only_file(host, query="docker"))["text"] == "x" * PREVIEW
 
@@ -135,7 +135,7 @@ async def whole_text(tools: Tools) -> tuple[str, int]:
     ["", "short", "x" * 18_500, "x" * 100_000, '"' * 100_000, "\x00" * 50_000, "🍵" * 50_000, MIXED * 3_000],
     ids=["empty", "short", "fits", "long", "quotes", "control characters", "emoji", "mixed"],
 )
-async def test_a_file_is_put_together_again_from_its_parts(host: Host, text: str) -> None:
+async def test_a_file_can_be_reassembled_from_its_parts(host: Host, text: str) -> None:
     async with reading(host, text) as tools:
         found, calls = await whole_text(tools)
     assert found == text
@@ -163,7 +163,7 @@ async def test_reading_begins_at_any_character_from_either_end(host: Host, text_
     assert (found["text"], found.get("text_offset", 0)) == (text[start:], start)
 
 
-async def test_beyond_the_end_of_a_text_there_is_nothing(host: Host) -> None:
+async def test_a_text_offset_beyond_the_end_yields_nothing(host: Host) -> None:
     async with reading(host, "short") as tools:
         (found,) = (await list_files(tools, resource_id=1, text_offset=99))["resources"]
     assert found == file(1, "", text_length=5, text_offset=99)
@@ -194,7 +194,7 @@ async def all_pages(tools: Tools, tool: str, key: str, **arguments: Any) -> tupl
     return found, pages
 
 
-async def test_a_page_holds_50_items_where_nothing_else_is_asked_for(host: Host) -> None:
+async def test_a_page_holds_50_items_by_default(host: Host) -> None:
     serve_imports(host, *(import_item(id) for id in range(1, 121)))
     page = await host.gets("list_imports", project_id=WEBSHOP)
     assert ids(page["imports"]) == list(range(120, 70, -1))
@@ -212,7 +212,7 @@ async def test_limit_and_offset_cut_a_page(
     assert (ids(page["imports"]), page["total"], page.get("next_offset")) == (expected, 7, following)
 
 
-async def test_pages_go_over_what_the_query_finds(host: Host) -> None:
+async def test_pages_divide_what_the_query_finds(host: Host) -> None:
     page = await host.gets("list_imports", project_id=WEBSHOP, query="shop", limit=2, offset=2)
     assert (ids(page["imports"]), page["total"], page["next_offset"]) == ([103, 102], 5, 4)
 
@@ -359,7 +359,7 @@ async def test_paging_gives_every_import_once(host: Host, sizes: list[tuple[str,
 
 @A_FEW
 @given(parts=st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 2_000)), max_size=5))
-async def test_any_text_is_put_together_again_from_its_parts(host: Host, parts: list[tuple[str, int]]) -> None:
+async def test_any_text_can_be_reassembled_from_its_parts(host: Host, parts: list[tuple[str, int]]) -> None:
     text = "".join(part * times for part, times in parts)
     async with reading(host, text) as tools:
         assert (await whole_text(tools))[0] == text

@@ -148,7 +148,7 @@ async def test_the_tools_take_few_tokens(host: Host, era: str) -> None:
 # The snapshot
 
 
-async def test_the_published_tools_are_those_of_the_snapshot(host: Host, era: str) -> None:
+async def test_the_published_tools_match_the_snapshot(host: Host, era: str) -> None:
     """A change of what hosts see is to be seen in review, too."""
     host.era = era
     async with host.connected() as tools:
@@ -174,7 +174,7 @@ def as_snapshot(tools: list[Tool]) -> str:
 # Results
 
 
-async def test_every_result_is_valid_by_its_output_schema(host: Host, contract: ContractName) -> None:
+async def test_every_result_matches_its_output_schema(host: Host, contract: ContractName) -> None:
     """With closed objects: no field comes back that the schema does not name."""
     host.site.sandbox(contract)
     calls: list[tuple[str, Json]] = [
@@ -298,7 +298,7 @@ async def test_wrong_arguments_are_named_in_the_older_era_too(host: Host) -> Non
         {"project_id": 1, "limit": 2, "offset": 1, "source_type": "", "query": ""},
     ],
 )
-async def test_what_hosts_send_for_numbers_and_for_nothing_is_taken(host: Host, arguments: Json) -> None:
+async def test_numbers_and_absent_values_are_accepted_as_hosts_send_them(host: Host, arguments: Json) -> None:
     page = await host.gets("list_imports", **arguments)
     assert [item["id"] for item in page["imports"]] == [106, 105]
 

@@ -121,7 +121,7 @@ async def test_imports_without_a_date_come_last(host: Host) -> None:
         ("documented", "", EVERY_KIND),
     ],
 )
-async def test_source_type_keeps_one_kind(
+async def test_source_type_filters_by_kind(
     host: Host, contract: ContractName, source_type: str, expected: list[int]
 ) -> None:
     """On a server that has just been met, and on one whose contract is known."""
@@ -133,7 +133,7 @@ async def test_source_type_keeps_one_kind(
             assert page["total"] == len(expected)
 
 
-async def test_source_type_keeps_a_kind_that_only_the_server_knows(host: Host) -> None:
+async def test_source_type_filters_by_a_kind_that_only_the_server_knows(host: Host) -> None:
     items = [
         {"id": 1, "source_type": "gitlab", "source_path": "a"},
         {"id": 2, "source_type": "zip", "source_path": "b"},
@@ -143,7 +143,7 @@ async def test_source_type_keeps_a_kind_that_only_the_server_knows(host: Host) -
     assert ids(page["imports"]) == [1]
 
 
-async def test_an_unknown_source_type_is_answered_with_the_known_ones(host: Host, contract: ContractName) -> None:
+async def test_an_unknown_source_type_lists_the_known_ones(host: Host, contract: ContractName) -> None:
     host.site.sandbox(contract)
     message = await host.fails("list_imports", project_id=WEBSHOP, source_type="gitlab")
     assert message == (
@@ -173,7 +173,7 @@ async def test_a_known_source_type_without_imports_is_an_empty_list(host: Host, 
         ("  ", EVERY_KIND),
     ],
 )
-async def test_query_keeps_imports_that_contain_all_words(host: Host, query: str, expected: list[int]) -> None:
+async def test_query_finds_imports_that_contain_all_words(host: Host, query: str, expected: list[int]) -> None:
     page = await host.gets("list_imports", project_id=WEBSHOP, query=query)
     assert (ids(page["imports"]), page["total"]) == (expected, len(expected))
 
@@ -376,7 +376,7 @@ async def test_an_empty_project_has_empty_lists(host: Host, contract: ContractNa
         ("chat-conversations", "absent", []),
     ],
 )
-async def test_query_keeps_resources_that_contain_all_words(
+async def test_query_finds_resources_that_contain_all_words(
     host: Host, resource_type: str, query: str, expected: list[int]
 ) -> None:
     page = await host.gets("list_resources", project_id=WEBSHOP, resource_type=resource_type, query=query)
@@ -413,9 +413,7 @@ async def errors_of_lists(host: Host, project_id: int) -> set[str]:
 
 
 @pytest.mark.parametrize("project_id", [7, 99999])
-async def test_an_unknown_project_is_answered_with_the_persons_own(
-    host: Host, contract: ContractName, project_id: int
-) -> None:
+async def test_an_unknown_project_lists_the_persons_own(host: Host, contract: ContractName, project_id: int) -> None:
     """Project 7 is Bob's."""
     host.site.sandbox(contract)
     expected = f"There is no project {project_id}, or it is not yours. {YOUR_PROJECTS}"
@@ -454,9 +452,7 @@ async def test_a_refusal_of_a_project_that_exists_is_a_failure_of_neptun(host: H
 
 
 @pytest.mark.parametrize("cookie", ["garbage", COOKIE[:421], COOKIE[::-1]])
-async def test_a_bad_session_is_refused_with_the_way_to_a_good_one(
-    host: Host, contract: ContractName, cookie: str
-) -> None:
+async def test_a_bad_session_is_refused_with_advice(host: Host, contract: ContractName, cookie: str) -> None:
     host.site.sandbox(contract)
     host.settings["session_cookie"] = cookie
     assert await errors_of_lists(host, WEBSHOP) == {
@@ -467,7 +463,7 @@ async def test_a_bad_session_is_refused_with_the_way_to_a_good_one(
     }
 
 
-async def test_a_user_id_of_another_person_is_named(host: Host, contract: ContractName) -> None:
+async def test_a_user_id_of_somebody_else_is_named(host: Host, contract: ContractName) -> None:
     host.site.sandbox(contract)
     host.settings["user_id"] = 2
     assert await host.fails("list_imports", project_id=WEBSHOP) == (
@@ -476,7 +472,7 @@ async def test_a_user_id_of_another_person_is_named(host: Host, contract: Contra
     )
 
 
-async def test_each_person_sees_their_own(host: Host, contract: ContractName) -> None:
+async def test_each_person_sees_their_own_projects(host: Host, contract: ContractName) -> None:
     host.site.sandbox(contract)
     host.settings["session_cookie"] = BOB_COOKIE
     assert ids((await host.gets("list_imports"))["imports"]) == [301]
@@ -492,7 +488,7 @@ async def test_recorded_imports_of_all_kinds_come_newest_first(host: Host, era: 
     assert ids(page["imports"]) == [9, 7, 6, 5, 4, 3, 2, 1]
 
 
-async def test_recorded_order_of_storage_makes_no_difference(host: Host) -> None:
+async def test_the_recorded_storage_order_makes_no_difference(host: Host) -> None:
     for name in ("imports_GET_order_before_put", "imports_GET_order_after_put"):
         host.site.app = replay(name)
         page = await host.gets("list_imports", project_id=1)
@@ -510,7 +506,7 @@ async def test_github_finds_both_recorded_kinds(host: Host) -> None:
     }
 
 
-async def test_an_import_shows_all_that_was_recorded_but_null_and_tree(host: Host) -> None:
+async def test_an_import_shows_every_recorded_field_but_nulls_and_the_tree(host: Host) -> None:
     host.site.app = replay()
     recorded = RECORDINGS["imports_GET_import_source_type_github_repository_installation"].items
     page = await host.gets("list_imports", project_id=1, source_type="github_repository_installation")
@@ -526,7 +522,7 @@ async def test_an_import_shows_all_that_was_recorded_but_null_and_tree(host: Hos
         ("chat-conversations", [2, 1]),
     ],
 )
-async def test_a_resource_shows_all_that_was_recorded_but_null(
+async def test_a_resource_shows_every_recorded_field_but_nulls(
     host: Host, resource_type: str, expected: list[int]
 ) -> None:
     host.site.app = replay()
@@ -544,7 +540,7 @@ async def test_recorded_ties_go_by_id_and_undated_files_come_last(host: Host, na
     assert titles == ["newest", "new", "tie3", "tie2", "tie1", "old", "nullB", "nullA"]
 
 
-async def test_an_unknown_project_is_answered_with_the_recorded_ones(host: Host) -> None:
+async def test_an_unknown_project_lists_the_recorded_ones(host: Host) -> None:
     host.site.app = replay()
     message = await host.fails("list_imports", project_id=99999)
     projects = RECORDINGS["projects_GET_list"].items

@@ -1,4 +1,4 @@
-"""What the tests share: a site on a port, recordings that it can replay, and an assistant's host with a person."""
+"""What the tests share: a site on a port, recordings to replay, and an assistant's host with a person."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def import_item(id: Any = 1, source_path: str = "/srv", **fields: Any) -> Json:
 
 
 PATIENCE = 20.0
-"""Seconds after which what has not happened has failed its test, however busy the machine is."""
+"""Seconds after which a test that still waits has failed, however busy the machine is."""
 
 HELLO: Json = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
@@ -60,7 +60,7 @@ GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "param
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that happens elsewhere, and for which there is no event."""
+    """Wait for something for which there is no event."""
     with anyio.fail_after(PATIENCE):
         while not is_so():  # noqa: ASYNC110
             await anyio.sleep(0.01)
@@ -74,7 +74,7 @@ class Site:
     """A web site on a port of this machine, and what was asked of it.
 
     Attributes:
-        url: where it is.
+        url: its address.
         app: what answers.
         answers: answers that go before the app's, by method and path with query, such as `GET /api/users/1`.
         turns: what answers from a request on.
@@ -90,7 +90,7 @@ class Site:
     cookies: list[str | None] = field(default_factory=list["str | None"])
 
     def sandbox(self, contract: ContractName = "observed") -> Store:
-        """Answer as a fresh sandbox does, whose store this is."""
+        """Answer as a fresh sandbox. Returns its store."""
         app = create_app(contract=contract)
         self.app = app
         return app.state.store
@@ -108,7 +108,7 @@ class Site:
 
 @contextmanager
 def start_site() -> Generator[Site]:
-    """A site that answers from a thread of its own, so that any number of tests and event loops can use it."""
+    """A site that answers from its own thread, for any number of tests and event loops."""
     site = Site()
     started = Queue[str]()
     app = Starlette(routes=[Route("/{path:path}", site)])
@@ -344,7 +344,7 @@ class Host:
     """An assistant's host, with a fresh connection for each call, or for several.
 
     Attributes:
-        site: where Neptun is.
+        site: the Neptun that is asked.
         era: the protocol version.
         person: who answers questions; with None the host cannot ask.
         settings: what is set besides the session cookie and the address.
@@ -370,7 +370,7 @@ class Host:
 
 
 def content_of(result: CallToolResult) -> Json:
-    """The structured content of a success, whose text block is the same object as compact JSON, and fits."""
+    """The structured content of a success. Its text block is the same object as compact JSON, and fits."""
     (block,) = result.content
     assert isinstance(block, TextContent)
     assert not result.is_error, block.text
@@ -381,7 +381,7 @@ def content_of(result: CallToolResult) -> Json:
 
 
 def error_of(result: CallToolResult) -> str:
-    """The words of a failure, which comes without structured content."""
+    """The message of a failure, which comes without structured content."""
     (block,) = result.content
     assert isinstance(block, TextContent)
     assert result.is_error, block.text

@@ -1,4 +1,4 @@
-"""The command: what it prints where, and with which exit code."""
+"""The command line: output, exit codes, standard streams."""
 
 from __future__ import annotations
 

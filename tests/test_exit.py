@@ -1,4 +1,4 @@
-"""A process that ends leaves nothing on stderr, in whatever mode it is and whatever ends it.
+"""A process that ends leaves nothing on stderr, in every mode and however it ends.
 
 How a server on pipes ends in the middle of calls is in `faults/test_cancellation`.
 """

@@ -1,4 +1,4 @@
-"""`neptun-mcp call`: what is printed where, and what the person at the terminal is asked."""
+"""`neptun-mcp call`: its output, and its questions to the person at the terminal."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ Change: TypeAlias = Callable[[int, bytes, dict[str, Any]], bytes]
 
 
 class FaultyNeptun:
-    """The sandbox, whose answers a test can replace and whose requests it can count."""
+    """The sandbox. A test can replace its answers and count its requests."""
 
     server: Server
 
@@ -100,7 +100,7 @@ class FaultyNeptun:
         self._overrides.setdefault(place, []).append(Override(action, times))
 
     def heal(self) -> None:
-        """Be as at the start, with no request seen. Cookies that were handed out since are good no more."""
+        """Return to the initial state, with no request seen. Cookies issued since are no longer valid."""
         self._overrides.clear()
         self.server.requests.clear()
         self.store.imports[:] = self._imports
@@ -168,7 +168,7 @@ class FaultyNeptun:
         return {"base_url": self.url, "session_cookie": COOKIE, "user_id": "1"}
 
     def settings(self, **settings: Any) -> Settings:
-        """Settings that lead to this Neptun with a good session, unless they say otherwise; None leaves one out."""
+        """Settings for this Neptun with a valid session, unless they say otherwise; None leaves one out."""
         return settings_for(self.url, **settings)
 
 
@@ -234,7 +234,7 @@ class Rig:
 
 
 def plain_error_of(result: CallToolResult) -> str:
-    """The words of a failure: one line of our own, and nothing that the server said."""
+    """The message of a failure: one printable line, without any text of the server."""
     words = error_of(result)
     assert words.isprintable()
     assert len(words) < 1_000

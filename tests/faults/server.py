@@ -107,7 +107,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """By name where there is a certificate for it; a name has two addresses, which a proxy may not have."""
+        """By name if there is a certificate for it; the name has two addresses, which a proxy may not have."""
         return f"{self.scheme}://{'localhost' if self.scheme == 'https' else '127.0.0.1'}:{self.port}"
 
     def refuse_connections(self) -> None:
@@ -195,7 +195,7 @@ def to_json(value: Any) -> bytes:
 
 
 def answer(status: int, body: bytes = b"", **headers: str | int | None) -> Action:
-    """A complete answer, without the body where only the head was asked for."""
+    """A complete answer, without the body if only the head was asked for."""
     content = http(status, body, **headers)
 
     async def action(exchange: Exchange) -> None:
@@ -231,7 +231,7 @@ def stay_silent(*said: bytes) -> Action:
 
 
 def drip(every: float) -> Action:
-    """An answer whose body comes a byte at a time, and does not end."""
+    """An answer with a body that comes byte by byte and never ends."""
 
     async def action(exchange: Exchange) -> None:
         await exchange.send(http(200, content_length=ENDLESS) + b"[")
@@ -275,7 +275,7 @@ def break_tls() -> Action:
     return action
 
 
-# Places where no HTTP server answers
+# Addresses at which no HTTP server answers
 
 
 def refusing_port() -> int:
@@ -286,7 +286,7 @@ def refusing_port() -> int:
 
 @asynccontextmanager
 async def full_port() -> AsyncGenerator[int]:
-    """A port whose queue is full: a connection is neither accepted nor refused."""
+    """A port with a full queue: a connection is neither accepted nor refused."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         waiting: list[socket.socket] = []
         try:

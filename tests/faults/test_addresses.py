@@ -27,7 +27,7 @@ WITHOUT_SESSION = [place for place in PLACES if place is not Place.SESSION]
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 
 Address: TypeAlias = AbstractAsyncContextManager[tuple[str, Server | None]]
-"""An address, and the server that sees the connections to it, where there is one."""
+"""An address, and the server that sees the connections to it, if any."""
 
 
 @cache
@@ -122,12 +122,12 @@ async def encrypted_asked_in_the_open() -> AsyncGenerator[tuple[str, Server]]:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """Where Neptun is not to be had.
+    """An address at which Neptun cannot be reached.
 
     Attributes:
         says: what happened and what to do about it.
-        tries: how many connections of a call come about; None where nobody counts them.
-        timeout: seconds after which a call ends; few where nothing else ends it.
+        tries: how many connections a call makes; None if they cannot be counted.
+        timeout: the time limit of a call in seconds; short if nothing else ends it.
     """
 
     name: str
@@ -260,7 +260,7 @@ UNREACHABLE = [
 
 
 async def results_at(url: str, seconds: int = 20) -> dict[Place, CallToolResult]:
-    """What each tool comes to, all called at the same time, each by a server of its own."""
+    """The result of each tool. All are called at the same time, each on its own server."""
     results: dict[Place, CallToolResult] = {}
 
     async def call(place: Place) -> None:

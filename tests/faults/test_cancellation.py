@@ -1,4 +1,4 @@
-"""The client takes a call back, goes away, or is killed; the server is told to stop. Nothing stays behind."""
+"""Calls are cancelled, the client disconnects or is killed, the server is stopped. Nothing stays behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deletion that goes wrong is sent once, and its outcome is looked up, or said to be unknown."""
+"""A deletion that goes wrong is sent once. Then the list is checked, or the outcome is said to be unknown."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_without_an_answer_the_list_is_checked_within_the_time_limit(said:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refusal, and what is said where the import is still there after it."""
+    """A refusal, and what is said if the import is still there after it."""
 
     reply: Action
     says: tuple[str, ...]

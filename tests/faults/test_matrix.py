@@ -43,11 +43,11 @@ AT_THE_START = (SESSION, LOGIN)
 
 @dataclass(frozen=True)
 class Expected:
-    """What a call comes to.
+    """The outcome of a call.
 
     Attributes:
         asked: every request that it takes.
-        says: what the assistant reads among other words; nothing where the call succeeds.
+        says: parts of what the assistant reads; empty if the call succeeds.
         lasting: the next call fails too, though Neptun is well again.
     """
 
@@ -61,10 +61,10 @@ class Fault:
     """A way to go wrong.
 
     Attributes:
-        says: what happened and what to do about it, where nothing else is expected.
+        says: what happened and what to do about it, unless a special outcome is expected.
         sent: how often a request that reads is sent.
-        special: what is expected at a place, where it is something else.
-        session: whether the session is good when it is checked.
+        special: the outcomes at places that differ.
+        session: whether the session is valid when it is checked.
     """
 
     name: str
@@ -146,7 +146,7 @@ def failures(status: int) -> list[Fault]:
 
 
 def without_access(status: int) -> dict[Place, Expected]:
-    """The session is good and the project is in the list of projects: so it is Neptun that has failed."""
+    """The session is valid and the project is in the list of projects, so Neptun has failed."""
     look = "check " if status == 401 else ""
     refused = "failed on its side (status 404)" if status == 404 else f"Neptun answered {status}"
     log_in = f"answered the log-in with status {status}"

@@ -1,4 +1,4 @@
-"""Answers that are odd and yet complete, and lists of which a part cannot be read."""
+"""Answers that are odd but complete, and lists that cannot be read in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading is tried again where that can help, no longer than the call may take. How often each fault causes a request
+"""Reads are retried if that can help, within the time limit of the call. How many requests each fault causes
 is pinned in `test_matrix`."""
 
 from __future__ import annotations

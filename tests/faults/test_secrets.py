@@ -69,7 +69,7 @@ def leaks(texts: Iterator[str] | list[str], secrets: list[str]) -> list[str]:
     """What of the secrets is in the texts, as it is or percent-encoded."""
     known = [form for secret in secrets for form in (secret, quote(secret, safe=""))]
     parts = {form[i : i + WINDOW] for form in known for i in range(len(form) - WINDOW + 1)}
-    # A neighbourhood of all the texts, so that searching takes one pass a part.
+    # All the texts as one: searching takes one pass per part.
     everything = "\n".join(texts)
     return [part for part in parts if part in everything]
 

@@ -1,4 +1,4 @@
-"""The session ends, is another's, or has no right: what the server does about it, and what it does not do."""
+"""The session ends, belongs to somebody else or lacks access: what the server does, and what it does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REFUSED = "Neptun refused the session: the cookie is expired or wrong."
 
 
 async def in_flight(neptun: FaultyNeptun, tools: WebshopTools, ending: Callable[[], None]) -> list[CallToolResult]:
-    """What many calls come to whose requests have all arrived when the session ends."""
+    """The results of many calls whose requests have all arrived when the session ends."""
     arrived = 0
     ended = anyio.Event()
 
@@ -281,7 +281,7 @@ async def test_a_log_in_without_a_valid_session_is_reported(
     assert len(neptun.asked_for(Place.LOGIN)) <= 3
 
 
-# An anonymous session takes the place of no other
+# An anonymous session replaces no other
 
 
 async def test_an_anonymous_session_in_an_answer_is_not_used(neptun: FaultyNeptun) -> None:
@@ -313,7 +313,7 @@ async def test_a_valid_cookie_is_kept_even_if_a_renewed_one_arrives(neptun: Faul
     assert cookies(neptun) == {f"neptun-session={COOKIE}"}
 
 
-# A good session without the right
+# A valid session without access
 
 CALLS_ELSEWHERE: dict[str, dict[str, Any]] = {
     "list_imports": {"project_id": 7},
@@ -346,7 +346,7 @@ async def test_a_user_id_of_somebody_else_is_reported(rig: Rig, place: Place) ->
     assert not rig.neptun.asked_for(Place.DELETE)
 
 
-# A deployment whose check of the session is not what it should be
+# Deployments without a working check of the session
 
 
 @pytest.mark.parametrize("check", [answer(404, b"{}"), answer(404, b"<html>"), answer(200, b"<html>")])

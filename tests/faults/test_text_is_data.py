@@ -1,4 +1,4 @@
-"""What people wrote in Neptun reaches the assistant as data inside JSON, and nowhere else as it is."""
+"""What people wrote in Neptun reaches the assistant as data inside JSON; everywhere else it is quoted and cut."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ MESSAGES = {
     "failed on its side": r"Neptun at http://127\.0\.0\.1:\d+ failed on its side",
     "not like Neptun": r"http://127\.0\.0\.1:\d+ does not answer like Neptun: it refused with status 401",
 }
-"""How an error begins, by what has become of the request."""
+"""How an error begins, by the outcome of the request."""
 
 OUTCOMES = {
     "success": [
@@ -122,7 +122,7 @@ def natural_requests(recording: Recording, path: re.Match[str]) -> list[str]:
 
 
 def kind_of(path: re.Match[str]) -> str:
-    """The kind of imports that was asked for; on a running server only local folders, where none was."""
+    """The kind of imports that was asked for; without one a running server sends local folders only."""
     (kind,) = parse_qs(path[5] or "").get("import_source_type", [""])
     return kind if kind in GITHUB_KINDS else "local_folder"
 
@@ -133,7 +133,7 @@ def as_id(sent: str) -> Any:
 
 
 async def outcome_of(client: NeptunClient, recording: Recording, path: re.Match[str]) -> str:
-    """Do what was done in the recording, with the ids as they were sent, and say what becomes of it."""
+    """Do what was done in the recording, with the ids as they were sent. Returns the outcome."""
     _, project, end, import_id, _ = path.groups()
     found: Listing[Any]
     try:

@@ -138,7 +138,7 @@ def test_a_date_is_shown_as_it_was_sent(date: str) -> None:
 
 
 def test_dates_of_any_form_are_sorted_by_the_moment() -> None:
-    """Documented: all timestamps are in UTC, also where they do not say so."""
+    """Documented: all timestamps are in UTC, even if they do not say so."""
     earliest_first = [
         "2026-01-01T02:00:00.000+05:00",
         "2025-12-31T22:00:00.000Z",

@@ -1,4 +1,4 @@
-"""Where the session comes from: every form in which people give it, and when it is taken anew."""
+"""Where the session comes from, in every form that people paste, and when it is renewed."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_the_pasted_forms_work_as_a_setting(host: Host) -> None:
     assert set(host.site.cookies) == {COOKIE}
 
 
-# Whose session it is
+# The session's user
 
 
 async def test_the_user_is_found_from_the_session_once(site: Site, contract: ContractName) -> None:
@@ -172,7 +172,7 @@ async def test_a_session_without_a_user_is_not_like_neptun(site: Site, answer: o
 @pytest.mark.parametrize("cookie", ["garbage", COOKIE[:421], COOKIE[::-1]])
 @pytest.mark.parametrize("user_id", [None, 1])
 async def test_a_recorded_bad_cookie_is_refused(site: Site, cookie: str, user_id: int | None) -> None:
-    """With and without the question whose session it is."""
+    """With and without asking for the session's user."""
     answers = {
         "GET /api/users/1/projects/1/resources/imports": "imports_GET_garbage_cookie",
         CHECK: "auth_check_HEAD_cookie_garbage",

@@ -1,4 +1,4 @@
-"""A server over HTTP, in this process or in processes of their own, and a client that says just what it is told."""
+"""A server over HTTP, in this process or in others, and a client that sends exactly what a test says."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ YES: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "accept", "co
 
 @dataclass
 class Caller:
-    """One who calls the server, statelessly as in MCP 2026-07-28, or as in 2025-11-25.
+    """A client of the server, stateless as in MCP 2026-07-28, or as in 2025-11-25.
 
     Attributes:
-        url: where the server is.
-        headers: what goes with each request besides the protocol's own.
+        url: the address of the server.
+        headers: sent with each request besides the protocol's own.
         era: the protocol version.
         capabilities: what the host says it can do.
         http: the connections, which several callers may share.
@@ -117,7 +117,7 @@ async def listen(app: ASGIApp, port: int = 0, **config: Any) -> AsyncGenerator[s
 
 @asynccontextmanager
 async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any) -> AsyncGenerator[Caller]:
-    """A caller without headers of its own, of a server in this process."""
+    """A server in this process, and a caller of it without extra headers."""
     given: Json = {"base_url": site.url, **settings}
     app = build_asgi_app(Settings(**given), host)
     http = httpx.AsyncClient(timeout=30, verify=False)

@@ -270,7 +270,7 @@ async def test_any_loopback_address_that_it_listens_on_is_its_own(site: Site) ->
 
 
 async def status_of(url: str, length: int, *more: str, body: str = "") -> int:
-    """The status of the answer to a request whose body is announced, but not sent, or not all of it."""
+    """The status of the answer to a request with a body that is announced, but not sent, or not all of it."""
     head = ["POST /mcp HTTP/1.1", f"Host: {HOST}", "Content-Type: application/json", f"Content-Length: {length}"]
     lines = [*head, *more, "", body]
     async with await anyio.connect_tcp(remote_host="127.0.0.1", remote_port=urlsplit(url).port or 0) as stream:

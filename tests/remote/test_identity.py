@@ -1,4 +1,4 @@
-"""Whose Neptun it is: nothing of one caller is ever seen by another."""
+"""Which account is used: no caller ever sees anything of another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MINE: Json = {"mcp_credentials": "caller", "session_cookie": NOBODYS}
 
 @dataclass
 class Account:
-    """One of two accounts, and what the other may not see."""
+    """One of two accounts, and what only it may see."""
 
     user: int
     cookie: str
@@ -35,7 +35,7 @@ class Account:
 
 
 class Watched:
-    """A Neptun that fails now and then, and remembers of each request whose session and whose path it was."""
+    """A Neptun that fails now and then, and records the owners of the session and of the path of each request."""
 
     def __init__(self, people: list[Account]) -> None:
         self._app = create_app(contract="documented")
@@ -62,7 +62,7 @@ class Watched:
 
 
 def seen_by(account: Account, response: Json, other: Account) -> str:
-    """What kind of answer it is; fails where anything of the other account is in it."""
+    """The kind of an answer, in which nothing of the other account may be."""
     text = str(response)
     assert not any(name in text for name in (*other.projects.values(), other.cookie))
     result = response["result"]
@@ -107,7 +107,9 @@ async def test_two_people_at_once_see_only_their_own() -> None:
     assert sum(kinds.values()) == CALLS
     assert kinds["answered"] > CALLS / 3
     assert len(neptun.requests) > CALLS
-    assert set(neptun.requests) == {(1, 1), (2, 2)}, "every session was one of theirs, in the path of its owner"
+    assert set(neptun.requests) == {(1, 1), (2, 2)}, (
+        "every session belonged to one of them, and the path to the same person"
+    )
     refused = {"There is no project 1, or it is not yours", "There is no project 7, or it is not yours"}
     assert refused | {"Neptun refused the session", "No project was chosen; pass project_id"} < set(kinds)
 

@@ -28,7 +28,7 @@ ALICE = {"Accept": "application/json", "Cookie": f"neptun-session={COOKIE}"}
 SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github_repository_url")
 
 
-# The sandbox on a port, and clients that send exactly what they are told to
+# The sandbox on a port, and clients that send exactly what a test says
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a deletion comes to: what reaches Neptun, and what the assistant is told."""
+"""Deleting an import: what reaches Neptun, and what the assistant reads."""
 
 from __future__ import annotations
 

@@ -430,7 +430,7 @@ def change(store: Store, **changes: object) -> None:
     record.update(changes)
 
 
-# What the settings say
+# What the settings decide
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ async def test_there_is_no_confirm_argument(host: Host) -> None:
     assert host.site.requests == []
 
 
-# While the person is reading the question
+# While the person reads the question
 
 
 async def test_an_import_that_changed_meanwhile_is_not_deleted_on_the_old_answer(host: Host, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Whatever Neptun holds, a result fits a context window, and all of it can be had page by page."""
+"""Whatever Neptun holds, each result fits a context window, and all of it can be read page by page."""
 
 from __future__ import annotations
 

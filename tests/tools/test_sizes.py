@@ -22,7 +22,7 @@ UNCHANGED = ("_at", "id", "_type", "_uuid")
 
 
 def enlarged(records: list[Record], count: int) -> list[Record]:
-    """So many records with the ids from 1 on. The first are large, and newer than the others."""
+    """Copies with the ids from 1 to `count`. The first are large, and newer than the others."""
     copies = [{**record, "id": id} for record, id in zip(cycle(records), range(1, count + 1), strict=False)]
     for copy, text in zip(copies, LARGE, strict=False):
         copy.update({name: text for name, value in copy.items() if is_text(value) and not name.endswith(UNCHANGED)})

@@ -124,7 +124,7 @@ async def test_imports_without_a_date_come_last(host: Host) -> None:
 async def test_source_type_filters_by_kind(
     host: Host, contract: ContractName, source_type: str, expected: list[int]
 ) -> None:
-    """On a server that has just been met, and on one whose contract is known."""
+    """On a server with an unknown contract, and again once it is known."""
     host.site.sandbox(contract)
     async with host.connected() as tools:
         for _ in range(2):

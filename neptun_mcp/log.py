@@ -76,4 +76,4 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = getattr(logging, settings.log_level.upper())
     logging.getLogger("neptun_mcp").setLevel(level)
-    logging.getLogger("mcp").setLevel(max(level, logging.INFO))
+    logging.getLogger("mcp").setLevel(max(level, logging.WARNING))

@@ -73,6 +73,7 @@ def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPSe
         website_url="https://neptun-webui.vercel.app",
         tools=tools,
         lifespan=lifespan,
+        log_level="WARNING",  # the SDK sets up the log of a process that has none, and HTTPX logs addresses at INFO
         middleware=[call_reader([tool.name for tool in tools], withheld)],
         **options,
     )

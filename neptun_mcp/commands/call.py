@@ -94,7 +94,7 @@ async def _ask(waiting: Waiting, context: ClientRequestContext, params: ElicitRe
 
 
 def _asked(params: ElicitRequestParams) -> ElicitResult:
-    """Ask for each field of the form: a number for a choice from a list, else yes or no."""
+    """Ask for each field of the form: a number for a choice from a list, yes or no, or a text."""
     print(params.message, file=sys.stderr)
     answers: dict[str, Any] = {}
     form: dict[str, Any] = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
@@ -103,10 +103,14 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
         choices: list[str] = field.get("enum", [])
         for number, choice in enumerate(choices, 1):
             print(f"  {number}  {choice}", file=sys.stderr)
-        print(f"{field['title']} ({'number' if choices else 'y/N'}): ", end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip().lower()
-        if not choices:
-            answers[name] = answer in ("y", "yes")
+        is_yes_or_no = field["type"] == "boolean"
+        hint = " (number)" if choices else " (y/N)" if is_yes_or_no else ""
+        print(f"{field['title']}{hint}: ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip()
+        if is_yes_or_no:
+            answers[name] = answer.lower() in ("y", "yes")
+        elif not choices and answer:
+            answers[name] = answer
         elif answer.isdecimal() and 1 <= int(answer) <= len(choices):
             answers[name] = choices[int(answer) - 1]
         else:

@@ -80,6 +80,7 @@ def _file(item: dict[str, Any]) -> RenderableType:
     """A file with its text, highlighted by its language."""
     name = f"{item.get('title') or 'untitled'}.{item['extension']}" if item.get("extension") else item.get("title", "")
     part = [f"{key.removeprefix('text_')} {item[key]:,}" for key in ("text_length", "text_offset") if item.get(key)]
+    part += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
     head = Text.assemble(
         (f"{item['id']}  ", "bold"), _text(str(name), "bold cyan"), f"  {_date(item)}  {', '.join(part)}"
     )
@@ -99,6 +100,7 @@ def _footer(result: dict[str, Any], what: str) -> Text:
     if "next_offset" in result:
         notes.append(f"offset={result['next_offset']} shows more")
     notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if name in result]
+    notes += [result["note"]] if "note" in result else []
     return Text("; ".join(notes), style="dim")
 
 

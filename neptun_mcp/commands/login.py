@@ -9,6 +9,7 @@ import sys
 import anyio
 
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused, how_to_get_cookie
+from ..neptun.secret_files import MAX_SECRET_FILE
 from ..neptun.session import Credentials, cookie_value
 from ..settings import Settings, session_store
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
@@ -72,10 +73,12 @@ def _typed(address: str) -> Credentials | None:
 
 def _pasted(address: str) -> Credentials | None:
     """A cookie in any form in which people paste it, which may take several lines; an empty line ends it."""
-    if sys.stdin.isatty():
-        tell(f"Paste the session cookie of {address} and press Enter. To get it, {how_to_get_cookie(address)}.")
+    if not sys.stdin.isatty():
+        cookie = cookie_value(sys.stdin.read(MAX_SECRET_FILE), MAX_SECRET_FILE)
+        return Credentials(cookie=cookie) if cookie else None
+    tell(f"Paste the session cookie of {address} and press Enter. To get it, {how_to_get_cookie(address)}.")
     pasted = ""
-    while line := _hidden("Cookie (not shown): ") if sys.stdin.isatty() else sys.stdin.readline():
+    while line := _hidden("Cookie (not shown): "):
         pasted += f"{line}\n"
         cookie = cookie_value(pasted)
         if cookie and len(cookie) >= _SHORTEST:

@@ -15,15 +15,15 @@ def run(options: argparse.Namespace) -> int:
     """Ask Neptun whose session it is."""
     settings = settings_or_exit(options)
     try:
-        user = anyio.run(_user, settings)
+        user, address = anyio.run(_user, settings)
     except NeptunError as error:
         tell(str(error))
         return FAILURE
     source = "the environment" if settings.has_credentials else "neptun-mcp login"
-    print(f"User {user} at {settings.base_url}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
+    print(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
     return SUCCESS
 
 
-async def _user(settings: Settings) -> int:
+async def _user(settings: Settings) -> tuple[int, str]:
     async with settings.client() as neptun:
-        return await neptun.user_id()
+        return await neptun.user_id(), neptun.address

@@ -132,22 +132,20 @@ class Session:
 
     Attributes:
         configured_user_id: the person's id as configured, or None.
-        renewals: how often a cookie was taken into use: what was seen before the last time may be another person's.
+        changes: how often one cookie took the place of another: what was seen before may be another person's.
+        clock: the time in seconds, which only moves forward.
 
     Args:
         transport: the connections to Neptun.
         credentials: how to get a session.
         user_id: the person's id; None to ask Neptun whose session it is.
-
-    Attributes:
-        clock: the time in seconds, which only moves forward.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials, user_id: int | None = None) -> None:
         self._transport = transport
         self._credentials = credentials
         self.configured_user_id = user_id
-        self.renewals = 0
+        self.changes = 0
         self._user_id: int | None = None
         self._cookie: str | None = None
         self._stamp: object = None
@@ -175,10 +173,7 @@ class Session:
             NotLikeNeptun: every session is bad, fresh ones too.
             LoginRefused: e-mail address and password were refused, now or in the last minutes.
         """
-        if kept := self._credentials.kept:
-            stamp = await anyio.to_thread.run_sync(kept.stamp, abandon_on_cancel=True)
-            if stamp != self._stamp:
-                self._cookie, self._stamp = None, stamp
+        await self.notice_log_in()
         cookie = self._cookie or await self._renewed(None)
         for _ in range(_RENEWALS):
             try:
@@ -196,6 +191,14 @@ class Session:
             if await self._is_valid(cookie):
                 raise
         raise NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
+
+    async def notice_log_in(self) -> None:
+        """Forget the cookie of a log-in if the person has logged in or out since."""
+        if kept := self._credentials.kept:
+            stamp = await anyio.to_thread.run_sync(kept.stamp, abandon_on_cancel=True)
+            if stamp != self._stamp:
+                self.changes += self._cookie is not None
+                self._cookie, self._stamp = None, stamp
 
     async def user_id(self, cookie: str) -> int:
         """The id of the session's user: as configured, else asked of Neptun, once.
@@ -242,7 +245,7 @@ class Session:
         cookie = await self._next_cookie(refused)
         self._used.append(cookie)
         self._cookie, self._user_id = cookie, None
-        self.renewals += 1
+        self.changes += refused is not None
         return cookie
 
     def redact(self, items: Iterable[Item], texts: Sequence[str]) -> None:
@@ -270,7 +273,13 @@ class Session:
             _log.debug("session: logging in")
             return await self._login(known.email, known.password)
         if known.kept:
-            cookie = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
+            try:
+                kept = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
+            except OSError as error:
+                address = self._transport.address
+                what = f"The session that {login_command(address)} kept cannot be read: {error.strerror}."
+                raise CredentialsMissing(address, what) from None
+            cookie = cookie_value(kept or "")
             if cookie and cookie != refused:
                 _log.debug("session: read from the log-in")
                 return cookie

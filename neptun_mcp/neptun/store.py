@@ -6,6 +6,7 @@ that there is one.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -43,7 +44,11 @@ class SessionStore:
         return "the system's keyring" if in_keyring else str(self.find_file())
 
     def load(self, address: str) -> str | None:
-        """The cookie kept for an address; None if there is none, or it cannot be read."""
+        """The cookie kept for an address; None if there is none.
+
+        Raises:
+            OSError: it is in the system's keyring, which cannot be read now.
+        """
         kept = self._read().get(address)
         if kept == _IN_KEYRING:
             return _load_from_keyring(address)
@@ -119,10 +124,11 @@ def _keyring() -> Any:
     """The keyring, if the package is there and has a backend that works; else None."""
     try:
         import keyring
-    except ImportError:
+
+        # Backends that only fail, or keep nothing, say so by their priority.
+        return keyring if keyring.get_keyring().priority > 0 else None
+    except Exception:  # each backend has errors of its own, and the file is there for all of them
         return None
-    # Backends that only fail, or keep nothing, say so by their priority.
-    return keyring if keyring.get_keyring().priority > 0 else None
 
 
 def _save_in_keyring(address: str, cookie: str) -> bool:
@@ -132,16 +138,16 @@ def _save_in_keyring(address: str, cookie: str) -> bool:
     try:
         keyring.set_password(_SERVICE, address, cookie)
         return keyring.get_password(_SERVICE, address) == cookie
-    except Exception:  # each backend has errors of its own, and the file is there for all of them
+    except Exception:
         return False
 
 
 def _load_from_keyring(address: str) -> str | None:
     keyring = _keyring()
     try:
-        return keyring and keyring.get_password(_SERVICE, address)
+        return keyring.get_password(_SERVICE, address)
     except Exception:
-        return None
+        raise OSError(errno.EACCES, "the system's keyring is locked, or not there") from None
 
 
 def _remove_from_keyring(address: str) -> None:

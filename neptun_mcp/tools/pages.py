@@ -1,7 +1,7 @@
 """Later pages of a list come from the list that the first page showed.
 
 Neptun sends whole lists. Remembered, a list is transferred once however many pages are read, and a list that changes
-meanwhile is seen once, whole, without repetitions or gaps. Lists are kept in memory only.
+meanwhile is seen once, whole, without repetitions or gaps, as long as it is remembered. Lists are kept in memory only.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ class Key:
 
     Attributes:
         session: the person's session.
+        changes: how often its cookie had changed.
         project_id: the project.
         what: the type of the resources, and the id of a single one; or the kind of the imports.
     """
 
     session: Session
+    changes: int
     project_id: int
     what: tuple[str | int | None, ...]
 
@@ -45,7 +47,6 @@ class _Remembered:
     sent: Listing[Any] | Item
     size: int
     until: float
-    renewals: int
 
 
 class Pages:
@@ -66,6 +67,12 @@ class Pages:
     def __len__(self) -> int:
         return len(self._lists)
 
+    @staticmethod
+    async def key(session: Session, project_id: int, *what: str | int | None) -> Key:
+        """The key of a list, as the person's session is now."""
+        await session.notice_log_in()
+        return Key(session, session.changes, project_id, what)
+
     async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[SentT]]) -> SentT:
         """The list, or the single resource, that a later page continues if it is remembered; else what Neptun has now.
 
@@ -77,6 +84,8 @@ class Pages:
         self._expire()
         if later and (known := self._lists.get(key)):
             return cast(SentT, known.sent)
+        # Not needed any more, and it may be as large as what comes.
+        self._lists.pop(key, None)
         return await ask()
 
     def remember(self, key: Key, sent: Listing[Any] | Item, more: bool) -> None:
@@ -86,10 +95,8 @@ class Pages:
             return
         self._lists.pop(key, None)
         if more:
-            until, renewals = self._clock() + self._seconds, key.session.renewals
-            self._lists[key] = _Remembered(
-                sent, _size(sent.items if isinstance(sent, Listing) else [sent]), until, renewals
-            )
+            size = _size(sent.items if isinstance(sent, Listing) else [sent])
+            self._lists[key] = _Remembered(sent, size, self._clock() + self._seconds)
             self._expire()
             # Without asyncio, under trio, it is forgotten with the next call.
             with suppress(RuntimeError):
@@ -103,7 +110,7 @@ class Pages:
     def _expire(self) -> None:
         now, total = self._clock(), sum(known.size for known in self._lists.values())
         for key, known in list(self._lists.items()):
-            if known.until <= now or total > self._max_bytes or known.renewals != key.session.renewals:
+            if known.until <= now or total > self._max_bytes or key.changes != key.session.changes:
                 total -= known.size
                 del self._lists[key]
 

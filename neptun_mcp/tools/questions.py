@@ -183,6 +183,7 @@ async def find_import(ctx: Context[App, Any], call: InProject, import_id: int) -
     try:
         return await _look_up(call, import_id)
     except ImportNotFound:
+        app_state(ctx).pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
         if other := await _project_with(call, import_id):

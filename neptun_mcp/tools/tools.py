@@ -16,7 +16,6 @@ from ..neptun.client import KNOWN_KINDS
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import MAX_ID, ResourceType
 from .arguments import is_given
-from .pages import Key
 from .progress import with_progress
 from .questions import App, Decision, InProject, Refusal, app_state, decide
 from .results import (
@@ -79,7 +78,8 @@ async def list_imports(
     offset: Offset = 0,
 ) -> ImportsPage:
     kind = source_type.strip().lower()
-    pages, key = app_state(ctx).pages, Key(call.neptun.session, call.project_id, ("imports", kind))
+    pages = app_state(ctx).pages
+    key = await pages.key(call.neptun.session, call.project_id, "imports", kind)
     imports = await pages.find(key, offset > 0, lambda: call.neptun.list_imports(call.project_id, kind or None))
     if kind and kind not in KNOWN_KINDS and not imports.items:
         raise Refusal(
@@ -105,7 +105,7 @@ async def list_resources(
     if text_offset and not resource_id:
         raise Refusal("text_offset goes with resource_id: pass both, or neither.")
     neptun, pages = call.neptun, app_state(ctx).pages
-    key = Key(neptun.session, call.project_id, (resource_type, resource_id))
+    key = await pages.key(neptun.session, call.project_id, resource_type, resource_id)
     if resource_id:
         resource = await pages.find(
             key, text_offset != 0, lambda: neptun.get_resource(call.project_id, resource_type, resource_id)

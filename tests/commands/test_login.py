@@ -231,12 +231,14 @@ async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_resta
         said = await tools.fails("list_imports", project_id=WEBSHOP)
         assert said.startswith("No Neptun credentials are set. Run `neptun-mcp login --base-url http://127.0.0.1")
         sessions.store.save(site.url, COOKIE)
-        assert (await tools.gets("list_imports", project_id=WEBSHOP))["total"] == 7
+        assert (await tools.gets("list_imports", project_id=WEBSHOP, limit=2))["total"] == 7
         store.end_session(COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP)
         assert said.startswith("Neptun refused the session: the cookie is expired or wrong. Run `neptun-mcp login")
         assert said.endswith("again; there is no need to restart the server.")
         sessions.store.save(site.url, BOB_COOKIE)
+        said = await tools.fails("list_imports", project_id=WEBSHOP, limit=2, offset=2)
+        assert said.startswith("There is no project 1, or it is not yours.")
         assert (await tools.gets("list_imports", project_id=7))["project_id"] == 7
         sessions.store.remove(site.url)
         assert (await tools.fails("list_imports", project_id=7)).startswith("No Neptun credentials are set.")
@@ -281,6 +283,24 @@ def test_a_keyring_that_works_holds_the_cookie_and_the_file_does_not(
     command("logout")
     assert keyring.passwords == {}
     assert command("whoami").code == 1
+
+
+class BrokenKeyring:
+    """A keyring whose backend cannot even be asked."""
+
+    def get_keyring(self) -> Any:
+        raise RuntimeError("no backend")
+
+
+def test_a_keyring_that_cannot_be_read_is_told(
+    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", Keyring())
+    paste(COOKIE)
+    monkeypatch.setitem(sys.modules, "keyring", BrokenKeyring())
+    assert "kept cannot be read: the system's keyring is locked, or not there." in command("whoami").stderr
+    assert paste(COOKIE).code == 0
+    assert command("whoami").code == 0
 
 
 def test_without_a_keyring_that_works_the_file_holds_the_cookie(

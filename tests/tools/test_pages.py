@@ -44,26 +44,27 @@ async def remembered(pages: Pages, key: Key) -> bool:
 
 
 async def test_a_first_page_always_asks() -> None:
-    pages, key, listing = Pages(2**20), Key(a_session(), 1, ("imports",)), a_listing()
+    pages, key, listing, other = Pages(2**20), Key(a_session(), 0, 1, ("imports",)), a_listing(), a_listing()
     pages.remember(key, listing, True)
 
     async def ask() -> Listing[ProjectImport]:
         return other
 
-    other = a_listing()
-    assert await pages.find(key, False, ask) is other
     assert await pages.find(key, True, ask) is listing
+    assert await pages.find(key, False, ask) is other
+    # The earlier list is not kept beside the new one.
+    assert len(pages) == 0
 
 
 async def test_a_list_without_more_to_read_is_not_remembered_and_replaces_an_earlier_one() -> None:
-    pages, key = Pages(2**20), Key(a_session(), 1, ("imports",))
+    pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
     pages.remember(key, a_listing(), True)
     pages.remember(key, a_listing(), False)
     assert len(pages) == 0
 
 
 async def test_the_last_page_leaves_the_list_for_those_who_go_back() -> None:
-    pages, key, listing = Pages(2**20), Key(a_session(), 1, ("imports",)), a_listing()
+    pages, key, listing = Pages(2**20), Key(a_session(), 0, 1, ("imports",)), a_listing()
     pages.remember(key, listing, True)
     pages.remember(key, listing, False)
     assert await remembered(pages, key)
@@ -71,20 +72,20 @@ async def test_the_last_page_leaves_the_list_for_those_who_go_back() -> None:
 
 async def test_lists_are_kept_apart() -> None:
     pages, alice, bob = Pages(2**20), a_session(), a_session()
-    pages.remember(Key(alice, 1, ("imports", None)), a_listing(), True)
+    pages.remember(Key(alice, 0, 1, ("imports", None)), a_listing(), True)
     for other in (
-        Key(bob, 1, ("imports", None)),
-        Key(alice, 2, ("imports", None)),
-        Key(alice, 1, ("imports", "github")),
-        Key(alice, 1, ("user-files", None)),
-        Key(alice, 1, ("user-files", 1)),
+        Key(bob, 0, 1, ("imports", None)),
+        Key(alice, 0, 2, ("imports", None)),
+        Key(alice, 0, 1, ("imports", "github")),
+        Key(alice, 0, 1, ("user-files", None)),
+        Key(alice, 0, 1, ("user-files", 1)),
     ):
         assert not await remembered(pages, other)
 
 
 async def test_a_list_is_forgotten_after_five_minutes() -> None:
     clock = Clock()
-    pages, key = Pages(2**20, clock=clock), Key(a_session(), 1, ("imports",))
+    pages, key = Pages(2**20, clock=clock), Key(a_session(), 0, 1, ("imports",))
     pages.remember(key, a_listing(), True)
     clock.now = 299.9
     assert await remembered(pages, key)
@@ -94,28 +95,28 @@ async def test_a_list_is_forgotten_after_five_minutes() -> None:
 
 async def test_a_list_that_nobody_asks_for_again_is_forgotten_too() -> None:
     pages = Pages(2**20, seconds=0.01)
-    pages.remember(Key(a_session(), 1, ("imports",)), a_listing(), True)
+    pages.remember(Key(a_session(), 0, 1, ("imports",)), a_listing(), True)
     await until(lambda: len(pages) == 0)
 
 
 async def test_the_oldest_lists_go_when_all_together_become_too_large() -> None:
     pages, session = Pages(5 * 2**20), a_session()
-    keys = [Key(session, project, ("imports",)) for project in (1, 2, 3)]
+    keys = [Key(session, 0, project, ("imports",)) for project in (1, 2, 3)]
     for key in keys:
         pages.remember(key, a_listing(megabytes=2), True)
     assert [await remembered(pages, key) for key in keys] == [False, True, True]
 
 
 async def test_a_list_that_is_too_large_alone_is_not_remembered() -> None:
-    pages, key = Pages(2**20), Key(a_session(), 1, ("imports",))
+    pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
     pages.remember(key, a_listing(megabytes=2), True)
     assert len(pages) == 0
 
 
 async def test_a_deletion_forgets_the_lists_of_its_project_and_no_others() -> None:
     pages, alice, bob = Pages(2**20), a_session(), a_session()
-    keys = [Key(alice, 1, ("imports",)), Key(alice, 1, ("user-files", None)), Key(alice, 2, ("imports",))]
-    keys.append(Key(bob, 1, ("imports",)))
+    keys = [Key(alice, 0, 1, ("imports",)), Key(alice, 0, 1, ("user-files", None)), Key(alice, 0, 2, ("imports",))]
+    keys.append(Key(bob, 0, 1, ("imports",)))
     for key in keys:
         pages.remember(key, a_listing(), True)
     pages.forget(alice, 1)
@@ -124,21 +125,18 @@ async def test_a_deletion_forgets_the_lists_of_its_project_and_no_others() -> No
 
 async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
     pages, session = Pages(2**20), a_session()
-    key = Key(session, 1, ("imports",))
+    key = await pages.key(session, 1, "imports")
     pages.remember(key, a_listing(), True)
-
-    async def attempt(cookie: str) -> str:
-        return cookie
-
-    await session.run(attempt)
-    assert not await remembered(pages, key)
+    assert await remembered(pages, await pages.key(session, 1, "imports"))
+    session.changes += 1
+    assert not await remembered(pages, await pages.key(session, 1, "imports"))
     assert len(pages) == 0
 
 
 def test_without_asyncio_a_list_is_forgotten_with_the_next_call() -> None:
     clock = Clock()
     pages, session = Pages(2**20, clock=clock), a_session()
-    pages.remember(Key(session, 1, ("imports",)), a_listing(), True)
+    pages.remember(Key(session, 0, 1, ("imports",)), a_listing(), True)
     clock.now = 300.0
-    assert not anyio.run(remembered, pages, Key(session, 2, ("imports",)))
+    assert not anyio.run(remembered, pages, Key(session, 0, 2, ("imports",)))
     assert len(pages) == 0

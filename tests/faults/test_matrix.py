@@ -366,6 +366,7 @@ async def timeouts(anyio_backend: str) -> dict[str, Outcomes]:
     return outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
 @pytest.mark.parametrize("fault", TIMEOUTS, ids=lambda fault: fault.name)
 async def test_timeout(timeouts: dict[str, Outcomes], fault: Fault, place: Place) -> None:

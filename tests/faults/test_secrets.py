@@ -372,7 +372,6 @@ ARGUMENTS = st.dictionaries(
 )
 
 
-@pytest.mark.slow
 @given(
     tool=st.sampled_from(["list_imports", "list_resources", "delete_import"]),
     arguments=ARGUMENTS,

@@ -192,6 +192,11 @@ class Recording:
         return Response(self.response["body"], self.response["status"], {**headers, "Retry-After": "0"})
 
 
+def as_id(sent: str) -> Any:
+    """An id from a recorded path. What is not a number goes into the path as it was sent."""
+    return int(sent) if re.fullmatch("[1-9][0-9]*", sent) else sent
+
+
 def _recorded(file: Path) -> Recording:
     text = file.read_text("utf-8")
     for placeholder, cookie in _SUBSTITUTES.items():

@@ -35,7 +35,7 @@ def names(requirements: Iterable[str]) -> set[str]:
     return found
 
 
-def imported(folder: str) -> set[str]:
+def imports_of(folder: str) -> set[str]:
     """All that is imported, wherever in a file, except from the standard library and from our own packages."""
     found: set[str] = set()
     for file in (ROOT / folder).rglob("*.py"):
@@ -73,4 +73,4 @@ def test_every_import_is_declared(folder: str, dev: bool) -> None:
         provided = set(files_of(declared(dev=dev)))
     except PackageNotFoundError as missing:
         pytest.skip(f"{missing.name} is not installed")
-    assert [name for name in sorted(imported(folder)) if file_of(name) not in provided] == []
+    assert [name for name in sorted(imports_of(folder)) if file_of(name) not in provided] == []

@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site) -> Path:
     return tmp_path
 
 
-def kept(home: Path) -> list[Path]:
+def files_in(home: Path) -> list[Path]:
     """The files in a home."""
     return [path for path in home.rglob("*") if path.is_file()]
 
@@ -85,7 +85,7 @@ def test_a_pasted_cookie_is_checked_and_kept(
     paste: Command, command: Command, home: Path, site: Site, pasted: str
 ) -> None:
     (ran := paste(pasted))
-    (file,) = kept(home)
+    (file,) = files_in(home)
     assert ran == Completed(0, f"Logged in to {site.url} as user 1. The session is kept in {file}.\n", "")
     assert json.loads(file.read_text()) == {site.url: {"cookie": COOKIE}}
     assert command("whoami") == Completed(0, f"User 1 at {site.url}, by neptun-mcp login.\n", "")
@@ -93,7 +93,7 @@ def test_a_pasted_cookie_is_checked_and_kept(
 
 def test_only_the_owner_may_read_the_file(paste: Command, home: Path) -> None:
     paste(COOKIE)
-    (file,) = kept(home)
+    (file,) = files_in(home)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
@@ -103,7 +103,7 @@ def test_email_and_password_are_typed_and_the_password_is_not_shown(home: Path, 
     assert code == 0, shown
     assert "as user 1" in shown
     assert PASSWORD not in shown
-    (file,) = kept(home)
+    (file,) = files_in(home)
     assert set(json.loads(file.read_text())[site.url]) == {"cookie"}
     assert PASSWORD not in file.read_text()
 
@@ -113,7 +113,7 @@ def test_a_cookie_is_pasted_at_the_terminal_without_being_shown(home: Path) -> N
     assert code == 0, shown
     assert "as user 1" in shown
     assert COOKIE not in shown
-    assert kept(home)
+    assert files_in(home)
 
 
 def test_a_wrong_password_keeps_nothing(home: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_wrong_password_keeps_nothing(home: Path) -> None:
     assert code == 1
     assert "the e-mail address or the password is wrong. Nothing is kept." in shown
     assert "neptun-mcp login --cookie" in shown
-    assert not kept(home)
+    assert not files_in(home)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_a_bad_cookie_keeps_nothing(paste: Command, home: Path, pasted: str, sai
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(said)
     assert "garbage-that" not in ran.stderr
-    assert not kept(home)
+    assert not files_in(home)
 
 
 def test_a_failing_neptun_changes_nothing_that_was_kept(paste: Command, home: Path, site: Site) -> None:
     paste(COOKIE)
-    (before,) = [file.read_text() for file in kept(home)]
+    (before,) = [file.read_text() for file in files_in(home)]
     site.answers["GET /api/_auth/session"] = failure(500)
     ran = paste(BOB_COOKIE)
     assert ran.code == 1
     assert "failed on its side (status 500). Nothing is kept." in ran.stderr
-    assert [file.read_text() for file in kept(home)] == [before]
+    assert [file.read_text() for file in files_in(home)] == [before]
 
 
 def test_a_session_is_kept_for_one_address(paste: Command, command: Command, home: Path, site: Site) -> None:
@@ -209,7 +209,7 @@ def test_a_file_that_holds_something_else_counts_as_no_session(
     paste: Command, command: Command, home: Path, content: str
 ) -> None:
     paste(COOKIE)
-    (file,) = kept(home)
+    (file,) = files_in(home)
     file.write_text(content, "latin-1")
     assert command("whoami").stderr.startswith("No Neptun credentials are set.")
     assert paste(COOKIE).code == 0
@@ -276,7 +276,7 @@ def test_a_keyring_that_works_holds_the_cookie_and_the_file_does_not(
     keyring = Keyring()
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     assert paste(COOKIE).stdout.endswith("The session is kept in the system's keyring.\n")
-    (file,) = kept(home)
+    (file,) = files_in(home)
     assert COOKIE not in file.read_text()
     assert keyring.passwords == {("neptun-mcp", site.url): COOKIE}
     assert command("whoami").stdout.startswith("User 1 ")

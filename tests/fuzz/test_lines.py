@@ -26,7 +26,7 @@ META: Json = {
 LIST: Json = {"name": "list_imports", "arguments": {"project_id": 1}}
 
 
-class Server:
+class LineServer:
     """A process of ours, to which a line is sent at a time."""
 
     def __init__(self, era: str, errors: Path) -> None:
@@ -87,9 +87,9 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=ERAS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[LineServer]:
     errors = tmp_path_factory.mktemp("fuzz") / "stderr"
-    server = Server(request.param, errors)
+    server = LineServer(request.param, errors)
     yield server
     assert "result" in server.call(LIST)
     assert server.end() == 0
@@ -186,7 +186,7 @@ def owed(line: bytes) -> tuple[int, Any]:
 
 @settings(phases=[Phase.generate])  # lines are short, and a missing answer takes PATIENCE to notice
 @given(line=LINES)
-def test_a_request_gets_one_answer_and_nothing_else_gets_any(server: Server, line: bytes) -> None:
+def test_a_request_gets_one_answer_and_nothing_else_gets_any(server: LineServer, line: bytes) -> None:
     count, id = owed(line)
     answers = server.answers_to(line, count)
     if id is ...:  # no JSON: refused, unless it is recognised as an answer or a notification

@@ -20,6 +20,7 @@ from tests.support import (
     ContractName,
     Recording,
     Site,
+    as_id,
     client_for,
     replay,
     resources,
@@ -125,11 +126,6 @@ def kind_of(path: re.Match[str]) -> str:
     """The kind of imports that was asked for; without one a running server sends local folders only."""
     (kind,) = parse_qs(path[5] or "").get("import_source_type", [""])
     return kind if kind in GITHUB_KINDS else "local_folder"
-
-
-def as_id(sent: str) -> Any:
-    """An id of a recorded path: what is none goes into the path as it was sent."""
-    return int(sent) if re.fullmatch("[1-9][0-9]*", sent) else sent
 
 
 async def outcome_of(client: NeptunClient, recording: Recording, path: re.Match[str]) -> str:

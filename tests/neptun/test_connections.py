@@ -25,7 +25,7 @@ def of(exchange: Exchange) -> bytes:
     return http(200, to_json([{"id": 1, "neptun_user_id": number}]))
 
 
-async def answer(exchange: Exchange) -> None:
+async def answer_by_cookie(exchange: Exchange) -> None:
     await exchange.send(of(exchange))
 
 
@@ -42,7 +42,7 @@ async def people(action: Action, count: int, limit: int = 10) -> AsyncGenerator[
         )
 
 
-async def owners(client: NeptunClient) -> list[int | None]:
+async def file_owners(client: NeptunClient) -> list[int | None]:
     return [file.neptun_user_id for file in (await client.list_resources(1, "user-files")).items]
 
 
@@ -54,13 +54,13 @@ async def test_the_rest_of_an_answer_reaches_nobody_else() -> None:
     async with people(answer_twice, 3) as (_, clients):
         for _ in range(2):
             for number, client in enumerate(clients, 1):
-                assert await owners(client) == [number]
+                assert await file_owners(client) == [number]
 
 
 async def test_a_person_is_served_on_one_connection() -> None:
-    async with people(answer, 1) as (server, (client,)):
+    async with people(answer_by_cookie, 1) as (server, (client,)):
         for _ in range(5):
-            await owners(client)
+            await file_owners(client)
         assert server.connections == 1
 
 
@@ -70,21 +70,21 @@ async def test_people_share_one_limit() -> None:
     async def count_open(exchange: Exchange) -> None:
         nonlocal most_open
         most_open = max(most_open, server.open)
-        await answer(exchange)
+        await answer_by_cookie(exchange)
 
     async with people(count_open, 20, limit=3) as (server, clients):
         async with anyio.create_task_group() as tasks:
             for client in clients * 3:
-                tasks.start_soon(owners, client)
+                tasks.start_soon(file_owners, client)
         assert len(server.requests) == 20 + 60
     # One that is being closed may still be seen beside the one that takes its place.
     assert most_open <= 3 + 1
 
 
 async def test_every_connection_is_closed_in_the_end() -> None:
-    async with people(answer, 5) as (server, clients):
+    async with people(answer_by_cookie, 5) as (server, clients):
         for client in clients:
-            await owners(client)
+            await file_owners(client)
         assert server.open == 5
         await clients[0].aclose()
         await server.all_closed()
@@ -93,5 +93,5 @@ async def test_every_connection_is_closed_in_the_end() -> None:
 async def test_a_malformed_header_that_echoes_the_cookie_is_not_in_the_traceback() -> None:
     async with people(say(f"HTTP/1.1 200 OK\r\n{COOKIE} \0\r\n\r\n".encode()), 1) as (_, (client,)):
         with pytest.raises(ConnectionLost) as caught:
-            await owners(client)
+            await file_owners(client)
     assert COOKIE not in "".join(traceback.format_exception(caught.value))

@@ -23,7 +23,7 @@ from neptun_mcp.neptun.models import (
 from tests.support import import_item
 
 
-def imported(**fields: Any) -> ProjectImport:
+def read_import(**fields: Any) -> ProjectImport:
     (item,) = read_items(ProjectImport, [import_item(**fields)]).items
     return item
 
@@ -41,11 +41,11 @@ def test_a_resource_needs_nothing_but_its_id(model: type[Resource]) -> None:
 
 
 def test_an_import_needs_nothing_but_id_kind_and_path() -> None:
-    assert imported().model_dump(exclude_none=True) == import_item()
+    assert read_import().model_dump(exclude_none=True) == import_item()
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert imported(file_tree={"name": "x"}, brand_new=[1, 2]).model_dump(exclude_none=True) == import_item()
+    assert read_import(file_tree={"name": "x"}, brand_new=[1, 2]).model_dump(exclude_none=True) == import_item()
 
 
 @pytest.mark.parametrize("id", [12345, "12345"])
@@ -132,7 +132,7 @@ def test_each_bad_item_has_one_reason() -> None:
     ],
 )
 def test_a_date_is_shown_as_it_was_sent(date: str) -> None:
-    item = imported(created_at=date)
+    item = read_import(created_at=date)
     assert item.model_dump(mode="json")["created_at"] == date
     assert newest_first([item]) == [item]
 
@@ -150,20 +150,20 @@ def test_dates_of_any_form_are_sorted_by_the_moment() -> None:
         "2026-01-01T00:00:00.002Z",
         "2026-01-01 00:00:00.0031",
     ]
-    items = [imported(id=id, created_at=date) for id, date in enumerate(reversed(earliest_first), 1)]
+    items = [read_import(id=id, created_at=date) for id, date in enumerate(reversed(earliest_first), 1)]
     assert [item.created_at for item in reversed(newest_first(items))] == earliest_first
 
 
 def test_newest_first_then_the_larger_id_and_undated_items_last() -> None:
     day = "2026-01-0{}T00:00:00Z"
     dates = {1: day.format(1), 2: day.format(3), 3: None, 4: day.format(3), 5: None, 6: day.format(2)}
-    items = [imported(id=id, created_at=date) for id, date in dates.items()]
+    items = [read_import(id=id, created_at=date) for id, date in dates.items()]
     random.Random(0).shuffle(items)
     assert [item.id for item in newest_first(items)] == [4, 2, 6, 1, 5, 3]
 
 
 def test_a_repeated_item_is_shown_once() -> None:
-    assert len(newest_first([imported(), imported()])) == 1
+    assert len(newest_first([read_import(), read_import()])) == 1
 
 
 moments = st.none() | st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(timezone.utc)).map(
@@ -173,7 +173,7 @@ moments = st.none() | st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.
 
 @given(st.lists(moments, max_size=30), st.randoms())
 def test_the_order_does_not_depend_on_that_of_the_server(dates: list[str | None], dice: random.Random) -> None:
-    items = [imported(id=id, created_at=date) for id, date in enumerate(dates, 1)]
+    items = [read_import(id=id, created_at=date) for id, date in enumerate(dates, 1)]
     sorted_once = newest_first(items)
     dice.shuffle(items)
     assert newest_first(items) == sorted_once

@@ -23,6 +23,7 @@ from tests.support import (
     WEBSHOP,
     ContractName,
     Site,
+    as_id,
     client_for,
     failure,
     replay,
@@ -105,11 +106,6 @@ async def test_a_missing_resource_is_reported_as_far_as_it_is_certain(site: Site
     async with client_for(site, user_id=int(user), cookie=recording.session or "garbage") as client:
         with pytest.raises(error, match=message):
             await client.get_resource(int(project), "user-files", as_id(resource))
-
-
-def as_id(sent: str) -> Any:
-    """An id of a recorded path: what is none goes into the path as it was sent."""
-    return int(sent) if sent.isdecimal() else sent
 
 
 # A server without the endpoint

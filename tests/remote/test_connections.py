@@ -26,7 +26,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("hello")(scope, receive, send)
 
 
-async def connect(url: str) -> SocketStream:
+async def dial(url: str) -> SocketStream:
     return await anyio.connect_tcp(remote_host="127.0.0.1", remote_port=urlsplit(url).port or 0)
 
 
@@ -40,7 +40,7 @@ async def is_closed(stream: SocketStream) -> bool:
 @pytest.mark.parametrize("before", [b"", REQUEST])
 async def test_half_a_head_is_given_up(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     monkeypatch.setattr(connections, "PEER_SECONDS", 0.05)
-    async with listen(hello, http=LimitedProtocol) as url, await connect(url) as stream:
+    async with listen(hello, http=LimitedProtocol) as url, await dial(url) as stream:
         if before:
             await stream.send(before)
             assert b"hello" in await stream.receive()
@@ -58,7 +58,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
             await PlainTextResponse("x" * 2**26)(scope, receive, send)
             ended = (await receive())["type"] == "http.disconnect"
 
-    async with listen(talkative, http=LimitedProtocol) as url, await connect(url) as stream:
+    async with listen(talkative, http=LimitedProtocol) as url, await dial(url) as stream:
         await stream.send(REQUEST)
         await until(lambda: ended)
 
@@ -66,10 +66,10 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
 async def test_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
     async with listen(hello, http=LimitedProtocol) as url:
-        slow = [await connect(url) for _ in range(3)]
+        slow = [await dial(url) for _ in range(3)]
         for stream in slow:
             await stream.send(HALF_A_HEAD)
-        async with await connect(url) as quick:
+        async with await dial(url) as quick:
             await quick.send(REQUEST)
             assert b"hello" in await quick.receive()
         assert await is_closed(slow[0])
@@ -82,10 +82,10 @@ async def test_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_an_idle_connection_stays_as_long_as_uvicorn_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PEER_SECONDS", 0.05)
-    async with listen(hello, http=LimitedProtocol, timeout_keep_alive=60) as url, await connect(url) as stream:
+    async with listen(hello, http=LimitedProtocol, timeout_keep_alive=60) as url, await dial(url) as stream:
         await stream.send(REQUEST)
         assert b"hello" in await stream.receive()
-        async with await connect(url) as other:
+        async with await dial(url) as other:
             assert await is_closed(other), "which waited at least as long"
         await stream.send(REQUEST)
         assert b"hello" in await stream.receive()

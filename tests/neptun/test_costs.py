@@ -7,13 +7,17 @@ due, for the noise of a busy machine.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from neptun_mcp import Credentials, NeptunClient
+from neptun_mcp import Credentials, NeptunClient, Settings
+from neptun_mcp.log import RedactingFormatter
 from neptun_mcp.neptun.models import MAX_UNREADABLE, ProjectImport, UserFile, newest_first, read_items, read_json
 from neptun_mcp.neptun.session import cookie_value
 from neptun_mcp.sandbox import COOKIE
@@ -114,3 +118,31 @@ async def test_echoes_are_taken_out_in_linear_time(part: str) -> None:
     await client.session.run(attempt)
     files = [UserFile(id=1, text=part * times) for times in (10, 100, 1_000)]
     assert is_linear(lambda file: client.session.redact([file], ["text"]), files)
+
+
+SETTINGS = {
+    "mcp_allowed_hosts": "host.example.com, ",
+    "mcp_token": "t",
+    "base_url": "https://a.",
+    "email": "'\" ",
+    "project_id": "1",
+    "read_only": "\r\n",
+    "session_cookie": "neptun-session ",
+}
+
+
+@pytest.mark.parametrize(("name", "part"), SETTINGS.items())
+def test_a_setting_is_read_in_linear_time(name: str, part: str) -> None:
+    def read(value: str) -> None:
+        values: dict[str, Any] = {name: value}
+        with suppress(ValidationError):
+            Settings(**values)
+
+    assert is_linear(read, [part * (size // len(part)) for size in (1_000, 10_000, 100_000)])
+
+
+def test_a_line_of_the_log_is_written_in_linear_time() -> None:
+    formatter = RedactingFormatter([COOKIE])
+    texts = ["neptun-session=\x85 Fe26.2*" * (size // 25) for size in (1_000, 10_000, 100_000)]
+    records = [logging.makeLogRecord({"msg": text, "name": "x", "levelname": "INFO"}) for text in texts]
+    assert is_linear(formatter.format, records)

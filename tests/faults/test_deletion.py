@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -159,7 +160,8 @@ async def test_a_deletion_that_outlives_the_call_is_not_reported_as_failed() -> 
 
         neptun.break_at(Place.DELETE, delete_when_the_client_has_given_up)
         words = plain_error_of(await tools.delete_import())
-        assert "did not answer completely within 1.3 seconds" in words  # two thirds: the rest is for the list
+        # Two thirds of the time, or more on a busy machine: the rest is for the list.
+        assert re.search(r"did not answer completely within (1\.\d|2) seconds", words)
         assert MAY_YET_GO in words
         with anyio.fail_after(5):
             await done.wait()

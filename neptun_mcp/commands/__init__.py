@@ -74,10 +74,11 @@ def end_at_once() -> None:
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
-def _interrupt(*_: object) -> None:
+def interrupt(*_: object) -> None:
+    """End the program at once: what SIGINT does to a command that has nothing to tidy up."""
     os._exit(INTERRUPTED)
 
 

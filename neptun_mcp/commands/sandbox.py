@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 
 import anyio
 
 from .. import sandbox
 from ..neptun.models import COOKIE_NAME
 from ..sandbox.server import serve
-from . import FAILURE, SUCCESS, show, tell
+from . import FAILURE, SUCCESS, interrupt, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
+    signal.signal(signal.SIGINT, interrupt)
 
     def started(url: str) -> None:
         show(

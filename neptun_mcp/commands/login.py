@@ -12,7 +12,7 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused, how_to_ge
 from ..neptun.secret_files import MAX_SECRET_FILE
 from ..neptun.session import Credentials, cookie_value
 from ..settings import Settings, session_store
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
+from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
 
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
@@ -25,8 +25,10 @@ def run(options: argparse.Namespace) -> int:
         tell("The sandbox needs no log-in. Unset NEPTUN_SANDBOX to log in to Neptun.")
         return MISUSE
     if not (options.cookie or sys.stdin.isatty()):
-        tell("E-mail address and password are asked for at a terminal. A cookie can come from a file:")
-        tell("neptun-mcp login --cookie < FILE")
+        tell(
+            "E-mail address and password are asked for at a terminal. A cookie can come from a file:",
+            "neptun-mcp login --cookie < FILE",
+        )
         return MISUSE
     credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)
     if credentials is None:
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"The session cannot be kept: {error.strerror} ({error.filename}).")
         return FAILURE
-    print(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
+    show(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
     if settings.has_credentials:
         tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
     return SUCCESS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..settings import session_store
-from . import FAILURE, SUCCESS, settings_or_exit, tell
+from . import FAILURE, SUCCESS, settings_or_exit, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -16,5 +16,5 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"The session cannot be removed: {error.strerror} ({error.filename}).")
         return FAILURE
-    print(f"Logged out of {address}." if removed else f"There was no session of {address}.")
+    show(f"Logged out of {address}." if removed else f"There was no session of {address}.")
     return SUCCESS

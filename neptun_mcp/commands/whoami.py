@@ -8,7 +8,7 @@ import anyio
 
 from ..neptun.errors import NeptunError
 from ..settings import Settings
-from . import FAILURE, SUCCESS, settings_or_exit, tell
+from . import FAILURE, SUCCESS, settings_or_exit, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
         tell(str(error))
         return FAILURE
     source = "the environment" if settings.has_credentials else "neptun-mcp login"
-    print(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
+    show(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
     return SUCCESS
 
 

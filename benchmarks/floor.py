@@ -41,5 +41,10 @@ async def delete_import(project_id, import_id):
     return response.json()
 
 
+def http_app():
+    """The same over HTTP, for `uvicorn --factory`."""
+    return server.streamable_http_app(stateless_http=True, json_response=True)
+
+
 if __name__ == "__main__":
     server.run("stdio")

@@ -29,7 +29,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -74,6 +74,9 @@ class Server:
     def request(self, tool: str, arguments: Mapping[str, object]) -> Json:
         """The `params` of a tools/call."""
         return {"name": self.tools.get(tool, tool), "arguments": {**self.arguments, **arguments}}
+
+
+ServerT = TypeVar("ServerT", bound=Server)
 
 
 def our_server(command: str | None) -> Server | None:
@@ -154,6 +157,12 @@ def memory(process_id: int, which: Literal["VmRSS", "VmHWM"]) -> float:
     return int(kibibytes) / 1024
 
 
+def cpu_seconds(process_id: int) -> float:
+    """How long a process has kept a processor busy, the kernel's work for it included."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Process:
     """A child process with pipes; killed when its `with` block ends, however it ends."""
 
@@ -206,6 +215,11 @@ class Process:
         """The end of the child's stderr."""
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 2000))
         return self._stderr.read().decode(errors="replace")
+
+    @property
+    def process_id(self) -> int:
+        """The child's."""
+        return self._process.pid
 
     def memory(self, which: Literal["VmRSS", "VmHWM"]) -> float:
         """Resident memory of the child, see `memory`."""
@@ -361,7 +375,7 @@ class Session:
 
 
 def in_turns(
-    rounds: int, servers: Sequence[Server], measurements: Mapping[str, Callable[[Server], Values]]
+    rounds: int, servers: Sequence[ServerT], measurements: Mapping[str, Callable[[ServerT], Values]]
 ) -> dict[str, dict[str, list[Values]]]:
     """Run every measurement in every round on each server in turn.
 

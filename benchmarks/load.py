@@ -1,9 +1,15 @@
-"""Many clients at once, over HTTP, against two servers and a Neptun that takes its time (--delay).
+"""Many clients at once, over HTTP, against servers on this machine.
 
     python benchmarks/load.py [--clients 200] [--seconds 60] [--connections 5] [--delay 0.05]
 
-prints a table: calls a second beside what the delay and the connection limit allow, percentiles, errors, the most
-connections that Neptun saw, and each server's memory after the first tenth of the time and at the end.
+prints a table of two servers and a Neptun that takes its time: calls a second beside what the delay and the connection
+limit allow, percentiles, errors, the most connections that Neptun saw, and each server's memory after the first tenth
+of the time and at the end.
+
+    python benchmarks/load.py --compare [--clients 50] [--seconds 10] [--rounds 3] [--delay 0]
+
+prints how many calls of two imports a second one process of ours answers, on the loop of asyncio and on uvloop, beside
+the floor, the SDK alone and the peer: in both protocols, in turns, each answer checked.
 
     python benchmarks/load.py --unfriendly [--seconds 60]
 
@@ -22,15 +28,46 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from http.client import HTTPConnection
+from importlib.util import find_spec
+from itertools import product
+from statistics import median
 from typing import Any
 
-from harness import COOKIE, BenchmarkError, Neptun, machine, memory, number, percentile, run, table
+from harness import (
+    BARE,
+    COOKIE,
+    FLOOR,
+    HERE,
+    OURS,
+    PEER,
+    PROTOCOL_VERSION,
+    BenchmarkError,
+    Json,
+    Neptun,
+    Server,
+    Values,
+    bare_server,
+    cpu_seconds,
+    floor_server,
+    in_turns,
+    machine,
+    median_of,
+    memory,
+    number,
+    our_server,
+    peer_server,
+    percentile,
+    run,
+    table,
+)
 
 INVENTED = "invented" + COOKIE
-TOKEN, HOST = "t" * 32, "mcp.example.com"
+TOKEN, HOST = "t" * 32, "localhost:8000"
 SERVERS = 2
 CALL = {"name": "list_resources", "arguments": {"project_id": 1, "resource_type": "user-files", "limit": 1}}
 VERSION = "2026-07-28"
@@ -39,26 +76,43 @@ META = {
     "io.modelcontextprotocol/clientInfo": {"name": "load", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-BODY = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": CALL | {"_meta": META}}).encode()
+WARM_UP = 1.0
+"""Seconds of calls that are not counted."""
 
 
-def request_of(session: str) -> bytes:
-    """A call in a session."""
+def request_of(session: str = COOKIE, call: Json = CALL, version: str = VERSION) -> bytes:
+    """A call in a session, as a host of that protocol sends it."""
+    newer = version == VERSION
+    params = call | {"_meta": META} if newer else call
+    routing = f"MCP-Method: tools/call\r\nMCP-Name: {call['name']}\r\n" if newer else ""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
     return (
         f"POST /mcp HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
-        f"Accept: application/json\r\nMCP-Protocol-Version: {VERSION}\r\nMCP-Method: tools/call\r\n"
-        f"MCP-Name: {CALL['name']}\r\nNeptun-Session: {session}\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    ).encode() + BODY
+        f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {version}\r\n{routing}"
+        f"Neptun-Session: {session}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def over_http(app: str, *options: str) -> list[str]:
+    """The command of a server over HTTP, as an operator starts it."""
+    command = [sys.executable, "-m", "uvicorn", "--factory", app, "--app-dir", str(HERE)]
+    return [*command, "--no-access-log", "--log-level", "warning", *options]
+
+
+COMMANDS = {
+    OURS: over_http("neptun_mcp.remote:create_app", "--http", "neptun_mcp.remote.connections:LimitedProtocol"),
+    FLOOR: over_http("floor:http_app"),
+    BARE: over_http("bare:http_app"),
+    PEER: over_http("peer:http_app"),
+}
 
 
 @contextmanager
-def server(environment: Mapping[str, str]) -> Generator[tuple[int, int]]:
-    """The port and the process id of one server, as an operator starts it."""
+def server(environment: Mapping[str, str], command: Sequence[str] = COMMANDS[OURS]) -> Generator[tuple[int, int]]:
+    """The port and the process id of one server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    factory = ["--factory", "neptun_mcp.remote:create_app", "--port", str(port), "--no-access-log"]
-    protocol = ["--http", "neptun_mcp.remote.connections:LimitedProtocol"]
-    command = [sys.executable, "-m", "uvicorn", *factory, *protocol, "--log-level", "warning"]
+    command = [*command, "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, process)
@@ -82,17 +136,38 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise BenchmarkError("the server did not start")
 
 
-async def client(port: int, until: float, times: list[float], errors: list[str], session: str = COOKIE) -> None:
+def succeeds(answer: bytes) -> bool:
+    """Whether a call did not fail."""
+    return b'"isError":false' in answer
+
+
+@lru_cache(maxsize=8)  # equal answers are looked at once
+def shows_both(answer: bytes) -> bool:
+    """Whether a call returned the two imports of the project."""
+    if not succeeds(answer):
+        return False
+    (block,) = json.loads(answer)["result"]["content"]
+    shown = json.loads(block["text"])
+    return [item["id"] for item in shown.get("result", shown)["imports"]] == [1, 2]
+
+
+async def client(
+    port: int,
+    until: float,
+    times: list[float],
+    errors: list[str],
+    request: bytes = request_of(),
+    is_right: Callable[[bytes], bool] = succeeds,
+) -> None:
     """Call, one call after the other, on one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    request = request_of(session)
     while (started := time.perf_counter()) < until:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         body = await reader.readexactly(int(length.split(b":")[1]))
         times.append(time.perf_counter() - started)
-        if not head.startswith(b"HTTP/1.1 200") or b'"isError":false' not in body:
+        if not (head.startswith(b"HTTP/1.1 200") and is_right(body)):
             errors.append((head.splitlines()[0] + b" " + body[:200]).decode())
     writer.close()
 
@@ -101,7 +176,7 @@ async def send_half_heads(port: int) -> None:
     """Send half a head, and again once the server has given up."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request_of(COOKIE)[:100])
+        writer.write(request_of()[:100])
         with suppress(OSError):
             await reader.read()
         writer.close()
@@ -123,7 +198,7 @@ async def among_unfriendly(port: int, seconds: float) -> dict[str, list[str]]:
     await client(port, now + seconds / 2, alone, errors)
     until = time.perf_counter() + seconds / 2
     unfriendly = [
-        *(client(port, until, ignored, ignored, f"{number}{INVENTED}") for number in range(200)),
+        *(client(port, until, ignored, ignored, request_of(f"{number}{INVENTED}")) for number in range(200)),
         *(send_half_heads(port) for _ in range(300)),
         *(never_read(port) for _ in range(20)),
     ]
@@ -145,19 +220,32 @@ async def among_unfriendly(port: int, seconds: float) -> dict[str, list[str]]:
     }
 
 
-async def load(ports: list[int], processes: list[int], clients: int, seconds: float) -> dict[str, list[str]]:
-    """Let the clients call, and return the rows of the table but the first and the last."""
-    times: list[float] = []
-    errors: list[str] = []
-    started = time.perf_counter()
-    until = started + seconds
-    calling = [asyncio.create_task(client(ports[n % SERVERS], until, times, errors)) for n in range(clients)]
-    await asyncio.sleep(seconds / 10)
-    early = [memory(process, "VmRSS") for process in processes]
-    await asyncio.gather(*calling)
-    late = [memory(process, "VmRSS") for process in processes]
+async def call_for(
+    seconds: float,
+    clients: int,
+    ports: Sequence[int],
+    request: bytes = request_of(),
+    is_right: Callable[[bytes], bool] = succeeds,
+) -> tuple[list[float], list[str]]:
+    """Let the clients call the servers for so long; how long each call took, and what was wrong."""
+    times, errors = list[float](), list[str]()
+    until = time.perf_counter() + seconds
+    await asyncio.gather(
+        *(client(ports[n % len(ports)], until, times, errors, request, is_right) for n in range(clients))
+    )
     if errors:
         print(f"the first error: {errors[0]}", file=sys.stderr)
+    return times, errors
+
+
+async def load(ports: list[int], processes: list[int], clients: int, seconds: float) -> dict[str, list[str]]:
+    """Let the clients call, and return the rows of the table but the first and the last."""
+    started = time.perf_counter()
+    calling = asyncio.create_task(call_for(seconds, clients, ports))
+    await asyncio.sleep(seconds / 10)
+    early = [memory(process, "VmRSS") for process in processes]
+    times, errors = await calling
+    late = [memory(process, "VmRSS") for process in processes]
     return {
         "calls a second": [number(len(times) / (time.perf_counter() - started))],
         "calls": [number(len(times))],
@@ -167,16 +255,26 @@ async def load(ports: list[int], processes: list[int], clients: int, seconds: fl
     }
 
 
+USUALLY = {"clients": 200, "seconds": 60, "connections": 5, "delay": 0.05}
+COMPARED = {"clients": 50, "seconds": 10, "connections": 10, "delay": 0}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--connections", type=int, default=5, help="NEPTUN_MAX_CONNECTIONS (5)")
-    parser.add_argument("--delay", type=float, default=0.05, help="seconds that Neptun takes (0.05)")
-    parser.add_argument("--unfriendly", action="store_true", help="one caller among unfriendly ones")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--compare", action="store_true", help="one process of each server, one after the other")
+    mode.add_argument("--unfriendly", action="store_true", help="one caller among unfriendly ones")
+    parser.set_defaults(**COMPARED if "--compare" in sys.argv else USUALLY)
+    parser.add_argument("--clients", type=int, help="200, or 50 to compare")
+    parser.add_argument("--seconds", type=float, help="60, or 10 to compare")
+    parser.add_argument("--connections", type=int, help="NEPTUN_MAX_CONNECTIONS (5, or 10 to compare)")
+    parser.add_argument("--delay", type=float, help="seconds that Neptun takes (0.05, or 0 to compare)")
+    parser.add_argument("--rounds", type=int, default=3, help="of the comparison (3)")
+    parser.add_argument("--only", default="", help="compare only servers whose name contains this")
     arguments = parser.parse_args()
-    print(measure_unfriendly(arguments) if arguments.unfriendly else measure_load(arguments))
+    measure = compare if arguments.compare else measure_unfriendly if arguments.unfriendly else measure_load
+    print(measure(arguments))
     print(f"\n{machine()}; {arguments.connections} connections a server, Neptun takes {arguments.delay * 1000:g} ms.")
 
 
@@ -186,7 +284,7 @@ def environment_of(neptun: Neptun, connections: int) -> dict[str, str]:
         **neptun.settings,
         "NEPTUN_MAX_CONNECTIONS": str(connections),
         "NEPTUN_MCP_TOKEN": TOKEN,
-        "NEPTUN_MCP_ALLOWED_HOSTS": HOST,
+        "NEPTUN_MCP_ALLOWED_HOSTS": HOST.partition(":")[0],
         "NEPTUN_MCP_STATE_KEY": "k" * 32,
     }
 
@@ -213,6 +311,93 @@ def measure_unfriendly(arguments: argparse.Namespace) -> str:
         with server(settings) as (port, _):
             rows = asyncio.run(among_unfriendly(port, arguments.seconds))
     return table(["one caller", "alone", "among unfriendly ones"], [[name, *values] for name, values in rows.items()])
+
+
+# The comparison
+
+
+@dataclass(frozen=True)
+class Contestant(Server):
+    """A server over HTTP, on an event loop, called in a version of the protocol."""
+
+    loop: str = "asyncio"
+    version: str = VERSION
+
+
+def contestants(only: str) -> list[Contestant]:
+    """What is compared: every server in both protocols, ours and the peer on both loops."""
+    loops = ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
+    servers = [known for known in (our_server(None), floor_server(), bare_server(), peer_server()) if known]
+    found = [
+        Contestant(
+            f"{known.name}, {loop}, {version}", COMMANDS[known.name], known.tools, known.arguments, loop, version
+        )
+        for version, loop, known in product((VERSION, PROTOCOL_VERSION), loops, servers)
+        if loop == "asyncio" or known.name in (OURS, PEER)
+    ]
+    return [contestant for contestant in found if only in contestant.name]
+
+
+def performance(neptun: Neptun, arguments: argparse.Namespace, contestant: Contestant) -> Values:
+    """How one server does."""
+    request = request_of(COOKIE, contestant.request("list_imports", {"project_id": 1}), contestant.version)
+    is_right = succeeds if contestant.name.startswith(BARE) else shows_both
+    command = [*contestant.command, "--loop", contestant.loop]
+    with server(environment_of(neptun, arguments.connections), command) as (port, process):
+        idle = memory(process, "VmRSS")
+        calls = partial(call_for, clients=arguments.clients, ports=[port], request=request, is_right=is_right)
+        asyncio.run(calls(WARM_UP))
+        neptun.stats()
+        busy, ours, started = cpu_seconds(process), time.process_time(), time.perf_counter()
+        times, errors = asyncio.run(calls(arguments.seconds))
+        return {
+            "rate": (len(times) - len(errors)) / (time.perf_counter() - started),
+            "busy": (cpu_seconds(process) - busy) / len(times) * 1000,
+            "generator": (time.process_time() - ours) / len(times) * 1000,
+            "middle": percentile(times, 0.5) * 1000,
+            "late": percentile(times, 0.99) * 1000,
+            "idle": idle,
+            "memory": memory(process, "VmRSS"),
+            "connections": neptun.stats()["peak"],
+            "errors": len(errors),
+        }
+
+
+COLUMNS = {
+    "rate": "calls/s",
+    "busy": "CPU ms a call",
+    "middle": "p50 ms",
+    "late": "p99 ms",
+    "idle": "memory, idle MB",
+    "memory": "… after the calls",
+    "connections": "connections to Neptun",
+    "errors": "errors",
+}
+
+
+def compare(arguments: argparse.Namespace) -> str:
+    """The table of the comparison."""
+    servers = contestants(arguments.only)
+    with Neptun("--contract", "documented", "--delay", str(arguments.delay)) as neptun:
+        measurement = {"load": partial(performance, neptun, arguments)}
+        samples = in_turns(arguments.rounds, servers, measurement)["load"]
+        stub = cpu_seconds(neptun.process_id)
+    rows: list[list[str]] = []
+    for name, found in samples.items():
+        peer = samples.get(f"{PEER},{name.partition(',')[2]}", [])
+        ratios = [mine["rate"] / theirs["rate"] for mine, theirs in zip(found, peer, strict=False)]
+        ratio = number(median(ratios)) if ratios else "–"
+        cells = [number(median_of(found, key)) for key in COLUMNS]
+        rows.append([name, cells[0], ratio, *cells[1:]])
+    header = ["server, loop, protocol", "calls/s", "to the peer", *list(COLUMNS.values())[1:]]
+    generators = [sample["generator"] for found in samples.values() for sample in found]
+    calls = sum(sample["rate"] * arguments.seconds for found in samples.values() for sample in found)
+    note = (
+        f"{arguments.clients} callers, each on a connection of its own; medians of {arguments.rounds} round(s). "
+        f"Beside the server, the callers took {number(median(generators))} ms a call, "
+        f"and Neptun {number(stub / calls * 1000)} ms."
+    )
+    return f"{table(header, rows)}\n\n{note}"
 
 
 if __name__ == "__main__":

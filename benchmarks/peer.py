@@ -131,17 +131,22 @@ OPENAPI: Schema = {
 }
 
 
-def main() -> None:
-    """Serve on stdio."""
+def create_server() -> FastMCP:
+    """The server, as FastMCP makes it."""
     cookie = os.environ["NEPTUN_SESSION_COOKIE"]
     client = httpx.AsyncClient(
         base_url=os.environ["NEPTUN_BASE_URL"],
         headers={"Accept": "application/json", "Cookie": f"neptun-session={cookie}"},
         timeout=60,
     )
-    # The banner asks the package index for a newer version.
-    FastMCP.from_openapi(OPENAPI, client=client, name="peer").run("stdio", show_banner=False)
+    return FastMCP.from_openapi(OPENAPI, client=client, name="peer")
+
+
+def http_app():
+    """The same over HTTP, for `uvicorn --factory`."""
+    return create_server().http_app(stateless_http=True, json_response=True)
 
 
 if __name__ == "__main__":
-    main()
+    # The banner asks the package index for a newer version.
+    create_server().run("stdio", show_banner=False)

@@ -207,6 +207,11 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         description="Over HTTP: the key that all processes share, so that one can ask a question and another take the "
         "answer, and for `sign-in`; several as with the tokens, the first one seals.",
     )
+    mcp_sessions: bool | None = Field(
+        default=None,
+        description="Over HTTP: `1` keeps sessions for hosts of MCP 2025-11-25 and before, so that they can ask the "
+        "person; only with a single process. Without it, `serve --http` does if nothing but this machine can call.",
+    )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
         description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "

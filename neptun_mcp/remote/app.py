@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from ..tools.pages import Pages
 from ..tools.questions import App
 from .connections import LimitedProtocol
 from .gate import Gate, Sessions, Tokens, advice_on_header, caller_of
+from .mcp_sessions import McpSessions, end_calls
 from .observability import call_logger, remember_outcome, start_tracing
 from .sign_in import ADVICE, SignIn
 
@@ -111,8 +112,11 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         json_response=True,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
     )
+    manager = server.session_manager
+    mcp = McpSessions(manager) if _keeps_mcp_sessions(settings, host) else manager
     gate = Gate(
-        server.session_manager.handle_request,
+        mcp.handle_request,
+        methods=("POST",) if mcp is manager else ("POST", "DELETE"),
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
         authenticate=sign_in.authenticate if sign_in else Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
@@ -123,7 +127,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         stop_tracing = start_tracing()
-        async with neptun, server.session_manager.run():
+        async with neptun, manager.run(), nullcontext() if mcp is manager else mcp.run():
             yield
         stop_tracing()
 
@@ -165,6 +169,17 @@ def _check_settings(settings: Settings, host: str) -> None:
         )
 
 
+def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
+    """Whether sessions of the older protocol are kept, which have to be served by one process.
+
+    By default they are if only this machine can call, where no gateway would distribute the calls.
+    """
+    if settings.mcp_sessions is not None:
+        return settings.mcp_sessions
+    address = urlsplit(settings.mcp_public_url or "http://localhost").hostname or ""
+    return is_loopback(host) and not settings.mcp_allowed_hosts and is_loopback(address)
+
+
 def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
     """The sessions of callers, if each has one."""
     match settings.mcp_credentials:
@@ -188,7 +203,7 @@ def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClie
     tools = create_tools(read_only=settings.read_only)
     server = build_server(tools, lifespan, request_state_security=security)
     # The outermost, so that answers that are refused for their state are logged too.
-    server.middleware.insert(0, call_logger(tools))
+    server.middleware[:0] = end_calls, call_logger(tools)
     server.middleware.append(_limit_streams(settings.timeout))
     return server
 

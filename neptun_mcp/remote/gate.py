@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 from mcp.types import INVALID_REQUEST
+from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,7 +33,7 @@ MAX_BODY = 256 * 2**10
 
 BODY_SECONDS = 10.0
 MAX_WAITING = 256
-"""Requests of one caller that may wait for a turn; one more is answered with 429."""
+"""Requests of one caller that may wait for a turn, or for the person; one more is answered with 429."""
 
 MAX_SESSIONS = 1024
 """Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
@@ -41,6 +42,7 @@ MAX_NEW_SESSIONS = 64
 """Sessions that are remembered although their user is not known yet."""
 
 SESSION_HEADER = "Neptun-Session"
+MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
 
@@ -115,7 +117,8 @@ class Gate:
     then it reads a body, and lets the caller wait for a turn.
 
     Args:
-        app: what is behind it, for POST.
+        app: what is behind it.
+        methods: the HTTP methods that it answers.
         hosts: the names by which callers reach the server.
         authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
         sessions: the sessions of callers, if each has one.
@@ -127,6 +130,7 @@ class Gate:
         self,
         app: ASGIApp,
         *,
+        methods: Sequence[str],
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
         sessions: Sessions | None,
@@ -134,6 +138,7 @@ class Gate:
         at_once: int,
     ) -> None:
         self._app = app
+        self._methods = methods
         self._hosts = {_bracketed(host.lower()) for host in hosts}
         self._authenticate = authenticate
         self._sessions = sessions
@@ -146,14 +151,12 @@ class Gate:
             self._check_address(headers)
             _check_length(headers)
             caller = self._authenticate(headers)
-            _check_form(scope["method"], headers)
+            self._check_form(scope["method"], headers)
             body = await _read_body(headers, receive)
-            scope = {**scope, "headers": _tolerant(headers), "state": {**scope.get("state", {}), "caller": caller}}
-            # A stream of notifications lasts, and asks nothing of Neptun: it keeps no call waiting.
-            stream = headers.get("mcp-method") == "subscriptions/listen"
-            async with self._turns.take((self._turns_of(caller), stream)) as end_turn:
-                answer = self._unless_ended(scope, receive, _ending(end_turn, send))
-                await self._app(scope, _replay(body, receive), answer)
+            async with self._turns.take((self._turns_of(caller), _kind(headers, body))) as turn:
+                state = {**scope.get("state", {}), "caller": caller, "turn": turn}
+                scope = {**scope, "headers": _tolerant(headers), "state": state}
+                await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
             if caller.cookie and self._sessions:
                 self._sessions.note_confirmed(caller.cookie)
         except _Disconnected:
@@ -176,6 +179,14 @@ class Gate:
             if scheme not in ("http", "https") or not self._is_ours(authority):
                 _log.warning("refused: Origin is %a", origin[:100])
                 raise refused(403, "Web pages of other sites may not call this server. Call it from its own address.")
+
+    def _check_form(self, method: str, headers: Headers) -> None:
+        if method not in self._methods:
+            needed = f"The HTTP method has to be {' or '.join(self._methods)}."
+            raise refused(405, needed, {"Allow": ", ".join(self._methods)})
+        # A form of a web page could have another type.
+        if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise refused(415, "The Content-Type of a request has to be application/json.")
 
     def _is_ours(self, authority: str) -> bool:
         """Whether it is one of the hosts, with a port and without."""
@@ -213,15 +224,6 @@ def _check_length(headers: Headers) -> None:
         raise refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
 
 
-def _check_form(method: str, headers: Headers) -> None:
-    if method != "POST":
-        # Without sessions there is no stream to open, and none to end.
-        raise refused(405, "Only POST is answered here.", {"Allow": "POST"})
-    # A form of a web page could have another type.
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise refused(415, "The Content-Type of a request has to be application/json.")
-
-
 def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The headers as the SDK wants them, which compares some more strictly than HTTP does."""
     kept = [(name, value) for name, value in headers.raw if name not in (b"accept", b"content-type")]
@@ -251,7 +253,8 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
     raise refused(408, "The request did not arrive completely in time.", {"Connection": "close"})
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """`receive` as it was before a body was read from it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
@@ -260,44 +263,79 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _ending(end_turn: Callable[[], None], send: Send) -> Send:
-    """`send`, but the turn ends with the call: a caller who does not read the answer keeps nobody waiting."""
+def _kind(headers: Headers, body: bytes) -> str:
+    """What kind of turn a request takes, so that the other kinds keep no call waiting, and are not kept by calls."""
+    if headers.get("mcp-method") == "subscriptions/listen":
+        return "stream"  # lasts, and asks nothing of Neptun
+    if MCP_SESSION_HEADER in headers and not method_of(body):
+        return "reply"  # of the person to whom a call has put a question
+    return "call"
 
-    async def send_after_turn(message: Message) -> None:
-        # An answer in JSON starts when the call is over; a stream of events starts before.
-        if message["type"] == "http.response.start":
-            is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
-            if not is_stream:
-                end_turn()
-        await send(message)
 
-    return send_after_turn
+def method_of(body: bytes) -> str:
+    """The method of a request in JSON-RPC; empty if the body is anything else."""
+    try:
+        message = from_json(body)
+    except ValueError:
+        return ""
+    match message:
+        case {"id": _, "method": str(method)}:
+            return method
+        case _:
+            return ""
+
+
+class Turn:
+    """The turn of one request. It may end before the request does, and begin again.
+
+    Attributes:
+        request: cancelled when the request is over: answered, or its connection closed.
+    """
+
+    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+        self._limiter = limiter
+        self.request = anyio.CancelScope()
+
+    async def begin(self) -> None:
+        await self._limiter.acquire_on_behalf_of(self)
+
+    def end(self) -> None:
+        if self in self._limiter.statistics().borrowers:
+            self._limiter.release_on_behalf_of(self)
+
+
+@dataclass
+class _Line:
+    """The requests of one caller in flight, and the limit to their turns."""
+
+    limiter: anyio.CapacityLimiter
+    requests: int = 0
 
 
 class _Turns:
     """Turns of callers: `at_once` for each."""
 
     def __init__(self, at_once: int) -> None:
-        self._limiters = defaultdict[Any, anyio.CapacityLimiter](lambda: anyio.CapacityLimiter(at_once))
+        self._at_once = at_once
+        self._lines = defaultdict[Any, _Line](lambda: _Line(anyio.CapacityLimiter(at_once)))
 
     @asynccontextmanager
-    async def take(self, key: Any) -> AsyncGenerator[Callable[[], None]]:
-        """Wait for a turn, which lasts as long as the block, or until the function is called."""
-        limiter, borrower = self._limiters[key], object()
-        if limiter.statistics().tasks_waiting >= MAX_WAITING:
+    async def take(self, key: Any) -> AsyncGenerator[Turn]:
+        """Wait for a turn, which lasts as long as the block unless it is ended before."""
+        line = self._lines[key]
+        if line.requests >= self._at_once + MAX_WAITING:
             raise refused(429, "Too many requests at once. Try again in a second.", {"Retry-After": "1"})
-
-        def end() -> None:
-            if borrower in limiter.statistics().borrowers:
-                limiter.release_on_behalf_of(borrower)
-
+        turn = Turn(line.limiter)
+        line.requests += 1
         try:
-            await limiter.acquire_on_behalf_of(borrower)
-            yield end
+            await turn.begin()
+            yield turn
         finally:
-            end()
-            if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
-                self._limiters.pop(key, None)
+            turn.request.cancel()
+            turn.end()
+            line.requests -= 1
+            if not line.requests:
+                del self._lines[key]
 
 
 class Public:
@@ -317,8 +355,13 @@ class Public:
         headers = Headers(scope=scope)
         try:
             body = await _read_body(headers, receive)
-            async with self._turns.take(None) as end_turn:
-                await self._app(scope, _replay(body, receive), _ending(end_turn, send))
+            async with self._turns.take(None) as turn:
+
+                async def send_after_turn(message: Message) -> None:
+                    turn.end()  # who does not read the answer keeps nobody waiting
+                    await send(message)
+
+                await self._app(scope, replay(body, receive), send_after_turn)
         except _Disconnected:
             pass
         except Refused as refusal:

@@ -230,7 +230,8 @@ async def ask_deletion(
     if ctx.client_capabilities is None:
         raise Refusal(
             f"Import {found.id} was not deleted: the person has to agree, and in this version of MCP a server without "
-            "sessions cannot ask. It can be deleted on the Neptun website, or from a host with MCP 2026-07-28 or later."
+            "sessions cannot ask. It can be deleted on the Neptun website, from a host with MCP 2026-07-28 or later, "
+            "or if the server's operator sets NEPTUN_MCP_SESSIONS=1."
         )
     if policy == "require":
         raise Refusal(

@@ -1,0 +1,149 @@
+"""Sessions of MCP 2025-11-25 and before, kept in one process, so that the people behind these hosts can be asked, too.
+
+Such a host says what it can do only at the beginning of its session, and a person's answer is a request of its own,
+which has to reach the process in which the call waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.session import ServerSession
+from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from sse_starlette.sse import AppStatus
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, replay
+
+MAX_SESSIONS = 1000
+"""In a process, each of some 50 kB. One more ends the one that was not used for longest."""
+
+IDLE_SECONDS = 12 * 3600.0
+"""How long a session is kept unused. Its host begins another one when it is told that it ended (404)."""
+
+
+class McpSessions:
+    """ASGI application with sessions for hosts that begin one, in front of one without for all other requests.
+
+    The owner of a session is who began it: nobody else can use it.
+    """
+
+    def __init__(self, stateless: StreamableHTTPSessionManager) -> None:
+        self._stateless = stateless
+        self._stateful = StreamableHTTPSessionManager(
+            stateless.app, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
+        )
+        self._owners = OrderedDict[str, AuthenticatedUser]()  # by session, the one not used for longest first
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Keep sessions while the block runs."""
+        # The server ends by itself when the calls have, and their streams are to last until then.
+        AppStatus.disable_automatic_graceful_drain()
+        async with self._stateful.run():
+            yield
+
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that went through a `Gate`."""
+        body: bytes = (await receive())["body"]
+        receive = replay(body, receive)
+        if not _wants_session(Request(scope), body):
+            await self._stateless.handle_request(scope, receive, send)
+            return
+        owner = AuthenticatedUser(AccessToken(token="", client_id=caller_of(Request(scope)).principal, scopes=[]))
+        started: list[Message] = []
+
+        async def send_late(message: Message) -> None:
+            # A stream starts before the call, whose outcome may ask for another status.
+            if message["type"] == "http.response.start":
+                started.append(message)
+                return
+            if started:
+                start = started.pop()
+                await self._note(scope["method"], start, owner)
+                await send(start)
+            await send(message)
+
+        await self._stateful.handle_request({**scope, "user": owner}, receive, send_late)
+
+    async def _note(self, method: str, start: Message, owner: AuthenticatedUser) -> None:
+        """Note that a session is used, has begun or has ended, as an answer says."""
+        session = Headers(raw=start["headers"]).get(MCP_SESSION_HEADER)
+        if session is None or start["status"] >= 400:
+            return
+        if method == "DELETE":
+            self._owners.pop(session, None)
+            return
+        self._owners[session] = owner
+        self._owners.move_to_end(session)
+        if len(self._owners) > MAX_SESSIONS:
+            await self._end(*self._owners.popitem(last=False))
+
+    async def _end(self, session: str, owner: AuthenticatedUser) -> None:
+        headers = [(MCP_SESSION_HEADER.lower().encode(), session.encode())]
+        scope: Scope = {"type": "http", "method": "DELETE", "headers": headers, "user": owner}
+        await self._stateful.handle_request(scope, _receive_nothing, _send_nowhere)
+
+
+def _wants_session(request: Request[Any], body: bytes) -> bool:
+    if request.headers.get("mcp-protocol-version", "2025-03-26") not in HANDSHAKE_PROTOCOL_VERSIONS:
+        return False
+    if MCP_SESSION_HEADER in request.headers or request.method != "POST":
+        return True
+    return all(check_accept_headers(request)) and method_of(body) == "initialize"
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.request", "body": b""}
+
+
+async def _send_nowhere(message: Message) -> None:
+    pass
+
+
+async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: a call's turn ends with it, and it ends with the HTTP request that brought it.
+
+    While the person is asked the call needs no turn.
+    """
+    if ctx.request is None or ctx.request_id is None:
+        return await call_next(ctx)
+    turn: Turn = ctx.request.state.turn
+    if ctx.session.can_send_request:
+        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn)))
+    try:
+        with turn.request:
+            return await call_next(ctx)
+    finally:
+        turn.end()
+    raise MCPError(REQUEST_CANCELLED, "The connection was closed before the call was over.")
+
+
+class _Asking:
+    """A session that takes no turn while it asks the person."""
+
+    def __init__(self, session: ServerSession, turn: Turn) -> None:
+        self._session = session
+        self._turn = turn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def elicit_form(self, *args: Any, **options: Any) -> ElicitResult:
+        self._turn.end()
+        answer = await self._session.elicit_form(*args, **options)
+        await self._turn.begin()
+        return answer

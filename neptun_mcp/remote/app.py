@@ -34,7 +34,7 @@ from ..tools import create_tools
 from ..tools.pages import Pages
 from ..tools.questions import App
 from .connections import LimitedProtocol
-from .gate import Gate, Sessions, Tokens, advice_on_header, caller_of
+from .gate import Gate, Sessions, Tokens, advice_on_header, bracketed, caller_of
 from .mcp_sessions import McpSessions, end_calls
 from .observability import call_logger, remember_outcome, start_tracing
 from .sign_in import ADVICE, SignIn
@@ -49,6 +49,8 @@ GRACE_SECONDS = 5
 """How much longer than the time limit of a call the process waits for in-flight calls."""
 
 _log = logging.getLogger(__name__)
+_serve = logging.getLogger("neptun_mcp.serve")
+_serve.setLevel(logging.INFO)  # whatever is set for the others
 
 
 def create_app() -> Starlette:
@@ -82,6 +84,8 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
         access_log=False,
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
     )
+    host, port = listener.getsockname()[:2]
+    _serve.info("MCP is at %s/mcp", settings.mcp_public_url or f"http://{bracketed(host)}:{port}")
     uvicorn.Server(config).run(sockets=[listener])
 
 

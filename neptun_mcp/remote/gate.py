@@ -139,7 +139,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._methods = methods
-        self._hosts = {_bracketed(host.lower()) for host in hosts}
+        self._hosts = {bracketed(host.lower()) for host in hosts}
         self._authenticate = authenticate
         self._sessions = sessions
         self._on_ended = on_ended
@@ -215,7 +215,8 @@ class Gate:
         return caller.id
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """A host as it stands in an address: one of IPv6 in brackets."""
     return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 

@@ -202,6 +202,7 @@ async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_p
     command = (*COMMAND, "serve", "--http", "--port", port)
     async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
         await child.answering(f"http://127.0.0.1:{port}/health")
+        assert f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp\n" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("given", [{"mcp_token": "short"}, {"mcp_token": f"{TOKEN} {TOKEN}"}, {"mcp_state_key": "x"}])

@@ -177,19 +177,25 @@ async def test_a_host_of_the_older_era_deletes_only_if_nobody_is_asked(site: Sit
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -> None:
-    neptun, results = HeldNeptun(site), list[Json]()
+    neptun, results, sent = HeldNeptun(site), list[Json](), list[str]()
     env = environment(base_url=site.url, **REMOTE, max_connections="8")
     http = httpx.AsyncClient(timeout=60)
+
+    async def note_sent(event: str, info: Json) -> None:
+        if event == "http11.receive_response_headers.started":
+            sent.append(event)
+
     async with worker(tmp_path / "log", env) as (url, child), http:
-        caller = Caller(url, http, HEADERS)
+        message = Caller(url, http, HEADERS).message("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
 
         async def call() -> None:
-            results.append(content_in(await caller.call("list_resources", LIST_FILES)))
+            response = await http.post(f"{url}/mcp", **message, extensions={"trace": note_sent})
+            results.append(content_in(response.json()))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(call)
-            await until(lambda: neptun.held == 2)
+            await until(lambda: neptun.held == 2 and len(sent) == 5)
             child.process.send_signal(signal.SIGTERM)
             await refusing(url)
             neptun.released = True

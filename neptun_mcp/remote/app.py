@@ -35,7 +35,7 @@ from ..tools.pages import Pages
 from ..tools.questions import App
 from .connections import LimitedProtocol
 from .gate import Gate, Sessions, Tokens, advice_on_header, bracketed, caller_of
-from .mcp_sessions import McpSessions, end_calls
+from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import call_logger, remember_outcome, start_tracing
 from .sign_in import ADVICE, SignIn
 
@@ -70,11 +70,14 @@ def create_app() -> Starlette:
     uvicorn_log.propagate = True
     if not settings.mcp_state_key:
         raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
+    if settings.mcp_sessions:
+        let_calls_finish()
     return build_asgi_app(settings)
 
 
 def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     """Serve in this process until SIGINT or SIGTERM; in-flight calls finish."""
+    let_calls_finish()
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,

@@ -7,8 +7,7 @@ which has to reach the process in which the call waits for it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -35,6 +34,11 @@ IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. Its host begins another one when it is told that it ended (404)."""
 
 
+def let_calls_finish() -> None:
+    """At the end of this process, let streams last as long as their calls; by default the library cuts them off."""
+    AppStatus.disable_automatic_graceful_drain()
+
+
 class McpSessions:
     """ASGI application with sessions for hosts that begin one, in front of one without for all other requests.
 
@@ -48,13 +52,9 @@ class McpSessions:
         )
         self._owners = OrderedDict[str, AuthenticatedUser]()  # by session, the one not used for longest first
 
-    @asynccontextmanager
-    async def run(self) -> AsyncGenerator[None]:
+    def run(self) -> AbstractAsyncContextManager[None]:
         """Keep sessions while the block runs."""
-        # The server ends by itself when the calls have, and their streams are to last until then.
-        AppStatus.disable_automatic_graceful_drain()
-        async with self._stateful.run():
-            yield
+        return self._stateful.run()
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""

@@ -48,7 +48,8 @@ from .models import (
     text_fields,
 )
 from .session import Credentials, Session
-from .transport import Answer, TimeLimit, Transfer, Transport
+from .time_limit import TimeLimit
+from .transport import Answer, Transfer, Transport
 
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
@@ -534,8 +535,7 @@ def _unwrapped(value: Any, key: str) -> Any:
 
 
 def _is_json(body: bytes) -> bool:
-    try:
+    with suppress(ValueError):
         from_json(body)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False

@@ -12,8 +12,7 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -38,6 +37,7 @@ from .errors import (
     Unreachable,
 )
 from .models import COOKIE_NAME
+from .time_limit import start_later
 
 ATTEMPTS = 3
 """How often a reading request is sent at most, where sending it again can help."""
@@ -50,36 +50,6 @@ _CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy
 
 
 _log = logging.getLogger(__name__)
-
-
-class TimeLimit:
-    """The time that one call may take, however many requests it makes.
-
-    Only time inside `spend` counts: a person who reads a question takes none of it.
-
-    Attributes:
-        seconds: the limit.
-        spent: the seconds that were used so far.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.spent = 0.0
-
-    @contextmanager
-    def spend(self, share: float = 1.0) -> Generator[None]:
-        """Let the block take what is left, or a share of it.
-
-        Raises:
-            TimeoutError: the block took longer, and was cancelled.
-        """
-        allowed = max(0.0, self.seconds - self.spent) * share
-        started = anyio.current_time()
-        try:
-            with anyio.fail_after(allowed):
-                yield
-        finally:
-            self.spent += min(allowed, anyio.current_time() - started)
 
 
 @dataclass
@@ -180,30 +150,28 @@ class Transport:
         if math.isinf(left) or not self._connections.has_idle(cookie):
             return await self.send(method, path, cookie=cookie, **options)
         outcomes: list[Answer | NeptunError] = []
-        answered = anyio.Event()
 
         async with anyio.create_task_group() as tasks:
 
             async def ask(fresh: bool) -> None:
                 try:
-                    answer = await self.send(
-                        method, path, cookie=cookie, on_answer=answered.set, fresh=fresh, **options
-                    )
+                    answer = await self.send(method, path, cookie=cookie, on_answer=call_off, fresh=fresh, **options)
                     outcomes.append(answer)
                 except NeptunError as error:
                     outcomes.append(error)
                 tasks.cancel_scope.cancel()
 
             async def ask_again() -> None:
-                await anyio.sleep(left / 3)
-                if not answered.is_set():
-                    _log.debug("%s %s: a kept connection is silent, trying a new one", method, route_of(path))
-                    await self._connections.close_idle()
-                    await ask(fresh=True)
+                _log.debug("%s %s: a kept connection is silent, trying a new one", method, route_of(path))
+                await self._connections.close_idle()
+                await ask(fresh=True)
 
-            tasks.start_soon(ask_again)
-            await ask(fresh=False)
-        outcome = outcomes[0]
+            call_off = start_later(tasks, left / 3, ask_again)
+            try:
+                await ask(fresh=False)
+            finally:
+                call_off()
+        outcome = outcomes.pop(0)
         if isinstance(outcome, NeptunError):
             raise outcome
         return outcome
@@ -216,7 +184,7 @@ class Transport:
         cookie: str | None = None,
         json: object = None,
         on_sending: Callable[[], None] | None = None,
-        on_answer: Callable[[], None] | None = None,
+        on_answer: Callable[[], object] | None = None,
         transfer: Transfer | None = None,
         fresh: bool = False,
         attempt: int = 1,

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ..neptun.client import Contract, NeptunClient, is_kind
 from ..neptun.errors import DeletionFailed, ImportNotFound, NeptunError, known_projects, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
-from ..neptun.transport import TimeLimit
+from ..neptun.time_limit import TimeLimit
 from .pages import Pages
 from .progress import current_transfer
 from .search import fold

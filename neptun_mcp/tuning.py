@@ -1,5 +1,5 @@
-"""Settings that count for the whole process. Only commands make them: a program that imports this package finds its
-process untouched."""
+"""Settings that count for the whole process. Only commands, and the application of a web server, make them: a program
+that imports this package finds its process untouched."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ READ_BYTES = 2**18
 """How much of a body HTTPX reads at a time. asyncio receives that much at once; handed on in HTTPX's quarters, a long
 body takes half as long again."""
 
+NEW_OBJECTS = 10_000
+"""After how many of them Python looks for garbage; they take about 2 MB. After 700, as is usual, the objects of calls
+under way are looked at again and again, for a tenth of the time that a busy server has."""
+
 
 @contextmanager
 def imports() -> Generator[None]:
     """Import and build in the block, without looking for garbage: that takes a tenth of the start.
 
-    What the block made stays. Searched for garbage later, it would double the time that a long list takes.
+    What the block made stays. Searched for garbage later, it would double the time that a long list takes. What comes
+    after is searched more rarely than usual.
     """
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS)
         gc.enable()
 
 

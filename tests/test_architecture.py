@@ -19,7 +19,7 @@ ARROWS = {
     "commands": {"_version", "log", "neptun", "remote", "sandbox", "server", "settings", "stdio", "tools", "tuning"},
     "log": {"neptun", "settings"},
     "neptun": set[str](),
-    "remote": {"log", "neptun", "server", "settings", "tools"},
+    "remote": {"log", "neptun", "server", "settings", "tools", "tuning"},
     "sandbox": {"neptun"},
     "server": {"_version", "neptun", "settings", "tools"},
     "settings": {"_version", "neptun", "sandbox"},

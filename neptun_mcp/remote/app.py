@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .. import tuning
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
@@ -72,7 +73,9 @@ def create_app() -> Starlette:
         raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
     if settings.mcp_sessions:
         let_calls_finish()
-    return build_asgi_app(settings)
+    tuning.read_long_bodies()
+    with tuning.imports():
+        return build_asgi_app(settings)
 
 
 def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:

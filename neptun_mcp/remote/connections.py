@@ -6,8 +6,11 @@ uvicorn --http neptun_mcp.remote.connections:LimitedProtocol …
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import anyio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -16,6 +19,34 @@ MAX_CONNECTIONS = 800
 
 PEER_SECONDS = 15.0
 """How long a peer may take for the head of a request, or not read an answer."""
+
+ENDING = "ending"
+"""The key in the state of a request under which the `Ending` of its server is."""
+
+
+class Ending:
+    """The end of a server, from which on no request arrives that could answer a question."""
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._questions = set[anyio.CancelScope]()
+
+    def begin(self) -> None:
+        self._has_begun = True
+        for question in self._questions:
+            question.cancel()
+
+    @contextmanager
+    def cancels(self) -> Generator[None]:
+        """Cancel the block when the server ends."""
+        with anyio.CancelScope() as question:
+            self._questions.add(question)
+            if self._has_begun:
+                question.cancel()
+            try:
+                yield
+            finally:
+                self._questions.remove(question)
 
 
 class LimitedProtocol(H11Protocol):
@@ -29,6 +60,7 @@ class LimitedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._ending: Ending = self.app_state.setdefault(ENDING, Ending())  # one for all connections
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -50,6 +82,10 @@ class LimitedProtocol(H11Protocol):
         self.timeout_keep_alive_task = None
         # The connection is not closed before the peer has read what was sent.
         self._note_whose_turn_it_is()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._ending.begin()
 
     def pause_writing(self) -> None:
         super().pause_writing()

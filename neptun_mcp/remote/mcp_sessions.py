@@ -25,6 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from .connections import ENDING, Ending
 from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, replay
 
 MAX_SESSIONS = 1000
@@ -117,13 +118,14 @@ async def _send_nowhere(message: Message) -> None:
 async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: CallNext) -> HandlerResult:
     """Middleware of the MCP server: a call's turn ends with it, and it ends with the HTTP request that brought it.
 
-    While the person is asked the call needs no turn.
+    While the person is asked the call needs no turn. When the server ends, the question stays unanswered.
     """
     if ctx.request is None or ctx.request_id is None:
         return await call_next(ctx)
     turn: Turn = ctx.request.state.turn
+    ending: Ending = getattr(ctx.request.state, ENDING, None) or Ending()  # it is there under `LimitedProtocol`
     if ctx.session.can_send_request:
-        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn)))
+        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn, ending)))
     try:
         with turn.request:
             return await call_next(ctx)
@@ -135,15 +137,18 @@ async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: Cal
 class _Asking:
     """A session that takes no turn while it asks the person."""
 
-    def __init__(self, session: ServerSession, turn: Turn) -> None:
+    def __init__(self, session: ServerSession, turn: Turn, ending: Ending) -> None:
         self._session = session
         self._turn = turn
+        self._ending = ending
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
     async def elicit_form(self, *args: Any, **options: Any) -> ElicitResult:
         self._turn.end()
-        answer = await self._session.elicit_form(*args, **options)
+        answer = ElicitResult(action="cancel")
+        with self._ending.cancels():
+            answer = await self._session.elicit_form(*args, **options)
         await self._turn.begin()
         return answer

@@ -47,6 +47,7 @@ INITIALIZE: Json = {
     "capabilities": ASKABLE,
     "clientInfo": {"name": "test", "version": "1"},
 }
+AS_SERVED = ("--factory", "neptun_mcp.remote:create_app", "--http", "neptun_mcp.remote.connections:LimitedProtocol")
 ALICE = {"Neptun-Session": COOKIE}
 
 
@@ -254,3 +255,19 @@ async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Pat
             async with session.calling("list_resources", LIST_FILES) as events:
                 assert content_in(await anext(events))["total"] > 0
         await child.exit_code()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+async def test_sigterm_ends_a_question_whose_answer_could_not_arrive(site: Site, tmp_path: Path) -> None:
+    env = environment(base_url=site.url, **REMOTE, mcp_sessions="1")
+    http = httpx.AsyncClient(timeout=20)
+    async with worker(tmp_path / "log", env, *AS_SERVED) as (url, child), http:
+        session = await Session.begin(Caller(url, http), **HEADERS)
+        async with session.calling("delete_import", DELETE_IMPORT) as events:
+            question = await anext(events)
+            child.process.send_signal(signal.SIGTERM)
+            cancelled, result = await anext(events), await anext(events)
+        assert cancelled["params"]["requestId"] == question["id"]
+        assert content_in(result)["message"] == "The question was not answered. Nothing was deleted."
+        await child.exit_code()
+    assert site.deletions() == []

@@ -26,13 +26,19 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from .connections import ENDING, Ending
-from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, replay
+from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, refused, replay
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. One more ends the one that was not used for longest."""
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. Its host begins another one when it is told that it ended (404)."""
+
+_ENDED = refused(
+    404,
+    "This MCP session has ended: the server was restarted, or nothing used the session for long. "
+    "The host has to connect to the server again; restarting the host does that.",
+)
 
 
 def let_calls_finish() -> None:
@@ -74,6 +80,9 @@ class McpSessions:
                 return
             if started:
                 start = started.pop()
+                if start["status"] == 404:
+                    await _ENDED.response(scope, receive, send)
+                    return
                 await self._note(scope["method"], start, owner)
                 await send(start)
             await send(message)

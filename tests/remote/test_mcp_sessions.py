@@ -219,7 +219,9 @@ async def test_an_unused_session_ends(site: Site, monkeypatch: pytest.MonkeyPatc
     async with start_in_process(site, session_cookie=COOKIE) as caller:
         session = await Session.begin(caller)
         await anyio.sleep(0.5)
-        assert await session.status() == 404
+        ended = await session.post("tools/list", {})
+        assert ended.status_code == 404
+        assert "The host has to connect to the server again" in ended.json()["error"]["message"]
 
 
 async def test_of_too_many_sessions_the_one_not_used_for_longest_ends(

@@ -21,6 +21,8 @@ _WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 
 def printable(text: str, kept: str = "") -> str:
     """Text without what controls a terminal or ends a line for some reader; such characters are escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
 
 

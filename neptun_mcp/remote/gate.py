@@ -221,7 +221,7 @@ def bracketed(host: str) -> str:
 
 
 def _check_length(headers: Headers) -> None:
-    if any(len(value) > MAX_HEADER for value in headers.values()):
+    if any(len(value) > MAX_HEADER for _, value in headers.raw):
         raise refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
 
 
@@ -295,13 +295,16 @@ class Turn:
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self._limiter = limiter
+        self._begun = False
         self.request = anyio.CancelScope()
 
     async def begin(self) -> None:
         await self._limiter.acquire_on_behalf_of(self)
+        self._begun = True
 
     def end(self) -> None:
-        if self in self._limiter.statistics().borrowers:
+        if self._begun:
+            self._begun = False
             self._limiter.release_on_behalf_of(self)
 
 

@@ -6,9 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from secrets import token_hex
 from time import perf_counter
 from typing import Any, cast
-from uuid import uuid4
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver.tools import Tool
@@ -92,7 +92,7 @@ def _what_happened(
 def _request_id(request: Request[Any]) -> str:
     """The gateway's id of the request, else a new one."""
     given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
 
 def start_tracing() -> Callable[[], None]:

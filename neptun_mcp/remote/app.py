@@ -34,7 +34,7 @@ from ..settings import Settings, is_loopback
 from ..tools import create_tools
 from ..tools.pages import Pages
 from ..tools.questions import App
-from .connections import LimitedProtocol
+from .connections import LimitedProtocol, ending_of
 from .gate import Gate, Sessions, Tokens, advice_on_header, bracketed, caller_of
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import call_logger, remember_outcome, start_tracing
@@ -219,15 +219,15 @@ def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClie
 
 
 def _limit_streams(seconds: float) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server: a stream of notifications takes no longer than a call.
+    """Middleware of the MCP server: a stream of notifications takes no longer than a call, and ends with the server.
 
     There is nothing to notify of, and an endless stream would delay the end of the process.
     """
 
     async def middleware(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method != "subscriptions/listen":
+        if ctx.method != "subscriptions/listen" or ctx.request is None:
             return await call_next(ctx)
-        with anyio.move_on_after(seconds):
+        with ending_of(ctx.request).cancels(), anyio.move_on_after(seconds):
             return await call_next(ctx)
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 

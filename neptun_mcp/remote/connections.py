@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import anyio
 import h11
+from starlette.requests import HTTPConnection
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 800
@@ -20,33 +21,38 @@ MAX_CONNECTIONS = 800
 PEER_SECONDS = 15.0
 """How long a peer may take for the head of a request, or not read an answer."""
 
-ENDING = "ending"
-"""The key in the state of a request under which the `Ending` of its server is."""
+_ENDING = "ending"  # the key in the state of a request
 
 
 class Ending:
-    """The end of a server, from which on no request arrives that could answer a question."""
+    """The end of a server: it cancels what waits for a message that will not arrive any more."""
 
     def __init__(self) -> None:
         self._has_begun = False
-        self._questions = set[anyio.CancelScope]()
+        self._waits = set[anyio.CancelScope]()
 
     def begin(self) -> None:
+        """Cancel what waits, now and from now on."""
         self._has_begun = True
-        for question in self._questions:
-            question.cancel()
+        for wait in self._waits:
+            wait.cancel()
 
     @contextmanager
     def cancels(self) -> Generator[None]:
         """Cancel the block when the server ends."""
-        with anyio.CancelScope() as question:
-            self._questions.add(question)
+        with anyio.CancelScope() as wait:
+            self._waits.add(wait)
             if self._has_begun:
-                question.cancel()
+                wait.cancel()
             try:
                 yield
             finally:
-                self._questions.remove(question)
+                self._waits.remove(wait)
+
+
+def ending_of(request: HTTPConnection[Any]) -> Ending:
+    """That of the server that got a request. Without `LimitedProtocol` nobody says when it begins."""
+    return getattr(request.state, _ENDING, None) or Ending()
 
 
 class LimitedProtocol(H11Protocol):
@@ -60,7 +66,7 @@ class LimitedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._ending: Ending = self.app_state.setdefault(ENDING, Ending())  # one for all connections
+        self._ending: Ending = self.app_state.setdefault(_ENDING, Ending())  # one for all connections
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:

@@ -25,7 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from .connections import ENDING, Ending
+from .connections import Ending, ending_of
 from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, refused, replay
 
 MAX_SESSIONS = 1000
@@ -132,9 +132,8 @@ async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: Cal
     if ctx.request is None or ctx.request_id is None:
         return await call_next(ctx)
     turn: Turn = ctx.request.state.turn
-    ending: Ending = getattr(ctx.request.state, ENDING, None) or Ending()  # it is there under `LimitedProtocol`
     if ctx.session.can_send_request:
-        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn, ending)))
+        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn, ending_of(ctx.request))))
     try:
         with turn.request:
             return await call_next(ctx)

@@ -36,7 +36,7 @@ from tests.remote.support import (
     start_in_process,
     worker,
 )
-from tests.support import NO, YES, Json, Person, Site, content_of, until
+from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -260,15 +260,22 @@ async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-async def test_sigterm_ends_a_question_whose_answer_could_not_arrive(site: Site, tmp_path: Path) -> None:
-    env = environment(base_url=site.url, **REMOTE, mcp_sessions="1")
-    http = httpx.AsyncClient(timeout=20)
+async def test_sigterm_ends_what_waits_for_a_message(site: Site, tmp_path: Path) -> None:
+    env = environment(base_url=site.url, **REMOTE, mcp_sessions="1", timeout="600")
+    http = httpx.AsyncClient()
     async with worker(tmp_path / "log", env, *AS_SERVED) as (url, child), http:
-        session = await Session.begin(Caller(url, http), **HEADERS)
-        async with session.calling("delete_import", DELETE_IMPORT) as events:
+        caller = Caller(url, http, {**HEADERS, **EVENTS})
+        session = await Session.begin(caller, **HEADERS)
+        listen = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        async with (
+            session.calling("delete_import", DELETE_IMPORT) as events,
+            http.stream("POST", f"{url}/mcp", **listen) as notifications,
+        ):
             question = await anext(events)
             child.process.send_signal(signal.SIGTERM)
-            cancelled, result = await anext(events), await anext(events)
+            with anyio.fail_after(PATIENCE):
+                cancelled, result = await anext(events), await anext(events)
+                assert '"resultType":"complete"' in (await notifications.aread()).decode()
         assert cancelled["params"]["requestId"] == question["id"]
         assert content_in(result)["message"] == "The question was not answered. Nothing was deleted."
         await child.exit_code()

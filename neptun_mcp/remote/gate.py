@@ -266,7 +266,8 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 def _kind(headers: Headers, body: bytes) -> str:
     """What kind of turn a request takes, so that the other kinds keep no call waiting, and are not kept by calls."""
-    if headers.get("mcp-method") == "subscriptions/listen":
+    listen = "subscriptions/listen"
+    if headers.get("mcp-method") == listen and method_of(body) == listen:  # only the newer era compares them
         return "stream"  # lasts, and asks nothing of Neptun
     if MCP_SESSION_HEADER in headers and not method_of(body):
         return "reply"  # of the person to whom a call has put a question

@@ -6,11 +6,12 @@ which has to reach the process in which the call waits for it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, cast
 
+import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -77,13 +78,14 @@ class McpSessions:
             # A stream starts before the call, whose outcome may ask for another status.
             if message["type"] == "http.response.start":
                 started.append(message)
+                # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
+                await self._note(scope["method"], message, owner)
                 return
             if started:
                 start = started.pop()
                 if start["status"] == 404:
                     await _ENDED.response(scope, receive, send)
                     return
-                await self._note(scope["method"], start, owner)
                 await send(start)
             await send(message)
 
@@ -100,12 +102,15 @@ class McpSessions:
         self._owners[session] = owner
         self._owners.move_to_end(session)
         if len(self._owners) > MAX_SESSIONS:
-            await self._end(*self._owners.popitem(last=False))
+            [(most, _)] = Counter(user.username for user in self._owners.values()).most_common(1)
+            await self._end(next(session for session, user in self._owners.items() if user.username == most))
 
-    async def _end(self, session: str, owner: AuthenticatedUser) -> None:
+    async def _end(self, session: str) -> None:
         headers = [(MCP_SESSION_HEADER.lower().encode(), session.encode())]
-        scope: Scope = {"type": "http", "method": "DELETE", "headers": headers, "user": owner}
-        await self._stateful.handle_request(scope, _receive_nothing, _send_nowhere)
+        scope: Scope = {"type": "http", "method": "DELETE", "headers": headers, "user": self._owners.pop(session)}
+        # Whole, even if the request that took its place is over.
+        with anyio.CancelScope(shield=True):
+            await self._stateful.handle_request(scope, _receive_nothing, _send_nowhere)
 
 
 def _wants_session(request: Request[Any], body: bytes) -> bool:

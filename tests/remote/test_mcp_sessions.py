@@ -17,8 +17,12 @@ import httpx2 as httpx
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from pydantic import SecretStr
+from starlette.types import Message, Scope
 
+from neptun_mcp import Settings
 from neptun_mcp.remote import mcp_sessions
+from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from tests.processes import environment
 from tests.remote.sign_in import sign_in_server
@@ -33,6 +37,7 @@ from tests.remote.support import (
     HeldNeptun,
     content_in,
     error_in,
+    listen,
     start_in_process,
     worker,
 )
@@ -236,6 +241,47 @@ async def test_of_too_many_sessions_the_one_not_used_for_longest_ends(
         await third.end()
         fourth = await Session.begin(caller)
         assert [await session.status() for session in (first, fourth)] == [200, 200]
+
+
+async def test_who_begins_many_sessions_ends_their_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 2)
+    async with start_in_process(site, mcp_credentials="caller") as caller:
+        alices = await Session.begin(caller, **ALICE)
+        bobs = [await Session.begin(caller, **{"Neptun-Session": BOB_COOKIE}) for _ in range(3)]
+        assert [await session.status() for session in (alices, *bobs)] == [200, 404, 404, 200]
+
+
+async def test_sessions_of_which_nobody_heard_count_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application is called as an ASGI server does whose client is gone."""
+    caplog.set_level(logging.INFO, "mcp.server")
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 2)
+    app = build_asgi_app(Settings(base_url=site.url, session_cookie=SecretStr(COOKIE)), "127.0.0.1")
+    request = httpx.Request(
+        "POST",
+        "http://localhost/mcp",
+        json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE},
+        headers=EVENTS,
+    )
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    scope: Scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers, "query_string": b""}
+
+    async def give_up() -> None:
+        messages: list[Message] = [{"type": "http.disconnect"}, {"type": "http.request", "body": request.read()}]
+
+        async def receive() -> Message:
+            return messages.pop() if len(messages) > 1 else messages[0]
+
+        await app(scope, receive, send_nowhere)
+
+    async def send_nowhere(message: Message) -> None:
+        pass
+
+    async with listen(app):
+        for _ in range(5):
+            await give_up()
+        await until(lambda: caplog.text.count("Terminating session") >= 3)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     BaseModel,
     BeforeValidator,
     Field,
@@ -72,11 +73,14 @@ def _base_url(url: str) -> str:
 
 
 def _public_url(url: str) -> str:
-    """The root of an address that may end in `/mcp`, as it is given to applications."""
+    """The root of an address that may end in `/mcp`, spelled as applications do, which compare it as text."""
     parts = urlsplit(_base_url(url))
     if parts.path not in ("", "/mcp"):
         raise ValueError("must not hold a path")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    try:
+        return str(AnyHttpUrl(f"{parts.scheme}://{parts.netloc}")).rstrip("/")
+    except ValidationError:
+        raise ValueError(_NO_ADDRESS) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -201,6 +201,8 @@ def test_each_malformed_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
         ("https://MCP.example.com/mcp", "https://mcp.example.com"),
         ("https://mcp.example.com:8443/", "https://mcp.example.com:8443"),
         ("http://localhost:8000/mcp/", "http://localhost:8000"),
+        ("https://mcp.example.com:443", "https://mcp.example.com"),
+        ("https://bücher.example/mcp", "https://xn--bcher-kva.example"),
     ],
 )
 def test_the_public_address_is_the_root(given: str, used: str) -> None:
@@ -211,6 +213,10 @@ def test_the_public_address_is_the_root(given: str, used: str) -> None:
     ("url", "line"),
     [
         ("https://example.com/neptun", "NEPTUN_MCP_PUBLIC_URL: must not hold a path"),
+        (
+            "https://xn--example.com",
+            "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://neptun-webui.vercel.app",
+        ),
         (
             "http://mcp.example.com",
             "NEPTUN_MCP_PUBLIC_URL: must start with https://, since over http:// the session cookie could be read in "

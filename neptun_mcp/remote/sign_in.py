@@ -123,6 +123,8 @@ class SignIn:
 
     async def _authorize(self, request: Request) -> Response:
         """The SDK's handler; beside it, the browser is marked, and errors that a person sees are words."""
+        if request.method == "POST":
+            await request.form()  # refuses a malformed body; the SDK's handler would write a traceback for it
         mark = request.cookies.get(self._cookie_name, "")
         mark = mark if _BROWSER.fullmatch(mark) else secrets.token_urlsafe(32)
         browser.set(mark)
@@ -136,7 +138,12 @@ class SignIn:
                 400,
             )
         if not location.startswith(f"{self._provider.address}/sign-in?"):
-            response.headers["location"] = construct_redirect_uri(location, iss=self._provider.address)
+            location = construct_redirect_uri(location, iss=self._provider.address)
+            if location.startswith("https:"):
+                # Anyone can register an address of another site: nobody is led there unasked (RFC 9700, 4.11.2).
+                words = "Its request is not valid. Nothing was changed."
+                return message("This application cannot sign you in", words, 400, back=location)
+            response.headers["location"] = location
         secure = self._server.scheme == "https"
         response.set_cookie(
             self._cookie_name, mark, max_age=PENDING_SECONDS, secure=secure, httponly=True, samesite="lax"

@@ -40,6 +40,7 @@ input { width: 100%; padding: .625rem; border: 1px solid var(--line); border-rad
 button { width: 100%; margin-top: 1rem; padding: .75rem; border: 1px solid var(--accent); border-radius: .375rem;
   background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600; cursor: pointer; }
 button.second { background: none; color: var(--accent); }
+a { color: var(--accent); }
 summary { margin-top: 1.5rem; padding: .25rem 0; cursor: pointer; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 """
@@ -183,9 +184,10 @@ def _field(errors: Mapping[str, str], first: str, name: str, label: str, attribu
     return "\n".join(lines)
 
 
-def message(title: str, text: str, status: int) -> HTMLResponse:
-    """A page that says something."""
-    return _page(title, f"<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>", status)
+def message(title: str, text: str, status: int, *, back: str = "") -> HTMLResponse:
+    """A page that says something, and links to the application at the address `back`, if any."""
+    link = f'\n<p><a href="{escape(back)}">Back to {escape(destination(AnyUrl(back)))}</a></p>' if back else ""
+    return _page(title, f"<h1>{escape(title)}</h1>\n<p>{escape(text)}</p>{link}", status)
 
 
 def _page(title: str, content: str, status: int) -> HTMLResponse:

@@ -328,6 +328,25 @@ async def test_an_application_is_told_what_it_does_wrong(site: Site) -> None:
             assert (back["error"], back["state"], back["iss"]) == (error, "of the application", server.url)
 
 
+async def test_nobody_is_led_to_another_site_unasked(site: Site) -> None:
+    elsewhere = "https://evil.example/cb"
+    async with sign_in_server(site) as server:
+        await server.app.register(redirect_uris=[elsewhere])
+        page = await server.page(redirect_uri=elsewhere, response_type="token", state='"><script>')
+    assert (page.status_code, page.headers.get("location")) == (400, None)
+    assert "Its request is not valid. Nothing was changed. Back to evil.example" in words_of(page)
+    assert f'<a href="{elsewhere}?error=unsupported_response_type&amp;' in page.text
+    assert "<script>" not in page.text
+
+
+async def test_a_malformed_form_leaves_nothing_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with sign_in_server(site) as server:
+        for path in ("/authorize", "/sign-in", "/token", "/revoke"):
+            answer = await server.app.http.post(path, headers={"Content-Type": "multipart/form-data"}, content=b"x")
+            assert answer.status_code == 400, path
+    assert caplog.records == []
+
+
 async def test_the_resource_may_be_named(site: Site) -> None:
     async with sign_in_server(site) as server:
         for resource in (f"{server.url}/mcp", f"{server.url}/mcp/"):

@@ -13,7 +13,7 @@ from typing import Any, cast
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from ..tools.arguments import parsed_arguments
@@ -49,7 +49,7 @@ def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
             answer = cast("Mapping[str, Any]", await call_next(ctx))
             outcome = _outcome(answer)
             return cast("HandlerResult", answer)
-        except MCPError:
+        except (MCPError, ValidationError):  # the latter is the SDK's, of parameters that are none
             outcome = "refused"
             raise
         finally:

@@ -63,6 +63,7 @@ async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: 
         content_in(await caller.call("list_imports", LIST_IMPORTS))
         error_in(await caller.call("list_imports", {"limit": "many"}))
         await caller.call('no "such" tool', {})
+        await caller.call("list_imports", LIST_IMPORTS, inputResponses=5)
         await asked_and_answered(caller, DISAGREED)
         as_text: Any = json.dumps(DELETE_IMPORT)
         await caller.call("delete_import", as_text, inputResponses=AGREED, requestState="tampered")
@@ -78,6 +79,7 @@ async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: 
         ("list_imports", "ok"),
         ("list_imports", "error"),
         ('no "such" tool', "error"),
+        ("list_imports", "refused"),
         ("delete_import", "asked"),
         ("delete_import", "ok"),
         ("delete_import", "refused"),

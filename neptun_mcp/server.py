@@ -16,7 +16,7 @@ from .tools import create_tools
 from .tools.arguments import call_reader
 from .tools.pages import Pages
 from .tools.prompts import create_prompts
-from .tools.questions import App
+from .tools.questions import App, explain_lost_question
 from .tools.tools import withheld_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
@@ -77,6 +77,8 @@ def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPSe
         middleware=[call_reader([tool.name for tool in tools], withheld)],
         **options,
     )
+    # Outside of what the SDK refuses answers by.
+    server.middleware.insert(0, explain_lost_question)
     for prompt in [] if withheld else create_prompts():
         server.add_prompt(prompt)
     return server

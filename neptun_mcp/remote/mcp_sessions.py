@@ -19,21 +19,23 @@ from mcp.server.session import ServerSession
 from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from mcp.types import ElicitResult
+from mcp.types import ElicitResult, InitializeRequest
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 from sse_starlette.sse import AppStatus
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from ..tools.questions import can_ask
 from .connections import Ending, ending_of
-from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, refused, replay
+from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, refused, replay
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. One more ends the one that was not used for longest."""
 
 IDLE_SECONDS = 12 * 3600.0
-"""How long a session is kept unused. Its host begins another one when it is told that it ended (404)."""
+"""How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
 
 _ENDED = refused(
     404,
@@ -48,7 +50,7 @@ def let_calls_finish() -> None:
 
 
 class McpSessions:
-    """ASGI application with sessions for hosts that begin one, in front of one without for all other requests.
+    """ASGI application with sessions for hosts that can ask in them, in front of one without for all other requests.
 
     The owner of a session is who began it: nobody else can use it.
     """
@@ -118,7 +120,19 @@ def _wants_session(request: Request[Any], body: bytes) -> bool:
         return False
     if MCP_SESSION_HEADER in request.headers or request.method != "POST":
         return True
-    return all(check_accept_headers(request)) and method_of(body) == "initialize"
+    return all(check_accept_headers(request)) and _can_ask(body)
+
+
+def _can_ask(body: bytes) -> bool:
+    """Whether a message is the `initialize` of a host that can ask the person.
+
+    The others gain nothing by a session, and some of them do not survive its end.
+    """
+    try:
+        opening = InitializeRequest.model_validate_json(body, by_name=False)
+    except ValidationError:
+        return False
+    return can_ask(opening.params.capabilities)
 
 
 async def _receive_nothing() -> Message:

@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitation, ElicitationResult
-from mcp.types import ElicitResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import ClientCapabilities, ElicitResult
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..neptun.client import Contract, NeptunClient, is_kind
@@ -96,9 +98,8 @@ def _client_for(ctx: Context[App, Any]) -> NeptunClient:
     return client.with_options(time_limit=TimeLimit(client.timeout), transfer=current_transfer.get())
 
 
-def _can_ask(ctx: Context[Any, Any]) -> bool:
-    """Whether the client can show the person a form. An empty capability, the older style, means that it can."""
-    capabilities = ctx.client_capabilities
+def can_ask(capabilities: ClientCapabilities | None) -> bool:
+    """Whether a client can show the person a form. An empty capability, the older style, means that it can."""
     elicitation = capabilities.elicitation if capabilities else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
@@ -117,7 +118,7 @@ async def ask_project(ctx: Context[App, Any], project_id: int | None) -> Call | 
         return Call(neptun, projects[0].id)
     if not projects:
         raise Refusal(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
-    if not _can_ask(ctx):
+    if not can_ask(ctx.client_capabilities):
         raise _no_project(_nearest(projects, _query(ctx)))
     names = [_label(project) for project in projects]
     if sum(map(len, names)) > _FORM_CHARACTERS:
@@ -167,6 +168,24 @@ def _no_project(projects: Sequence[Project]) -> Refusal:
 
 
 InProject: TypeAlias = Annotated[Call, Resolve(find_project)]
+
+
+_LOST_QUESTION = {"reason": "invalid_request_state"}  # as the SDK marks it
+
+
+async def explain_lost_question(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: the SDK's refusal of an answer, in words."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        if error.error.data != _LOST_QUESTION:
+            raise
+        raise MCPError(
+            error.error.code,
+            "The question to which this is the answer was put too long ago, by a server that has been restarted, or in "
+            "another call. Nothing was done; make the call again, and the person is asked again.",
+            _LOST_QUESTION,
+        ) from None
 
 
 # May it be deleted?
@@ -225,13 +244,13 @@ async def ask_deletion(
     policy = app_state(ctx).confirm_delete
     if policy == "off":
         return True
-    if _can_ask(ctx):
+    if can_ask(ctx.client_capabilities):
         return Elicit(_question(found, call.project_id), Confirmation)
     if ctx.client_capabilities is None:
         raise Refusal(
-            f"Import {found.id} was not deleted: the person has to agree, and in this version of MCP a server without "
-            "sessions cannot ask. It can be deleted on the Neptun website, from a host with MCP 2026-07-28 or later, "
-            "or if the server's operator sets NEPTUN_MCP_SESSIONS=1."
+            f"Import {found.id} was not deleted: the person has to agree, and cannot be asked here. It can be deleted "
+            "on the Neptun website, or from a host that asks: with MCP 2026-07-28 or later, or with an earlier version "
+            "if the operator of this server sets NEPTUN_MCP_SESSIONS=1."
         )
     if policy == "require":
         raise Refusal(

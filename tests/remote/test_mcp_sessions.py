@@ -41,7 +41,7 @@ from tests.remote.support import (
     start_in_process,
     worker,
 )
-from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, until
+from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, error_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -118,9 +118,19 @@ async def test_the_person_is_asked(site: Site) -> None:
     assert len(site.deletions()) == 1
 
 
-async def test_a_host_that_cannot_ask_is_trusted_as_on_stdio(site: Site) -> None:
+@pytest.mark.parametrize("capabilities", [{}, {"elicitation": {"url": {}}}, {"elicitation": "yes"}])
+async def test_a_host_that_cannot_ask_is_given_none(site: Site, capabilities: Json) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        opening = Session(caller, EVENTS)
+        response = await opening.post("initialize", {**INITIALIZE, "capabilities": capabilities})
+        assert "mcp-session-id" not in response.headers
+
+
+async def test_from_a_host_that_cannot_ask_nothing_is_deleted(site: Site) -> None:
     async with start_in_process(site, session_cookie=COOKIE) as caller, connected(caller, None) as client:
-        assert content_of(await client.call_tool("delete_import", DELETE_IMPORT))["deleted"]
+        assert content_of(await client.call_tool("list_imports", LIST_IMPORTS))["total"] == 7
+        assert "the person has to agree" in error_of(await client.call_tool("delete_import", DELETE_IMPORT))
+    assert site.deletions() == []
 
 
 async def test_without_a_session_the_same_server_answers_too(site: Site) -> None:

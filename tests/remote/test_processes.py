@@ -96,7 +96,7 @@ async def reply(answered: Caller, state: str, arguments: Json = DELETE_IMPORT) -
 
 
 def refused(response: Json) -> bool:
-    return response.get("error", {}).get("data") == {"reason": "invalid_request_state"}
+    return "Nothing was done; make the call again" in response.get("error", {}).get("message", "")
 
 
 def tampered(state: str) -> str:

@@ -29,10 +29,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.questions import can_ask
 from .connections import Ending, ending_of
-from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, refused, replay
+from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, refused, replay
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. One more ends the one that was not used for longest."""
+
+MAX_INITIALIZE = 16 * 2**10
+"""Bytes of a request that begins a session. The session keeps it, up to 25 times as large; who sends more gets none."""
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
@@ -117,6 +120,8 @@ class McpSessions:
 
 def _wants_session(request: Request[Any], body: bytes) -> bool:
     if request.headers.get("mcp-protocol-version", "2025-03-26") not in HANDSHAKE_PROTOCOL_VERSIONS:
+        return False
+    if len(body) > MAX_INITIALIZE and method_of(body) == "initialize":
         return False
     if MCP_SESSION_HEADER in request.headers or request.method != "POST":
         return True

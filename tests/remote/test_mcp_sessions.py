@@ -261,6 +261,18 @@ async def test_who_begins_many_sessions_ends_their_own(site: Site, monkeypatch: 
         assert [await session.status() for session in (alices, *bobs)] == [200, 404, 404, 200]
 
 
+async def test_what_a_session_begins_with_is_not_kept_at_any_length(site: Site) -> None:
+    long: Json = {
+        **INITIALIZE,
+        "capabilities": {**ASKABLE, "experimental": {"x": {"y": [[]] * mcp_sessions.MAX_INITIALIZE}}},
+    }
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        session = await Session.begin(caller)
+        for headers in (EVENTS, session.headers):
+            begun = await Session(caller, headers).post("initialize", long)
+            assert (begun.status_code, "mcp-session-id" in begun.headers) == (200, False)
+
+
 async def test_sessions_of_which_nobody_heard_count_too(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

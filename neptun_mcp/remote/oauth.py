@@ -196,6 +196,10 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         self._used = _Remembered()
         self._revoked = _Remembered()
 
+    def serves(self, resource: str | None) -> bool:
+        """Whether this is the server that a client wants access to; it need not say."""
+        return not resource or resource.rstrip("/") == self.resource
+
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
         """Make the registration the client's id; the SDK's handler answers with this object."""
         client_info.redirect_uris = [uri for uri in client_info.redirect_uris or () if _is_allowed(uri)]
@@ -216,7 +220,7 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """The address of the page on which the person signs in."""
-        if params.resource and params.resource.rstrip("/") != self.resource:
+        if not self.serves(params.resource):
             raise AuthorizeError("invalid_target", f"this server gives access to {self.resource} only")
         pending = Pending(client=_number(client), client_name=client.client_name, browser=browser.get(), params=params)
         return f"{self.address}/sign-in?{urlencode({'request': self.pending.seal(pending)})}"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 from mcp.server.auth.handlers.authorize import AuthorizationHandler
 from mcp.server.auth.handlers.metadata import MetadataHandler
+from mcp.server.auth.handlers.token import TokenHandler
 from mcp.server.auth.middleware.client_auth import AuthenticationError, ClientAuthenticator
 from mcp.server.auth.provider import construct_redirect_uri
 from mcp.server.auth.routes import (
@@ -49,6 +50,7 @@ MAX_COOKIE = 4_096
 ADVICE = "Sign in to this server again, as your host offers it."
 """What to do without a valid token, or if a session has ended."""
 
+_NO_STORE = {"Cache-Control": "no-store"}
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 _URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
@@ -73,6 +75,7 @@ class SignIn:
         self._server = urlsplit(address)
         self._handler = AuthorizationHandler(provider)
         self._authenticator = ClientAuthenticator(provider)
+        self._tokens = TokenHandler(provider, self._authenticator)
         self._attempts = Attempts()
         self._metadata = str(build_resource_metadata_url(AnyHttpUrl(provider.resource)))
 
@@ -82,7 +85,8 @@ class SignIn:
         Raises:
             Refused: the request carries no valid access token.
         """
-        scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+        given = headers.getlist("authorization")
+        scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
         access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
         if access is None:
             raise unauthorized(f"A valid access token is needed. {ADVICE}", resource_metadata=self._metadata)
@@ -110,6 +114,7 @@ class SignIn:
         routes = [
             Route("/.well-known/oauth-authorization-server", described, methods=["GET", "OPTIONS"]),
             Route("/authorize", self._authorize, methods=["GET", "POST"]),
+            Route("/token", cors_middleware(self._exchange, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
             Route("/revoke", cors_middleware(self._revoke, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
             Route("/sign-in", self._show, methods=["GET"]),
             Route("/sign-in", self._submit, methods=["POST"]),
@@ -216,6 +221,14 @@ class SignIn:
         self._attempts.forget(account)
         return session
 
+    async def _exchange(self, request: Request) -> Response:
+        """The SDK's handler, which ignores the resource that a token is asked for (RFC 8707, 2.2)."""
+        async with request.form() as fields:
+            if not self._provider.serves(_text(fields, "resource")):
+                words = f"this server gives access to {self._provider.resource} only"
+                return JSONResponse({"error": "invalid_target", "error_description": words}, 400, _NO_STORE)
+            return await self._tokens.handle(request)
+
     async def _revoke(self, request: Request) -> Response:
         """RFC 7009. The SDK's handler does not take the requests of clients that have no secret."""
         try:
@@ -224,7 +237,7 @@ class SignIn:
             return JSONResponse({"error": "invalid_client", "error_description": error.message}, 401)
         async with request.form() as fields:
             self._provider.revoke(client, _text(fields, "token"))
-        return Response(headers={"Cache-Control": "no-store"})
+        return Response(headers=_NO_STORE)
 
 
 class Attempts:

@@ -351,6 +351,9 @@ async def test_the_resource_may_be_named(site: Site) -> None:
     async with sign_in_server(site) as server:
         for resource in (f"{server.url}/mcp", f"{server.url}/mcp/"):
             assert (await server.page(resource=resource)).status_code == 200
+            assert (await server.app.exchange(await server.code(), resource=resource)).status_code == 200
+        elsewhere = await server.app.exchange(await server.code(), resource="https://other.example/mcp")
+        assert (elsewhere.status_code, elsewhere.json()["error"]) == (400, "invalid_target")
 
 
 async def test_a_registration_that_is_too_long_for_an_address_is_refused(site: Site) -> None:

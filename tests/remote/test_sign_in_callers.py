@@ -193,6 +193,9 @@ async def test_who_has_no_valid_token_is_told_where_to_sign_in(site: Site) -> No
             assert challenge.startswith('Bearer error="invalid_token", error_description="')
             (described,) = re.findall(r'resource_metadata="(.*?)"', challenge)
             assert (await server.app.http.get(described)).json()["resource"] == f"{server.url}/mcp"
+        message = server.caller(tokens).message("tools/list", {})
+        message["headers"] = [*message["headers"].items(), ("Authorization", "Bearer another")]
+        assert (await server.app.http.post("/mcp", **message)).status_code == 401, "two tokens"
     assert site.requests == []
 
 

@@ -150,6 +150,7 @@ class Transport:
         if math.isinf(left) or not self._connections.has_idle(cookie):
             return await self.send(method, path, cookie=cookie, **options)
         outcomes: list[Answer | NeptunError] = []
+        asked_again = False
 
         async with anyio.create_task_group() as tasks:
 
@@ -159,9 +160,14 @@ class Transport:
                     outcomes.append(answer)
                 except NeptunError as error:
                     outcomes.append(error)
-                tasks.cancel_scope.cancel()
+                if asked_again:
+                    tasks.cancel_scope.cancel()
 
             async def ask_again() -> None:
+                nonlocal asked_again
+                if outcomes:
+                    return
+                asked_again = True
                 _log.debug("%s %s: a kept connection is silent, trying a new one", method, route_of(path))
                 await self._connections.close_idle()
                 await ask(fresh=True)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections import OrderedDict, defaultdict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import anyio
-from mcp.types import INVALID_REQUEST
 from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.client import NeptunClient
 from ..neptun.errors import SessionRefused, how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
 from ..tools.questions import Refusal
+from .refusals import Refused, refused, unauthorized
+from .turns import Turns
 
 MAX_HEADER = 8 * 2**10
 """Bytes of a header, as in most servers. A session takes about 440."""
@@ -32,8 +31,6 @@ MAX_BODY = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""
 
 BODY_SECONDS = 10.0
-MAX_WAITING = 256
-"""Requests of one caller that may wait for a turn, or for the person; one more is answered with 429."""
 
 MAX_SESSIONS = 1024
 """Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
@@ -85,31 +82,6 @@ def caller_of(request: Request[Any]) -> Caller:
     return request.state.caller
 
 
-class Refused(Exception):
-    """A request that is answered with this response and goes no further."""
-
-    def __init__(self, response: Response) -> None:
-        self.response = response
-
-
-def refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Refused:
-    """A refusal in the form that hosts read aloud: a JSON-RPC error, since the request's id is not known yet."""
-    error = {"code": INVALID_REQUEST, "message": message}
-    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers))
-
-
-def unauthorized(description: str, **more: str) -> Refused:
-    """A refusal as in RFC 6750, section 3; clients that know OAuth read the body as in RFC 6749, section 5.2.
-
-    Args:
-        description: a sentence without quotes.
-        more: further parameters of the challenge.
-    """
-    error = {"error": "invalid_token", "error_description": description}
-    challenge = ", ".join(f'{name}="{value}"' for name, value in {**error, **more}.items())
-    return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}))
-
-
 class Gate:
     """ASGI application that lets good requests through to another one.
 
@@ -143,7 +115,7 @@ class Gate:
         self._authenticate = authenticate
         self._sessions = sessions
         self._on_ended = on_ended
-        self._turns = _Turns(at_once)
+        self._turns = Turns(at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -287,62 +259,6 @@ def method_of(body: bytes) -> str:
             return ""
 
 
-class Turn:
-    """The turn of one request. It may end before the request does, and begin again.
-
-    Attributes:
-        request: cancelled when the request is over: answered, or its connection closed.
-    """
-
-    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
-        self._limiter = limiter
-        self._begun = False
-        self.request = anyio.CancelScope()
-
-    async def begin(self) -> None:
-        await self._limiter.acquire_on_behalf_of(self)
-        self._begun = True
-
-    def end(self) -> None:
-        if self._begun:
-            self._begun = False
-            self._limiter.release_on_behalf_of(self)
-
-
-@dataclass
-class _Line:
-    """The requests of one caller in flight, and the limit to their turns."""
-
-    limiter: anyio.CapacityLimiter
-    requests: int = 0
-
-
-class _Turns:
-    """Turns of callers: `at_once` for each."""
-
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
-        self._lines = defaultdict[Any, _Line](lambda: _Line(anyio.CapacityLimiter(at_once)))
-
-    @asynccontextmanager
-    async def take(self, key: Any) -> AsyncGenerator[Turn]:
-        """Wait for a turn, which lasts as long as the block unless it is ended before."""
-        line = self._lines[key]
-        if line.requests >= self._at_once + MAX_WAITING:
-            raise refused(429, "Too many requests at once. Try again in a second.", {"Retry-After": "1"})
-        turn = Turn(line.limiter)
-        line.requests += 1
-        try:
-            await turn.begin()
-            yield turn
-        finally:
-            turn.request.cancel()
-            turn.end()
-            line.requests -= 1
-            if not line.requests:
-                del self._lines[key]
-
-
 class Public:
     """ASGI middleware for what needs no token: limits body size, time and concurrency.
 
@@ -354,7 +270,7 @@ class Public:
 
     def __init__(self, app: ASGIApp, *, at_once: int) -> None:
         self._app = app
-        self._turns = _Turns(at_once)
+        self._turns = Turns(at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)

@@ -29,7 +29,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.questions import can_ask
 from .connections import Ending, ending_of
-from .gate import MAX_BODY, MCP_SESSION_HEADER, Turn, caller_of, method_of, refused, replay
+from .gate import MAX_BODY, MCP_SESSION_HEADER, caller_of, method_of, replay
+from .refusals import refused
+from .turns import Turn
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. One more ends the one that was not used for longest."""
@@ -156,12 +158,14 @@ async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: Cal
     if ctx.request is None or ctx.request_id is None:
         return await call_next(ctx)
     turn: Turn = ctx.request.state.turn
-    if ctx.session.can_send_request:
-        ctx = replace(ctx, session=cast("ServerSession", _Asking(ctx.session, turn, ending_of(ctx.request))))
     try:
-        with turn.request:
+        if not ctx.session.can_send_request:
             return await call_next(ctx)
+        with anyio.CancelScope() as turn.call:
+            asking = _Asking(ctx.session, turn, ending_of(ctx.request))
+            return await call_next(replace(ctx, session=cast("ServerSession", asking)))
     finally:
+        turn.call = None
         turn.end()
     raise MCPError(REQUEST_CANCELLED, "The connection was closed before the call was over.")
 

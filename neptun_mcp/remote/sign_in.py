@@ -33,8 +33,9 @@ from starlette.routing import Route
 from ..neptun.client import NeptunClient
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials, cookie_value
-from .gate import Caller, Public, Refused, digest, unauthorized
+from .gate import Caller, Public, digest
 from .oauth import PENDING_SECONDS, Pending, Provider, browser
+from .refusals import Refused, unauthorized
 from .sign_in_page import Question, form, message
 
 ATTEMPTS = 5

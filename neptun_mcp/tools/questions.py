@@ -94,7 +94,8 @@ def app_state(ctx: Context[App, Any]) -> App:
 
 
 def _client_for(ctx: Context[App, Any]) -> NeptunClient:
-    client = app_state(ctx).client_for(ctx.request_context.request)
+    current = ctx.request_context
+    client = current.lifespan_context.client_for(current.request)
     return client.with_options(time_limit=TimeLimit(client.timeout), transfer=current_transfer.get())
 
 

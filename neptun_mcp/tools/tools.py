@@ -155,14 +155,16 @@ class NeptunTool(Tool):
         given = {
             name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])
         }
+        current = context.request_context
+        app: App = current.lifespan_context
         try:
             result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
-            app_state(context).on_outcome(context.request_context.request, error.__cause__ or error)
+            app.on_outcome(current.request, error.__cause__ or error)
             raise self._in_words(error) from error.__cause__
         if isinstance(result, InputRequiredResult):
             return result
-        app_state(context).on_outcome(context.request_context.request, result)
+        app.on_outcome(current.request, result)
         return tool_result(result)
 
     def _in_words(self, error: ToolError) -> ToolError:

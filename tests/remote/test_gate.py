@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
-from neptun_mcp.remote import gate
+from neptun_mcp.remote import gate, turns
 from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.store import seal
@@ -321,7 +321,7 @@ async def test_a_caller_who_disconnects_within_a_body_leaves_nothing_in_the_log(
 
 
 async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "MAX_WAITING", 5)
+    monkeypatch.setattr(turns, "MAX_WAITING", 5)
     neptun, statuses = HeldNeptun(site), list[int]()
     settings: Json = {"mcp_credentials": "caller", "max_connections": 4}
 

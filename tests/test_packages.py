@@ -156,7 +156,10 @@ def test_the_cluster_runs_this_version_and_asks_what_the_server_answers() -> Non
 
 def test_nginx_in_front_of_containers_does_what_the_documentation_says() -> None:
     (documented,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "remote.md").read_text("utf-8"), re.DOTALL)
-    only_there = re.compile(r"^ *(listen|resolver|server|server_name|zone) .*;\n", re.MULTILINE)
+    only_there = re.compile(
+        r"^ *(access_log|listen|resolver|server|server_name|ssl_certificate|ssl_certificate_key|zone) .*;\n",
+        re.MULTILINE,
+    )
     configuration = (PACKAGING / "nginx.conf").read_text("utf-8").partition("\n\n")[2]
     assert only_there.sub("", configuration) == only_there.sub("", documented)
 

@@ -17,9 +17,15 @@ DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
 
 
 def documented_configuration(folder: Path, port: int, first: str, second: str) -> str:
-    """nginx's configuration in the documentation, with other ports, and with files that need no rights."""
+    """nginx's configuration in the documentation, with other ports, without TLS, and with files that need no rights."""
     (block,) = re.findall(r"```nginx\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
-    changes = {"127.0.0.1:8001": first, "127.0.0.1:8002": second, "127.0.0.1:8000": f"127.0.0.1:{port}"}
+    block = re.sub(r"ssl_certificate.*;", "", block)
+    changes = {
+        "127.0.0.1:8001": first,
+        "127.0.0.1:8002": second,
+        "listen 443 ssl": f"listen 127.0.0.1:{port}",
+        "/var/log/nginx/neptun-mcp.log": f"{folder}/access.log",
+    }
     for documented, actual in changes.items():
         assert block.count(documented) == 1
         block = block.replace(documented, actual)

@@ -112,14 +112,14 @@ def _path(path: Path) -> Path:
 _File: TypeAlias = Annotated[Path, AfterValidator(_path)]
 
 
+HOW_TO_MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))"'
+
+
 def _keys(text: str) -> list[str]:
     """The keys in a text, which are separated by commas or blanks."""
     keys = text.replace(",", " ").split()
     if not keys or not text.isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
-        raise ValueError(
-            "must hold keys of 32 or more ASCII characters, each once; "
-            'make one with: python -c "import secrets; print(secrets.token_hex(32))"'
-        )
+        raise ValueError(f"must hold keys of 32 or more ASCII characters, each once; make one with: {HOW_TO_MAKE_KEY}")
     return keys
 
 

@@ -114,7 +114,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     sessions = _own_sessions(settings, neptun)
     # A call takes up to three connections: a caller leaves some to the others, if there are others.
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
-    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun)
+    keeps_sessions = _keeps_mcp_sessions(settings, host)
+    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun, keeps_sessions)
     no_account = not sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
@@ -123,7 +124,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
     )
     manager = server.session_manager
-    mcp = McpSessions(manager) if _keeps_mcp_sessions(settings, host) else manager
+    mcp = McpSessions(manager) if keeps_sessions else manager
     gate = Gate(
         mcp.handle_request,
         methods=("POST",) if mcp is manager else ("POST", "DELETE"),
@@ -201,9 +202,11 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
             return Sessions(neptun, ADVICE, confirmed=True)
 
 
-def _build_mcp_server(settings: Settings, client_for: Callable[[Any], NeptunClient]) -> MCPServer[App]:
+def _build_mcp_server(
+    settings: Settings, client_for: Callable[[Any], NeptunClient], keeps_sessions: bool
+) -> MCPServer[App]:
     pages = Pages(settings.max_response_bytes)
-    app = App(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome)
+    app = App(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome, keeps_sessions)
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:

@@ -6,9 +6,11 @@ which has to reach the process in which the call waits for it.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from time import perf_counter
 from typing import Any, cast
 
 import anyio
@@ -44,9 +46,12 @@ IDLE_SECONDS = 12 * 3600.0
 
 _ENDED = refused(
     404,
-    "This MCP session has ended: the server was restarted, or nothing used the session for long. "
+    "This MCP session is not known here: the server was restarted, nothing used the session for long, or the server "
+    "runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
     "The host has to connect to the server again; restarting the host does that.",
 )
+
+_log = logging.getLogger(__name__)
 
 
 def let_calls_finish() -> None:
@@ -91,6 +96,10 @@ class McpSessions:
             if started:
                 start = started.pop()
                 if start["status"] == 404:
+                    _log.warning(
+                        "refused: a request in an unknown MCP session, as after a restart or a long pause; "
+                        "if it happens at other times, run a single process"
+                    )
                     await _ENDED.response(scope, receive, send)
                     return
                 await send(start)
@@ -183,8 +192,12 @@ class _Asking:
 
     async def elicit_form(self, *args: Any, **options: Any) -> ElicitResult:
         self._turn.end()
+        asked = perf_counter()
         answer = ElicitResult(action="cancel")
-        with self._ending.cancels():
-            answer = await self._session.elicit_form(*args, **options)
+        try:
+            with self._ending.cancels():
+                answer = await self._session.elicit_form(*args, **options)
+        finally:
+            self._turn.waited += perf_counter() - asked
         await self._turn.begin()
         return answer

@@ -20,6 +20,7 @@ from ..tools.arguments import parsed_arguments
 from ..tools.results import DeletionResult
 from ..tools.tools import changes_something
 from .gate import caller_of
+from .turns import Turn
 
 _log = logging.getLogger(__name__)
 _calls = logging.getLogger("neptun_mcp.calls")
@@ -55,8 +56,9 @@ def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
         finally:
             params: Mapping[str, Any] = ctx.params or {}
             name = str(params.get("name"))
-            common = {"request_id": _request_id(ctx.request), "caller": caller_of(ctx.request).id[:16] or "-"}
-            milliseconds = round((perf_counter() - started) * 1000, 1)
+            common = {"request_id": request_id_of(ctx.request), "caller": caller_of(ctx.request).id[:16] or "-"}
+            turn: Turn = ctx.request.state.turn
+            milliseconds = round((perf_counter() - started - turn.waited) * 1000, 1)
             call = {"tool": name[:40], "outcome": outcome, "ms": milliseconds, **common}
             _calls.info("call", extra={"fields": call})
             if name in audited and outcome != "asked":
@@ -89,7 +91,7 @@ def _what_happened(
     return {"outcome": outcome, **ids} | ({"why": answer["content"][0]["text"]} if answer else {})
 
 
-def _request_id(request: Request[Any]) -> str:
+def request_id_of(request: Request[Any]) -> str:
     """The gateway's id of the request, else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else token_hex(16)

@@ -35,6 +35,7 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials, cookie_value
 from .gate import Caller, Public, digest
 from .oauth import PENDING_SECONDS, Pending, Provider, browser
+from .observability import request_id_of
 from .refusals import Refused, unauthorized
 from .sign_in_page import Question, form, message
 
@@ -173,15 +174,15 @@ class SignIn:
             if pending is None:
                 return _expired()
             if "refuse" in fields:
-                _log_outcome("refused", pending)
+                _log_outcome(request, "refused", pending)
                 return _to_application(self._provider.refuse(pending))
             try:
                 session = await self._session(fields)
             except _NotSignedIn as problem:
-                _log_outcome(problem.outcome, pending)
+                _log_outcome(request, problem.outcome, pending)
                 question, email = self._question(sealed, pending), _text(fields, "email")
                 return form(question, errors=problem.errors, email=email, status=problem.status)
-        _log_outcome("signed in", pending, session)
+        _log_outcome(request, "signed_in", pending, session)
         return _to_application(self._provider.accept(pending, session))
 
     def _opened(self, request: Request, sealed: str) -> Pending | None:
@@ -205,7 +206,8 @@ class SignIn:
         account = digest((credentials.email or "").casefold())
         if credentials.email and (wait := self._attempts.take(account)):
             minutes = math.ceil(wait / 60)
-            words = f"There were too many attempts for this account. Try again in {minutes} min."
+            later = "1 minute" if minutes == 1 else f"{minutes} minutes"
+            words = f"There were too many attempts for this account. Try again in {later}."
             raise _NotSignedIn("limited", 429, {"": words})
         try:
             session = await self._neptun.with_options(credentials=credentials).session_cookie()
@@ -314,8 +316,9 @@ def _to_application(location: str) -> Response:
     return RedirectResponse(location, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
-def _log_outcome(outcome: str, pending: Pending, session: str | None = None) -> None:
-    fields = {"outcome": outcome, "application": pending.params.redirect_uri.host}
+def _log_outcome(request: Request, outcome: str, pending: Pending, session: str | None = None) -> None:
+    redirects_to = pending.params.redirect_uri.host
+    fields = {"outcome": outcome, "redirects_to": redirects_to, "request_id": request_id_of(request)}
     if session:
         fields["caller"] = digest(session)[:16]
     _log.info("sign-in", extra={"fields": fields})

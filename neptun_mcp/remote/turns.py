@@ -21,12 +21,14 @@ class Turn:
 
     Attributes:
         call: what the request has begun in a session, as long as it lasts; cancelled when the request is over.
+        waited: for how many seconds the person was asked, in all.
     """
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self._limiter = limiter
         self._begun = False
         self.call: anyio.CancelScope | None = None
+        self.waited = 0.0
 
     async def begin(self) -> None:
         await self._limiter.acquire_on_behalf_of(self)

@@ -51,6 +51,7 @@ class App:
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
         on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
+        keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
     """
 
     client_for: Callable[[Any], NeptunClient]
@@ -58,6 +59,7 @@ class App:
     project_id: int | None = None
     confirm_delete: Literal["ask", "require", "off"] = "ask"
     on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
+    keeps_sessions: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,9 @@ async def explain_lost_question(ctx: ServerRequestContext[Any, Any], call_next: 
             raise
         raise MCPError(
             error.error.code,
-            "The question to which this is the answer was put too long ago, by a server that has been restarted, or in "
-            "another call. Nothing was done; make the call again, and the person is asked again.",
+            "The question to which this is the answer was put too long ago, in another call, by a server that has been "
+            "restarted, or by another process (with another NEPTUN_MCP_STATE_KEY). "
+            "Nothing was done; make the call again, and the person is asked again.",
             _LOST_QUESTION,
         ) from None
 
@@ -242,16 +245,18 @@ async def ask_deletion(
     found: Annotated[ProjectImport, Resolve(find_import)],
 ) -> bool | Elicit[Confirmation]:
     """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
-    policy = app_state(ctx).confirm_delete
+    app = app_state(ctx)
+    policy = app.confirm_delete
     if policy == "off":
         return True
     if can_ask(ctx.client_capabilities):
         return Elicit(_question(found, call.project_id), Confirmation)
     if ctx.client_capabilities is None:
+        earlier = ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
+        how = "" if app.keeps_sessions else f"{earlier}NEPTUN_MCP_SESSIONS=1"
         raise Refusal(
             f"Import {found.id} was not deleted: the person has to agree, and cannot be asked here. It can be deleted "
-            "on the Neptun website, or from a host that asks: with MCP 2026-07-28 or later, or with an earlier version "
-            "if the operator of this server sets NEPTUN_MCP_SESSIONS=1."
+            f"on the Neptun website, or from a host that asks{how}."
         )
     if policy == "require":
         raise Refusal(

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import anyio
 import httpx2 as httpx
@@ -129,7 +130,8 @@ async def test_a_host_that_cannot_ask_is_given_none(site: Site, capabilities: Js
 async def test_from_a_host_that_cannot_ask_nothing_is_deleted(site: Site) -> None:
     async with start_in_process(site, session_cookie=COOKIE) as caller, connected(caller, None) as client:
         assert content_of(await client.call_tool("list_imports", LIST_IMPORTS))["total"] == 7
-        assert "the person has to agree" in error_of(await client.call_tool("delete_import", DELETE_IMPORT))
+        refused = error_of(await client.call_tool("delete_import", DELETE_IMPORT))
+    assert refused.endswith("It can be deleted on the Neptun website, or from a host that asks.")
     assert site.deletions() == []
 
 
@@ -190,6 +192,22 @@ async def test_a_question_keeps_no_call_waiting(site: Site) -> None:
             assert "no longer in project 1" in error_in(await anext(second))
 
 
+async def test_the_time_of_a_call_is_without_that_of_the_person(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, mcp_credentials="caller") as caller:
+        session = await Session.begin(caller, **ALICE)
+        began = perf_counter()
+        async with session.calling("delete_import", DELETE_IMPORT) as events:
+            question = await anext(events)
+            asked = perf_counter()
+            await anyio.sleep(0.2)
+            answered = perf_counter()
+            await session.answer(question)
+            assert content_in(await anext(events))["deleted"]
+        took = perf_counter() - began - (answered - asked)
+    (call,) = [record.__dict__["fields"] for record in caplog.records if record.name == "neptun_mcp.calls"]
+    assert 0 < call["ms"] <= took * 1000
+
+
 async def test_an_answer_arrives_while_calls_wait(site: Site) -> None:
     neptun = HeldNeptun(site)
     async with start_in_process(site, mcp_credentials="caller", max_connections=1) as caller:
@@ -229,7 +247,9 @@ async def test_whose_sign_in_has_ended_is_told_to_sign_in_again(site: Site) -> N
         assert 'error="invalid_token"' in refused.headers["www-authenticate"]
 
 
-async def test_an_unused_session_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unused_session_ends(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(mcp_sessions, "IDLE_SECONDS", 0.2)
     async with start_in_process(site, session_cookie=COOKIE) as caller:
         session = await Session.begin(caller)
@@ -237,6 +257,9 @@ async def test_an_unused_session_ends(site: Site, monkeypatch: pytest.MonkeyPatc
         ended = await session.post("tools/list", {})
         assert ended.status_code == 404
         assert "The host has to connect to the server again" in ended.json()["error"]["message"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == mcp_sessions.__name__]
+    assert warning.startswith("refused: a request in an unknown MCP session")
+    assert session.headers["Mcp-Session-Id"] not in caplog.text
 
 
 async def test_of_too_many_sessions_the_one_not_used_for_longest_ends(

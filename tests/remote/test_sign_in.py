@@ -139,7 +139,7 @@ async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest
         for email in (EMAIL, EMAIL.upper()):
             limited = await server.browser.submit(page, email=email, password=PASSWORD)
             assert limited.status_code == 429
-            assert "too many attempts for this account. Try again in 5 min." in words_of(limited)
+            assert "too many attempts for this account. Try again in 5 minutes." in words_of(limited)
         assert site.requests.count(LOGIN) == sign_in.ATTEMPTS
         other = await server.browser.submit(page, email="bob@example.com", password="Passw0rd!bob")
         assert "code" in brought(other)
@@ -536,5 +536,6 @@ async def test_no_secret_is_shown(site: Site, caplog: pytest.LogCaptureFixture) 
     for secret in (PASSWORD, "Wr0ng!secret", BOB_COOKIE, *cookies, code, *tokens.values(), STATE_KEY):
         if isinstance(secret, str) and secret != "Bearer":
             assert secret not in shown
-    outcomes = [record.__dict__["fields"]["outcome"] for record in caplog.records if record.message == "sign-in"]
-    assert outcomes == ["wrong", "signed in", "signed in"]
+    logged = [record.__dict__["fields"] for record in caplog.records if record.message == "sign-in"]
+    assert [fields["outcome"] for fields in logged] == ["wrong", "signed_in", "signed_in"]
+    assert all(fields["redirects_to"] == "localhost" and len(fields["request_id"]) == 32 for fields in logged)

@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", parents=[sandbox], help="serve on stdin and stdout, or over HTTP for many")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
-    serve.add_argument("--port", type=_port, default=8000, help="the port to listen on (8000)")
+    serve.add_argument("--host", default=argparse.SUPPRESS, help="the address to listen on (127.0.0.1)")
+    serve.add_argument("--port", type=_port, default=argparse.SUPPRESS, help="the port to listen on (8000)")
 
     commands.add_parser("demo", help="show a conversation with the server, on sample data")
 

@@ -48,11 +48,13 @@ def _cookie(pasted: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
-_NO_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
-
-
 def _base_url(url: str) -> str:
     """https, or http to this machine: anywhere else the cookie would travel unencrypted."""
+    return _address(url, DEFAULT_BASE_URL, ", since over http:// the session cookie could be read in transit")
+
+
+def _address(url: str, example: str, why_https: str) -> str:
+    no_address = f"is not an address such as {example}"
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
@@ -60,27 +62,28 @@ def _base_url(url: str) -> str:
         httpx.URL(address)
     except (ValueError, httpx.InvalidURL):
         # Not the library's words: they repeat what was given.
-        raise ValueError(_NO_ADDRESS) from None
+        raise ValueError(no_address) from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(_NO_ADDRESS)
+        raise ValueError(no_address)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user name, a query or a fragment")
     if not re.fullmatch(_HOST, parts.netloc) or not url.isprintable():
-        raise ValueError(_NO_ADDRESS)
+        raise ValueError(no_address)
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must start with https://, since over http:// the session cookie could be read in transit")
+        raise ValueError(f"must start with https://{why_https}")
     return address
 
 
 def _public_url(url: str) -> str:
     """The root of an address that may end in `/mcp`, spelled as applications do, which compare it as text."""
-    parts = urlsplit(_base_url(url))
+    example = "https://mcp.example.com"
+    parts = urlsplit(_address(url, example, "; http:// is for this machine only"))
     if parts.path not in ("", "/mcp"):
-        raise ValueError("must not hold a path")
+        raise ValueError(f"must be a whole host, without a path, such as {example}")
     try:
         return str(AnyHttpUrl(f"{parts.scheme}://{parts.netloc}")).rstrip("/")
     except ValidationError:
-        raise ValueError(_NO_ADDRESS) from None
+        raise ValueError(f"is not an address such as {example}") from None
 
 
 def is_loopback(host: str) -> bool:
@@ -296,6 +299,15 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         """What must never be shown: cookie, password, tokens, keys."""
         known = [self.credentials.cookie, self.credentials.password, *self.tokens, *self.state_keys]
         return [secret for secret in known if secret]
+
+    @property
+    def sample_login(self) -> str:
+        """How one signs in to the sample data, a sentence; empty without them."""
+        if self.sandbox == "off":
+            return ""
+        from .sandbox import EMAIL, PASSWORD
+
+        return f'Sample data: sign in as {EMAIL} with the password "{PASSWORD}".'
 
     def client(self) -> NeptunClient:
         """A client as these settings describe it; with `sandbox`, of an embedded Neptun."""

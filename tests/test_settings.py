@@ -212,15 +212,15 @@ def test_the_public_address_is_the_root(given: str, used: str) -> None:
 @pytest.mark.parametrize(
     ("url", "line"),
     [
-        ("https://example.com/neptun", "NEPTUN_MCP_PUBLIC_URL: must not hold a path"),
         (
-            "https://xn--example.com",
-            "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://neptun-webui.vercel.app",
+            "https://example.com/neptun",
+            "NEPTUN_MCP_PUBLIC_URL: must be a whole host, without a path, such as https://mcp.example.com",
         ),
+        ("mcp.example.com", "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com"),
+        ("https://xn--example.com", "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com"),
         (
             "http://mcp.example.com",
-            "NEPTUN_MCP_PUBLIC_URL: must start with https://, since over http:// the session cookie could be read in "
-            "transit",
+            "NEPTUN_MCP_PUBLIC_URL: must start with https://; http:// is for this machine only",
         ),
     ],
 )

@@ -14,7 +14,12 @@ from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
 
 def run(options: argparse.Namespace) -> int:
     """Serve until stdin is closed, or over HTTP until a signal."""
-    return _over_http(options) if options.http else _on_stdio(options)
+    if options.http:
+        return _over_http(options)
+    if {"host", "port"} & vars(options).keys():
+        tell("--port and --host go with --http.")
+        return MISUSE
+    return _on_stdio(options)
 
 
 def _on_stdio(options: argparse.Namespace) -> int:
@@ -46,21 +51,22 @@ def _on_stdio(options: argparse.Namespace) -> int:
 
 
 def _over_http(options: argparse.Namespace) -> int:
+    host, port = getattr(options, "host", "127.0.0.1"), getattr(options, "port", 8000)
     with tuning.imports():
         settings = settings_or_exit(options)
         from ..remote.app import build_asgi_app, serve
 
         try:
-            app = build_asgi_app(settings, options.host)
+            app = build_asgi_app(settings, host)
         except ValueError as error:
             tell(str(error))
             return MISUSE
         try:
-            listener = _listen(options.host, options.port)
+            listener = _listen(host, port)
         except (OSError, UnicodeError) as error:  # a name that is no host name is not even looked up
             # Less what the library adds: the address.
             why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
-            tell(f"Cannot listen on port {options.port}: {why}. Choose another address with --host and --port.")
+            tell(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
             return FAILURE
         tuning.read_long_bodies()
     serve(app, settings, listener)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..neptun.session import Credentials
 from ..server import build_server
-from ..settings import Settings, is_loopback
+from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
 from ..tools import create_tools
 from ..tools.pages import Pages
 from ..tools.questions import App
@@ -110,7 +110,11 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     if address:
         hosts = (*hosts, urlsplit(address).hostname or "")
     neptun = settings.client()
-    sign_in = SignIn(neptun, address, settings.state_keys, read_only=settings.read_only) if address else None
+    sign_in = (
+        SignIn(neptun, address, settings.state_keys, read_only=settings.read_only, hint=settings.sample_login)
+        if address
+        else None
+    )
     sessions = _own_sessions(settings, neptun)
     # A call takes up to three connections: a caller leaves some to the others, if there are others.
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
@@ -166,18 +170,32 @@ def _check_settings(settings: Settings, host: str) -> None:
     if settings.mcp_credentials != "sign-in":
         if address:
             raise ValueError("NEPTUN_MCP_PUBLIC_URL goes with NEPTUN_MCP_CREDENTIALS=sign-in: set both, or neither")
-        if not (tokens and hosts) and (hosts or not is_loopback(host)):
-            raise ValueError(
-                "NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be set "
-                "on any but a loopback address"
-            )
-    elif not (address and settings.state_keys):
-        raise ValueError("NEPTUN_MCP_CREDENTIALS=sign-in needs NEPTUN_MCP_PUBLIC_URL and NEPTUN_MCP_STATE_KEY")
-    elif tokens:
+        if hosts or not is_loopback(host):
+            why = "NEPTUN_MCP_ALLOWED_HOSTS is set" if hosts else f"it listens on {host or 'an address unknown here'}"
+            needed = {
+                "NEPTUN_MCP_TOKEN": (tokens, f"a token (make one with: {HOW_TO_MAKE_KEY})"),
+                "NEPTUN_MCP_ALLOWED_HOSTS": (hosts, "the names by which they do, such as mcp.example.com"),
+            }
+            _check_set(needed, f"Others may reach this server, since {why}, so it")
+        return
+    needed = {
+        "NEPTUN_MCP_PUBLIC_URL": (address, "the address by which people reach it, such as https://mcp.example.com"),
+        "NEPTUN_MCP_STATE_KEY": (settings.state_keys, f"a key (make one with: {HOW_TO_MAKE_KEY})"),
+    }
+    _check_set(needed, "With NEPTUN_MCP_CREDENTIALS=sign-in this server")
+    if tokens:
         raise ValueError(
             "NEPTUN_MCP_TOKEN and NEPTUN_MCP_TOKEN_FILE do not go with NEPTUN_MCP_CREDENTIALS=sign-in: "
             "people get tokens by signing in"
         )
+
+
+def _check_set(needed: Mapping[str, tuple[object, str]], who: str) -> None:
+    """Raises ValueError if some of the settings are missing, each given with its value and what it is in words."""
+    missing = {name: words for name, (value, words) in needed.items() if not value}
+    if missing:
+        are = "are" if len(missing) > 1 else "is"
+        raise ValueError(f"{' and '.join(missing)} {are} not set. {who} needs {' and '.join(missing.values())}.")
 
 
 def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:

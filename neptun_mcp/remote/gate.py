@@ -140,7 +140,10 @@ class Gate:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
         given = headers.getlist("host")
         if len(given) != 1 or not self._is_ours(given[0]):
-            _log.warning("refused: Host is %a", given[0][:100] if given else None)
+            _log.warning(
+                "refused: Host is %a; if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS",
+                given[0][:100] if given else None,
+            )
             raise refused(
                 421,
                 "This server does not answer to the host name in the request. "
@@ -155,6 +158,8 @@ class Gate:
     def _check_form(self, method: str, headers: Headers) -> None:
         if method not in self._methods:
             needed = f"The HTTP method has to be {' or '.join(self._methods)}."
+            if method == "GET":  # as of a browser
+                needed = f"This is an MCP server: add this address to your host instead of opening it. {needed}"
             raise refused(405, needed, {"Allow": ", ".join(self._methods)})
         # A form of a web page could have another type.
         if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -319,21 +324,27 @@ class Tokens:
     def _token(self, given: Sequence[str]) -> str:
         """The digest of the caller's token."""
         if not given:
-            raise unauthorized("The request carries no token. Send one in the header Authorization: Bearer TOKEN.")
+            words = "The request carries no token. Send one in the header Authorization: Bearer TOKEN."
+            raise unauthorized(words, no_token=True)
         if len(given) > 1:
             raise unauthorized("The request carries the header Authorization more than once. Send it once.")
         scheme, _, token = given[0].strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise unauthorized("The header Authorization lacks the word Bearer. It has to be: Bearer TOKEN.")
         known = digest(token.strip())
         # Every one is compared, so that the time tells nothing.
         good = [hmac.compare_digest(known, good) for good in self._tokens]
-        if scheme.lower() != "bearer" or not any(good):
+        if not any(good):
             raise unauthorized("The token is not one of this server. Ask its operator for one.")
         return known
 
 
 def advice_on_header(address: str) -> str:
     """What to do if the session of the header `Neptun-Session` is missing or has ended."""
-    return f"Send a fresh session cookie in the request header {SESSION_HEADER} ({how_to_get_cookie(address)})."
+    return (
+        f"Put a fresh session cookie into the header {SESSION_HEADER}, in your host's entry for this server "
+        f"({how_to_get_cookie(address)})."
+    )
 
 
 class Sessions:

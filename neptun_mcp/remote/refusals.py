@@ -21,13 +21,15 @@ def refused(status: int, message: str, headers: Mapping[str, str] | None = None)
     return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers))
 
 
-def unauthorized(description: str, **more: str) -> Refused:
+def unauthorized(description: str, *, no_token: bool = False, **more: str) -> Refused:
     """A refusal as in RFC 6750, section 3; clients that know OAuth read the body as in RFC 6749, section 5.2.
 
     Args:
-        description: a sentence without quotes.
+        description: sentences without quotes.
+        no_token: the request has none, and so its challenge names no error (section 3.1).
         more: further parameters of the challenge.
     """
     error = {"error": "invalid_token", "error_description": description}
-    challenge = ", ".join(f'{name}="{value}"' for name, value in {**error, **more}.items())
+    named = {"realm": "neptun-mcp"} if no_token else error
+    challenge = ", ".join(f'{name}="{value}"' for name, value in {**named, **more}.items())
     return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}))

@@ -50,7 +50,7 @@ MAX_COOKIE = 4_096
 """Characters of a pasted session, as in browsers; a real one has about 440."""
 
 ADVICE = "Sign in to this server again, as your host offers it."
-"""What to do without a valid token, or if a session has ended."""
+"""What to do if a token is not valid, or a session has ended."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
@@ -68,12 +68,16 @@ class SignIn:
         address: this server's public one, such as `https://mcp.example.com`.
         keys: the first one seals, all of them open.
         read_only: whether no import can be deleted, as the page says.
+        hint: a sentence on the page, such as what one signs in with; empty for none.
     """
 
-    def __init__(self, neptun: NeptunClient, address: str, keys: Sequence[str], *, read_only: bool) -> None:
+    def __init__(
+        self, neptun: NeptunClient, address: str, keys: Sequence[str], *, read_only: bool, hint: str = ""
+    ) -> None:
         self._provider = provider = Provider(neptun, address, keys)
         self._neptun = neptun
         self._read_only = read_only
+        self._hint = hint
         self._server = urlsplit(address)
         self._handler = AuthorizationHandler(provider)
         self._authenticator = ClientAuthenticator(provider)
@@ -88,6 +92,9 @@ class SignIn:
             Refused: the request carries no valid access token.
         """
         given = headers.getlist("authorization")
+        if not given:
+            words = "An access token is needed. Sign in to this server, as your host offers it."
+            raise unauthorized(words, no_token=True, resource_metadata=self._metadata)
         scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
         access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
         if access is None:
@@ -198,6 +205,7 @@ class SignIn:
             server=self._server.netloc,
             neptun=self._neptun.address,
             read_only=self._read_only,
+            hint=self._hint,
         )
 
     async def _session(self, fields: FormData) -> str:

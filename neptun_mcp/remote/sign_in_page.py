@@ -79,6 +79,7 @@ $content
 _FORMS = Template(
     """<h1>Sign in to Neptun</h1>
 $alert
+$hint
 <p>An application wants access to your projects. Continue only if you started this yourself.</p>
 <dl>
 <dt>Application, as it calls itself</dt><dd><bdi>$application</bdi></dd>
@@ -119,6 +120,7 @@ class Question:
         server: the host name of this server.
         neptun: the address of Neptun.
         read_only: whether no import can be deleted.
+        hint: a sentence for whoever signs in; empty for none.
     """
 
     request: str
@@ -127,6 +129,7 @@ class Question:
     server: str
     neptun: str
     read_only: bool
+    hint: str = ""
 
 
 def form(
@@ -153,6 +156,7 @@ def form(
     html = _FORMS.substitute(
         {name: escape(word) for name, word in words.items()},
         alert=f'<p class="error" role="alert">{escape(errors[""])}</p>' if "" in errors else "",
+        hint=f"<p>{escape(question.hint)}</p>" if question.hint else "",
         email_field=field("email", "E-mail address", typed),
         password_field=field(
             "password",

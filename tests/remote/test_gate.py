@@ -63,6 +63,7 @@ async def test_both_eras_work_without_an_mcp_session(site: Site, era: str) -> No
         for method in ("GET", "DELETE"):
             refused = await caller.http.request(method, f"{caller.url}/mcp", headers={"Accept": "text/event-stream"})
             assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+            assert ("add this address to your host" in refused.json()["error"]["message"]) == (method == "GET")
 
 
 async def test_on_loopback_only_requests_addressed_to_it_are_answered(site: Site) -> None:
@@ -116,8 +117,11 @@ async def test_no_other_token_is_accepted(site: Site) -> None:
             refused = await caller.http.post(f"{caller.url}/mcp", headers=headers)
             body = refused.json()
             assert (refused.status_code, body["error"]) == (401, "invalid_token"), given
-            challenge = ", ".join(f'{name}="{value}"' for name, value in body.items())
+            # RFC 6750, 3.1: without a token there is no error.
+            named = {"realm": "neptun-mcp"} if given is None else body
+            challenge = ", ".join(f'{name}="{value}"' for name, value in named.items())
             assert refused.headers["www-authenticate"] == f"Bearer {challenge}"
+            assert ("lacks the word Bearer" in body["error_description"]) == (given in ("", f"Basic {TOKEN}", TOKEN))
         assert site.requests == []
 
 
@@ -140,7 +144,8 @@ async def test_requests_for_another_host_are_refused_first(site: Site, caplog: p
         caller.headers = HEADERS
         assert (await caller.post("tools/list", {})).status_code == 200
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning == r"refused: Host is 'other\x85.example'"
+    advice = "if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS"
+    assert warning == rf"refused: Host is 'other\x85.example'; {advice}"
 
 
 async def test_hosts_hear_why_they_are_refused(site: Site) -> None:
@@ -179,9 +184,14 @@ def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
     token: Json = {"mcp_token": TOKEN}
     hosts: Json = {"mcp_allowed_hosts": HOST}
     none: Json = {}
-    starts = (("0.0.0.0", none), ("0.0.0.0", token), ("192.168.1.5", hosts), ("127.0.0.1", hosts), ("", token))
-    for host, given in starts:
-        with pytest.raises(ValueError, match=r"NEPTUN_MCP_TOKEN .* NEPTUN_MCP_ALLOWED_HOSTS"):
+    for host, given, words in (
+        ("0.0.0.0", none, "^NEPTUN_MCP_TOKEN and NEPTUN_MCP_ALLOWED_HOSTS are not set. .* it listens on 0.0.0.0, "),
+        ("0.0.0.0", token, "^NEPTUN_MCP_ALLOWED_HOSTS is not set. .* needs the names by which they do"),
+        ("192.168.1.5", hosts, "^NEPTUN_MCP_TOKEN is not set. .* needs a token "),
+        ("127.0.0.1", hosts, "^NEPTUN_MCP_TOKEN is not set. .* since NEPTUN_MCP_ALLOWED_HOSTS is set, "),
+        ("", token, "^NEPTUN_MCP_ALLOWED_HOSTS is not set. .* it listens on an address unknown here, "),
+    ):
+        with pytest.raises(ValueError, match=words):
             build_asgi_app(Settings(base_url=site.url, **given), host)
 
 
@@ -195,7 +205,7 @@ def test_the_factory_needs_a_key_for_all_processes() -> None:
 def test_the_command_says_what_is_missing() -> None:
     ran = run("serve", "--http", "--host", "0.0.0.0")
     assert (ran.code, ran.stdout) == (2, "")
-    assert ran.stderr.startswith("NEPTUN_MCP_TOKEN (or NEPTUN_MCP_TOKEN_FILE) and NEPTUN_MCP_ALLOWED_HOSTS have to be")
+    assert ran.stderr.startswith("NEPTUN_MCP_TOKEN and NEPTUN_MCP_ALLOWED_HOSTS are not set. ")
 
 
 async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 CALLS, AT_ONCE = 600, 40
 NOBODYS = seal("of the environment")
-ADVICE = "Send a fresh session cookie in the request header Neptun-Session (log in at "
+ADVICE = "Put a fresh session cookie into the header Neptun-Session, in your host's entry for this server (log in at "
 MINE: Json = {"mcp_credentials": "caller", "session_cookie": NOBODYS}
 
 

@@ -147,6 +147,14 @@ async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest
         assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))
 
 
+@pytest.mark.parametrize("sandbox", ["off", "observed"])
+async def test_with_sample_data_the_page_says_who_can_sign_in(site: Site, sandbox: str) -> None:
+    async with sign_in_server(site, sandbox=sandbox) as server:
+        said = words_of(await server.page())
+    hint = f'Sample data: sign in as {EMAIL} with the password "{PASSWORD}".'
+    assert (hint in said) == (sandbox == "observed")
+
+
 async def test_a_right_password_is_no_attempt(site: Site) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,8 +27,7 @@ from starlette.routing import Route
 from .. import tuning
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
-from ..neptun.errors import NeptunError
-from ..neptun.session import Credentials
+from ..neptun.errors import NeptunError, login_command
 from ..server import build_server
 from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
 from ..tools import create_tools
@@ -91,7 +90,12 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
     )
     host, port = listener.getsockname()[:2]
-    _serve.info("MCP is at %s/mcp", settings.mcp_public_url or f"http://{bracketed(host)}:{port}")
+    here, public = f"http://{bracketed(host)}:{port}", settings.mcp_public_url
+    fields = {"listens_on": here} if public else {}
+    fields["credentials"] = settings.mcp_credentials
+    if settings.sandbox != "off":
+        fields["neptun"] = "sample data"
+    _serve.info("MCP is at %s/mcp", public or here, extra={"fields": fields})
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -120,7 +124,6 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
     keeps_sessions = _keeps_mcp_sessions(settings, host)
     server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun, keeps_sessions)
-    no_account = not sessions and settings.sandbox == "off" and settings.credentials == Credentials()
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
         stateless_http=True,
@@ -142,6 +145,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         stop_tracing = start_tracing()
+        await _warn_of_gaps(settings)
         async with neptun, manager.run(), nullcontext() if mcp is manager else mcp.run():
             yield
         stop_tracing()
@@ -150,11 +154,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
             *(sign_in.routes(at_once) if sign_in else ()),
-            *map(
-                Route,
-                HEALTH_PATHS,
-                (_health, _no_account if no_account else _Readiness(neptun, one_account=not sessions).answer),
-            ),
+            *map(Route, HEALTH_PATHS, (_health, _Readiness(neptun, one_account=not sessions).answer)),
         ],
         exception_handlers={404: _not_found},
         lifespan=lifespan,
@@ -196,6 +196,26 @@ def _check_set(needed: Mapping[str, tuple[object, str]], who: str) -> None:
     if missing:
         are = "are" if len(missing) > 1 else "is"
         raise ValueError(f"{' and '.join(missing)} {are} not set. {who} needs {' and '.join(missing.values())}.")
+
+
+async def _warn_of_gaps(settings: Settings) -> None:
+    """Log what is not set although people will miss it."""
+    if settings.mcp_allowed_hosts and not settings.state_keys:
+        _serve.warning(
+            "NEPTUN_MCP_STATE_KEY is not set: a person's answer is refused after a restart, and by another process. "
+            "Set the same key for all processes; make one with: %s",
+            HOW_TO_MAKE_KEY,
+        )
+    kept = settings.credentials.kept
+    if settings.mcp_credentials != "environment" or settings.sandbox != "off" or kept is None:
+        return
+    with suppress(OSError):  # then calls, and /ready, say why it cannot be read
+        if await anyio.to_thread.run_sync(kept.cookie) is None:
+            _serve.warning(
+                "No Neptun credentials are set, so calls will fail. "
+                "Run %s (no restart is needed), or set NEPTUN_SESSION_COOKIE and restart.",
+                login_command(settings.base_url),
+            )
 
 
 def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
@@ -266,10 +286,6 @@ async def _health(request: Request[Any]) -> Response:
 
 async def _not_found(request: Request[Any], error: Exception) -> Response:
     return JSONResponse({"error": f"There is nothing here: MCP is at {request.scope['root_path']}/mcp."}, 404)
-
-
-async def _no_account(request: Request[Any]) -> Response:
-    return JSONResponse({"status": "no Neptun credentials are set"}, 503)
 
 
 class _Readiness:

@@ -26,6 +26,7 @@ from neptun_mcp.remote import gate, turns
 from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.store import seal
+from neptun_mcp.settings import session_store
 from tests.processes import COMMAND, environment, free_port, run, start
 from tests.remote.support import (
     HEADERS,
@@ -34,6 +35,7 @@ from tests.remote.support import (
     LIST_IMPORTS,
     OTHER_TOKEN,
     REMOTE,
+    STATE_KEY,
     TOKEN,
     Caller,
     HeldNeptun,
@@ -48,7 +50,12 @@ from tests.support import ERAS, Json, Site, failure, resources, until
 pytestmark = pytest.mark.anyio
 
 OPEN: Json = {"session_cookie": COOKIE}
-CLOSED: Json = {**OPEN, "mcp_token": f"{TOKEN},{OTHER_TOKEN}", "mcp_allowed_hosts": HOST}
+CLOSED: Json = {
+    **OPEN,
+    "mcp_token": f"{TOKEN},{OTHER_TOKEN}",
+    "mcp_allowed_hosts": HOST,
+    "mcp_state_key": STATE_KEY,
+}
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "remote.md"
 DATABASE = "GET /api/shared/collections/00000000-0000-4000-8000-000000000000"
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
@@ -143,7 +150,7 @@ async def test_requests_for_another_host_are_refused_first(site: Site, caplog: p
         assert (await caller.post("tools/list", {})).status_code == 401
         caller.headers = HEADERS
         assert (await caller.post("tools/list", {})).status_code == 200
-    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == gate.__name__]
     advice = "if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS"
     assert warning == rf"refused: Host is 'other\x85.example'; {advice}"
 
@@ -213,7 +220,40 @@ async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_p
     command = (*COMMAND, "serve", "--http", "--port", port)
     async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
         await child.answering(f"http://127.0.0.1:{port}/health")
-        assert f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp\n" in (tmp_path / "log").read_text()
+        line = f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp credentials=environment\n"
+        assert line in (tmp_path / "log").read_text()
+
+
+async def test_the_command_says_where_it_listens_and_what_is_not_set(tmp_path: Path) -> None:
+    port, public = str(free_port()), "https://mcp.example.com"
+    settings = {"mcp_credentials": "sign-in", "mcp_public_url": public, "mcp_state_key": STATE_KEY}
+    env = environment(**settings, sandbox="1", log_format="json")
+    async with start(tmp_path / "log", *COMMAND, "serve", "--http", "--port", port, env=env) as child:
+        await child.answering(f"http://127.0.0.1:{port}/health")
+    lines: list[Json] = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    (started,) = [line for line in lines if line["logger"] == "neptun_mcp.serve"]
+    assert started["message"] == f"MCP is at {public}/mcp"
+    assert started["listens_on"] == f"http://127.0.0.1:{port}"
+    assert (started["credentials"], started["neptun"]) == ("sign-in", "sample data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({**CLOSED, "mcp_state_key": None}, ["NEPTUN_MCP_STATE_KEY"]),
+        (CLOSED, []),
+        ({}, ["NEPTUN_SESSION_COOKIE"]),
+        ({"sandbox": "1"}, []),
+        ({"mcp_credentials": "caller"}, []),
+    ],
+)
+async def test_what_people_will_miss_is_logged_at_start(
+    site: Site, caplog: pytest.LogCaptureFixture, settings: Json, warned: list[str]
+) -> None:
+    async with start_in_process(site, **settings):
+        pass
+    lines = [record.getMessage() for record in caplog.records if record.name == "neptun_mcp.serve"]
+    assert [name for line in lines for name in re.findall(r"NEPTUN_\w+", line)] == warned
 
 
 @pytest.mark.parametrize("given", [{"mcp_token": "short"}, {"mcp_token": f"{TOKEN} {TOKEN}"}, {"mcp_state_key": "x"}])
@@ -455,10 +495,20 @@ async def test_not_ready_if_no_call_can_succeed(site: Site, answers: dict[str, R
 
 async def test_not_ready_without_an_account_for_everybody(site: Site) -> None:
     async with start_in_process(site) as caller:
-        response = await caller.http.get(f"{caller.url}/ready")
-        assert (response.status_code, response.json()) == (503, {"status": "no Neptun credentials are set"})
+        assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
     async with start_in_process(site, mcp_credentials="caller") as caller:
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
+
+
+async def test_ready_with_the_session_that_a_login_keeps(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    session_store().save(site.url, COOKIE)
+    async with start_in_process(site) as caller:
+        assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
+    assert "No Neptun credentials" not in caplog.text
 
 
 async def test_a_failed_call_is_a_message(site: Site) -> None:

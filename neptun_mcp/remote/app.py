@@ -174,12 +174,12 @@ def _check_settings(settings: Settings, host: str) -> None:
             why = "NEPTUN_MCP_ALLOWED_HOSTS is set" if hosts else f"it listens on {host or 'an address unknown here'}"
             needed = {
                 "NEPTUN_MCP_TOKEN": (tokens, f"a token (make one with: {HOW_TO_MAKE_KEY})"),
-                "NEPTUN_MCP_ALLOWED_HOSTS": (hosts, "the names by which they do, such as mcp.example.com"),
+                "NEPTUN_MCP_ALLOWED_HOSTS": (hosts, "the host names by which they do (such as mcp.example.com)"),
             }
             _check_set(needed, f"Others may reach this server, since {why}, so it")
         return
     needed = {
-        "NEPTUN_MCP_PUBLIC_URL": (address, "the address by which people reach it, such as https://mcp.example.com"),
+        "NEPTUN_MCP_PUBLIC_URL": (address, "the address by which people reach it (such as https://mcp.example.com)"),
         "NEPTUN_MCP_STATE_KEY": (settings.state_keys, f"a key (make one with: {HOW_TO_MAKE_KEY})"),
     }
     _check_set(needed, "With NEPTUN_MCP_CREDENTIALS=sign-in this server")

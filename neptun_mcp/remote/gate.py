@@ -330,7 +330,7 @@ class Tokens:
             raise unauthorized("The request carries the header Authorization more than once. Send it once.")
         scheme, _, token = given[0].strip().partition(" ")
         if scheme.lower() != "bearer":
-            raise unauthorized("The header Authorization lacks the word Bearer. It has to be: Bearer TOKEN.")
+            raise unauthorized("The header Authorization lacks the word Bearer. Send Authorization: Bearer TOKEN.")
         known = digest(token.strip())
         # Every one is compared, so that the time tells nothing.
         good = [hmac.compare_digest(known, good) for good in self._tokens]

@@ -193,7 +193,7 @@ def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
     none: Json = {}
     for host, given, words in (
         ("0.0.0.0", none, "^NEPTUN_MCP_TOKEN and NEPTUN_MCP_ALLOWED_HOSTS are not set. .* it listens on 0.0.0.0, "),
-        ("0.0.0.0", token, "^NEPTUN_MCP_ALLOWED_HOSTS is not set. .* needs the names by which they do"),
+        ("0.0.0.0", token, "^NEPTUN_MCP_ALLOWED_HOSTS is not set. .* needs the host names by which they do"),
         ("192.168.1.5", hosts, "^NEPTUN_MCP_TOKEN is not set. .* needs a token "),
         ("127.0.0.1", hosts, "^NEPTUN_MCP_TOKEN is not set. .* since NEPTUN_MCP_ALLOWED_HOSTS is set, "),
         ("", token, "^NEPTUN_MCP_ALLOWED_HOSTS is not set. .* it listens on an address unknown here, "),
@@ -500,6 +500,7 @@ async def test_not_ready_without_an_account_for_everybody(site: Site) -> None:
         assert (await caller.http.get(f"{caller.url}/ready")).status_code == 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the folder of a person's settings cannot be redirected")
 async def test_ready_with_the_session_that_a_login_keeps(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

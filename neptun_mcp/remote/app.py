@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -130,11 +130,10 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         json_response=True,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
     )
-    manager = server.session_manager
-    mcp = McpSessions(manager) if keeps_sessions else manager
+    mcp = McpSessions(server.session_manager) if keeps_sessions else server.session_manager
     gate = Gate(
         mcp.handle_request,
-        methods=("POST",) if mcp is manager else ("POST", "DELETE"),
+        methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
         authenticate=sign_in.authenticate if sign_in else Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
@@ -146,7 +145,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         stop_tracing = start_tracing()
         await _warn_of_gaps(settings)
-        async with neptun, manager.run(), nullcontext() if mcp is manager else mcp.run():
+        async with neptun, mcp.run():
             yield
         stop_tracing()
 

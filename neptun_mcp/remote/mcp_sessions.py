@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
@@ -36,7 +37,7 @@ from .refusals import refused
 from .turns import Turn
 
 MAX_SESSIONS = 1000
-"""In a process, each of some 50 kB. One more ends the one that was not used for longest."""
+"""In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
 
 MAX_INITIALIZE = 16 * 2**10
 """Bytes of a request that begins a session. The session keeps it, up to 25 times as large; who sends more gets none."""
@@ -44,7 +45,7 @@ MAX_INITIALIZE = 16 * 2**10
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
 
-_ENDED = refused(
+_UNKNOWN = refused(
     404,
     "This MCP session is not known here: the server was restarted, nothing used the session for long, or the server "
     "runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
@@ -72,9 +73,11 @@ class McpSessions:
         )
         self._owners = OrderedDict[str, AuthenticatedUser]()  # by session, the one not used for longest first
 
-    def run(self) -> AbstractAsyncContextManager[None]:
-        """Keep sessions while the block runs."""
-        return self._stateful.run()
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Answer requests, and keep sessions, while the block runs."""
+        async with self._stateless.run(), self._stateful.run():
+            yield
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""
@@ -100,7 +103,7 @@ class McpSessions:
                         "refused: a request in an unknown MCP session, as after a restart or a long pause; "
                         "if it happens at other times, run a single process"
                     )
-                    await _ENDED.response(scope, receive, send)
+                    await _UNKNOWN.response(scope, receive, send)
                     return
                 await send(start)
             await send(message)

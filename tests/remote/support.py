@@ -41,7 +41,6 @@ DELETE_IMPORT: Json = {"project_id": 1, "import_id": 104}
 
 ASKABLE: Json = {"elicitation": {"form": {}}}
 AGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "accept", "content": {"delete": True}}}
-YES: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "accept", "content": {"delete": True}}}
 
 
 @dataclass

@@ -6,8 +6,10 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 from .neptun.models import COOKIE_NAME
@@ -16,6 +18,7 @@ from .settings import Settings
 # A cookie that this process has not held yet, as in a Set-Cookie header of a log-in.
 _COOKIE = re.compile(rf"({COOKIE_NAME}=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
 
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 
 
@@ -79,3 +82,14 @@ def configure_logging(settings: Settings) -> None:
     level = getattr(logging, settings.log_level.upper())
     logging.getLogger("neptun_mcp").setLevel(level)
     logging.getLogger("mcp").setLevel(max(level, logging.WARNING))
+
+
+def digest(secret: str) -> str:
+    """SHA-256 in hexadecimal. Tokens and sessions are too long to be guessed from it."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The gateway's id of a request with these headers, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else token_hex(16)

@@ -27,8 +27,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.sandbox import COOKIE, create_app
-from neptun_mcp.sandbox.server import serve
-from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store, seal
+from neptun_mcp.sandbox.listening import serve
+from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store, seal
 from neptun_mcp.tools.results import MAX_BYTES
 
 Json: TypeAlias = dict[str, Any]

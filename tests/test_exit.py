@@ -20,7 +20,7 @@ import pytest
 
 from neptun_mcp.sandbox import COOKIE
 from tests.processes import COMMAND, Child, environment, start
-from tests.remote.support import HeldNeptun
+from tests.serving.support import HeldNeptun
 from tests.support import GREETING, Site, until
 
 pytestmark = [

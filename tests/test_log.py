@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from neptun_mcp.log import JsonFormatter, RedactingFormatter
 from neptun_mcp.sandbox import EMAIL, PASSWORD
 from tests.processes import COMMAND, environment, free_port, start, start_stdio
-from tests.remote.support import Caller, content_in
+from tests.serving.support import Caller, content_in
 from tests.support import Site, failure, request_line, resources
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
-from neptun_mcp.remote.app import HEALTH_PATHS
+from neptun_mcp.serving.http import HEALTH_PATHS
 from neptun_mcp.tools import create_tools
 from tests.support import WEBSHOP, Json, content_of
 

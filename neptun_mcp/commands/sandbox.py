@@ -10,7 +10,7 @@ import anyio
 
 from .. import sandbox
 from ..neptun.models import COOKIE_NAME
-from ..sandbox.server import serve
+from ..sandbox.listening import serve
 from . import FAILURE, SUCCESS, interrupt, show, tell
 
 

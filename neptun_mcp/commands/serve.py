@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 
-from .. import tuning
 from .._version import __version__
+from ..serving import process
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
 
 
@@ -31,7 +31,7 @@ def _on_stdio(options: argparse.Namespace) -> int:
             f"{' and '.join(closed)} {'are' if closed[1:] else 'is'} closed. Start it with both open, as a host does."
         )
         return MISUSE
-    with tuning.imports():
+    with process.start_up():
         settings = settings_or_exit(options)
         if sys.stdin.isatty():
             tell(
@@ -42,19 +42,19 @@ def _on_stdio(options: argparse.Namespace) -> int:
         import anyio
 
         from ..server import create_server
-        from ..stdio import serve
+        from ..serving.stdio import serve
 
         server = create_server(settings)
-        tuning.read_long_bodies()
+        process.read_long_bodies()
     anyio.run(serve, server, settings.timeout)
     return SUCCESS
 
 
 def _over_http(options: argparse.Namespace) -> int:
     host, port = getattr(options, "host", "127.0.0.1"), getattr(options, "port", 8000)
-    with tuning.imports():
+    with process.start_up():
         settings = settings_or_exit(options)
-        from ..remote.app import build_asgi_app, serve
+        from ..serving.http import build_asgi_app, serve
 
         try:
             app = build_asgi_app(settings, host)
@@ -68,7 +68,7 @@ def _over_http(options: argparse.Namespace) -> int:
             why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
             tell(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
             return FAILURE
-        tuning.read_long_bodies()
+        process.read_long_bodies()
     serve(app, settings, listener)
     return SUCCESS
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..neptun.models import MAX_ID, RESOURCE_MODELS
-from .refusals import IdTooLarge, InvalidLogin, InvalidParameters, InvalidResourceType, Markup
-from .store import Record
+from .denials import IdTooLarge, InvalidLogin, InvalidParameters, InvalidResourceType, Markup
+from .state import Record
 
 RESOURCE_TYPES = tuple(RESOURCE_MODELS)
 MARKUP = re.compile(r"<(?!/?b>)")

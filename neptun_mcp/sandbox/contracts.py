@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from .checks import check_filter
-from .refusals import PageNotFound, Refused
-from .store import Record, Store
+from .denials import PageNotFound, Refused
+from .state import Record, Store
 
 PROJECT_TYPES = ("web-site", "web-service", "web-app")
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)

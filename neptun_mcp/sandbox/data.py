@@ -7,7 +7,7 @@ from typing import Any
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from . import texts
-from .store import Record, Session, Store, User, seal
+from .state import Record, Session, Store, User, seal
 
 USER_ID = 1
 EMAIL = "alice@example.com"

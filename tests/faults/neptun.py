@@ -16,7 +16,7 @@ from mcp.types import CallToolResult
 
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
-from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE, Store
+from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store
 from tests.processes import StdioServer, start_stdio
 from tests.support import WEBSHOP, ContractName, Person, Tools, connect, error_of, settings_for
 

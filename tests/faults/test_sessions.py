@@ -12,7 +12,7 @@ import pytest
 from mcp.types import CallToolResult
 
 from neptun_mcp.sandbox import COOKIE, PASSWORD
-from neptun_mcp.sandbox.store import ANONYMOUS_COOKIE
+from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE
 from tests.support import content_of
 
 from .neptun import (

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 
 from neptun_mcp import Settings, create_server
 from neptun_mcp.commands import settings_or_exit
-from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import COOKIE
+from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Command
 
 PLANTED = "hunter2-planted"

@@ -18,8 +18,8 @@ from starlette.applications import Starlette
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID, create_app
 from neptun_mcp.sandbox.checks import positive_integers
 from neptun_mcp.sandbox.data import sample_data
-from neptun_mcp.sandbox.refusals import InvalidParameters
-from neptun_mcp.sandbox.server import serve
+from neptun_mcp.sandbox.denials import InvalidParameters
+from neptun_mcp.sandbox.listening import serve
 from tests.support import RECORDINGS, RESOURCE_TYPES, SCRATCH, WEBSHOP, ContractName, Json, Recording, resources
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from neptun_mcp.sandbox.store import Store
+from neptun_mcp.sandbox.state import Store
 from tests.support import ContractName, Host
 
 

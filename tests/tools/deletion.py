@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neptun_mcp.sandbox.store import Store
+from neptun_mcp.sandbox.state import Store
 from tests.support import WEBSHOP, Host, Json, resources
 
 DELETE_104 = f"DELETE {resources(WEBSHOP, 'imports/104')}"

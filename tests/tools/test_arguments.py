@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.processes import start_stdio
-from tests.remote.support import Caller, start_in_process
+from tests.serving.support import Caller, start_in_process
 from tests.support import COOKIE, WEBSHOP, Json, Site
 
 pytestmark = pytest.mark.anyio

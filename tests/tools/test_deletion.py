@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp.neptun.models import GITHUB_KINDS
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.sandbox.store import Store
+from neptun_mcp.sandbox.state import Store
 from tests.support import (
     RESOURCE_TYPES,
     USER,

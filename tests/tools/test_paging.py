@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox.store import Store
+from neptun_mcp.sandbox.state import Store
 from tests.support import WEBSHOP, YES, ContractName, Host, Json, Person, Tools, failure, ids, resources
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from mcp.types import ElicitResult
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE
-from neptun_mcp.sandbox.store import Store
+from neptun_mcp.sandbox.state import Store
 from tests.support import (
     CANCELLED,
     DECLINED,

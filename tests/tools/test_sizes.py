@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neptun_mcp.sandbox.store import Record, Store
+from neptun_mcp.sandbox.state import Record, Store
 from neptun_mcp.tools import create_tools
 from tests.support import MAX_BYTES, RESOURCE_TYPES, WEBSHOP, ContractName, Host, Json
 

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox.store import seal
+from neptun_mcp.sandbox.state import seal
 from tests.processes import environment
-from tests.remote.support import (
+from tests.serving.support import (
     AGREED,
     DELETE_IMPORT,
     HEADERS,
@@ -196,7 +196,7 @@ def test_what_exceptions_say_is_not_traced() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from neptun_mcp.remote.traces import RedactingExporter
+    from neptun_mcp.serving.traces import RedactingExporter
 
     memory, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(memory)))

@@ -18,7 +18,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.stdio import MAX_LINE, message_in
+from neptun_mcp.serving.stdio import MAX_LINE, message_in
 from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
 from tests.support import ERAS, GREETING, YES, Json, Person, Site, content_of, error_of, until

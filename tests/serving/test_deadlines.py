@@ -10,9 +10,9 @@ from anyio.abc import SocketStream
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from neptun_mcp.remote import connections
-from neptun_mcp.remote.connections import LimitedProtocol
-from tests.remote.support import listen
+from neptun_mcp.serving import deadlines
+from neptun_mcp.serving.deadlines import LimitedProtocol
+from tests.serving.support import listen
 from tests.support import until
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def is_closed(stream: SocketStream) -> bool:
 
 @pytest.mark.parametrize("before", [b"", REQUEST])
 async def test_half_a_head_is_given_up(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
-    monkeypatch.setattr(connections, "PEER_SECONDS", 0.05)
+    monkeypatch.setattr(deadlines, "PEER_SECONDS", 0.05)
     async with listen(hello, http=LimitedProtocol) as url, await dial(url) as stream:
         if before:
             await stream.send(before)
@@ -49,7 +49,7 @@ async def test_half_a_head_is_given_up(monkeypatch: pytest.MonkeyPatch, before: 
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PEER_SECONDS", 0.05)
+    monkeypatch.setattr(deadlines, "PEER_SECONDS", 0.05)
     ended = False
 
     async def talkative(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +64,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.Monke
 
 
 async def test_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(deadlines, "MAX_CONNECTIONS", 3)
     async with listen(hello, http=LimitedProtocol) as url:
         slow = [await dial(url) for _ in range(3)]
         for stream in slow:
@@ -81,7 +81,7 @@ async def test_who_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_idle_connection_stays_as_long_as_uvicorn_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PEER_SECONDS", 0.05)
+    monkeypatch.setattr(deadlines, "PEER_SECONDS", 0.05)
     async with listen(hello, http=LimitedProtocol, timeout_keep_alive=60) as url, await dial(url) as stream:
         await stream.send(REQUEST)
         assert b"hello" in await stream.receive()

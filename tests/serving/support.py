@@ -16,9 +16,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
-from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import COOKIE, create_app
-from neptun_mcp.sandbox.server import Server
+from neptun_mcp.sandbox.listening import Server
+from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Child, free_port, start
 from tests.support import Json, Site, until
 
@@ -156,7 +156,7 @@ async def worker(
 ) -> AsyncGenerator[tuple[str, Child]]:
     """The address and the process of one of several servers, as an operator starts them."""
     port = free_port()
-    application = application or ("--factory", "neptun_mcp.remote:create_app")
+    application = application or ("--factory", "neptun_mcp.serving:create_app")
     command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port)]
     async with start(errors, *command, env=env) as child:
         url = f"http://127.0.0.1:{port}"

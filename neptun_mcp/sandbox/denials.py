@@ -17,7 +17,7 @@ Refused
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .store import Record
+from .state import Record
 
 
 class Refused(Exception):

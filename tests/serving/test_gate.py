@@ -22,13 +22,13 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
-from neptun_mcp.remote import gate, turns
-from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox.store import seal
+from neptun_mcp.sandbox.state import seal
+from neptun_mcp.serving import gate, turns
+from neptun_mcp.serving.http import build_asgi_app
 from neptun_mcp.settings import session_store
 from tests.processes import COMMAND, environment, free_port, run, start
-from tests.remote.support import (
+from tests.serving.support import (
     HEADERS,
     HOST,
     LIST_FILES,
@@ -203,7 +203,7 @@ def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
 
 
 def test_the_factory_needs_a_key_for_all_processes() -> None:
-    program = (sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.remote:create_app", "--port", "0")
+    program = (sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.serving:create_app", "--port", "0")
     ran = run(program=program, mcp_token=TOKEN, mcp_allowed_hosts=HOST)
     assert ran.code != 0
     assert ran.stderr.endswith("ValueError: NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes\n")

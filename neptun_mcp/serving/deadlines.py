@@ -1,6 +1,6 @@
 """Connections that wait for their peers no longer than it takes; uvicorn alone waits for ever.
 
-uvicorn --http neptun_mcp.remote.connections:LimitedProtocol …
+uvicorn --http neptun_mcp.serving.deadlines:LimitedProtocol …
 """
 
 from __future__ import annotations

@@ -22,12 +22,11 @@ from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
-from neptun_mcp.remote import mcp_sessions
-from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.serving import mcp_sessions
+from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
-from tests.remote.sign_in import sign_in_server
-from tests.remote.support import (
+from tests.serving.support import (
     ASKABLE,
     DELETE_IMPORT,
     HEADERS,
@@ -42,6 +41,7 @@ from tests.remote.support import (
     start_in_process,
     worker,
 )
+from tests.sign_in.support import sign_in_server
 from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, error_of, until
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ INITIALIZE: Json = {
     "capabilities": ASKABLE,
     "clientInfo": {"name": "test", "version": "1"},
 }
-AS_SERVED = ("--factory", "neptun_mcp.remote:create_app", "--http", "neptun_mcp.remote.connections:LimitedProtocol")
+AS_SERVED = ("--factory", "neptun_mcp.serving:create_app", "--http", "neptun_mcp.serving.deadlines:LimitedProtocol")
 ALICE = {"Neptun-Session": COOKIE}
 
 

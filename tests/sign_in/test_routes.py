@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from neptun_mcp.remote import gate, oauth, sign_in
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sandbox.store import seal
-from tests.remote.browser import REDIRECT, Application, Browser, brought, hidden, words_of
-from tests.remote.sign_in import sign_in_server
-from tests.remote.support import (
+from neptun_mcp.sandbox.state import seal
+from neptun_mcp.serving import gate
+from neptun_mcp.sign_in import provider, routes
+from tests.serving.support import (
     LIST_IMPORTS,
     OTHER_STATE_KEY,
     STATE_KEY,
@@ -17,6 +16,8 @@ from tests.remote.support import (
     free_port,
     start_in_process,
 )
+from tests.sign_in.browser import REDIRECT, Application, Browser, brought, hidden, words_of
+from tests.sign_in.support import sign_in_server
 from tests.support import RECORDINGS, Json, Site, failure
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +72,7 @@ async def test_signs_in_with_a_pasted_cookie(site: Site) -> None:
 
 
 async def test_the_longest_session_that_browsers_keep_fits_everywhere(site: Site) -> None:
-    store, cookie = site.sandbox(), "x" * sign_in.MAX_COOKIE
+    store, cookie = site.sandbox(), "x" * routes.MAX_COOKIE
     store.sessions[cookie] = store.sessions[COOKIE]
     async with sign_in_server(site) as server:
         answer = await server.browser.submit(await server.page(), cookie=cookie)
@@ -134,16 +135,16 @@ async def test_refusing_takes_the_person_back(site: Site) -> None:
 async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(sign_in.ATTEMPTS):
+        for _ in range(routes.ATTEMPTS):
             assert (await server.browser.submit(page, email=EMAIL, password="Wr0ng!secret")).status_code == 422
         for email in (EMAIL, EMAIL.upper()):
             limited = await server.browser.submit(page, email=email, password=PASSWORD)
             assert limited.status_code == 429
             assert "too many attempts for this account. Try again in 5 minutes." in words_of(limited)
-        assert site.requests.count(LOGIN) == sign_in.ATTEMPTS
+        assert site.requests.count(LOGIN) == routes.ATTEMPTS
         other = await server.browser.submit(page, email="bob@example.com", password="Passw0rd!bob")
         assert "code" in brought(other)
-        monkeypatch.setattr(sign_in, "ATTEMPTS_SECONDS", 0)
+        monkeypatch.setattr(routes, "ATTEMPTS_SECONDS", 0)
         assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))
 
 
@@ -158,7 +159,7 @@ async def test_with_sample_data_the_page_says_who_can_sign_in(site: Site, sandbo
 async def test_a_right_password_is_no_attempt(site: Site) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(sign_in.ATTEMPTS + 1):
+        for _ in range(routes.ATTEMPTS + 1):
             assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))
 
 
@@ -245,7 +246,7 @@ async def test_a_browser_may_be_signing_in_twice_at_once(site: Site) -> None:
 
 
 async def test_a_page_expires(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oauth, "PENDING_SECONDS", -1)
+    monkeypatch.setattr(provider, "PENDING_SECONDS", -1)
     async with sign_in_server(site) as server:
         page = await server.page()
     assert page.status_code == 400
@@ -266,7 +267,12 @@ async def test_a_changed_page_is_worth_nothing(site: Site) -> None:
 
 async def test_people_are_sent_to_sites_and_to_their_own_machine(site: Site) -> None:
     async with sign_in_server(site) as server:
-        for redirect in ("https://claude.ai/api/mcp/auth_callback", REDIRECT, "http://[::1]:1/", *oauth.APP_REDIRECTS):
+        for redirect in (
+            "https://claude.ai/api/mcp/auth_callback",
+            REDIRECT,
+            "http://[::1]:1/",
+            *provider.APP_REDIRECTS,
+        ):
             await server.app.register(redirect_uris=[redirect])
             back = await server.browser.submit(await server.page(redirect_uri=redirect), refuse="1")
             assert back.headers["location"].startswith(f"{redirect}?error=")
@@ -438,7 +444,7 @@ async def test_nothing_opens_but_what_it_was_sealed_for(site: Site) -> None:
 
 @pytest.mark.parametrize("lifetime", ["CODE_SECONDS", "ACCESS_SECONDS", "REFRESH_SECONDS"])
 async def test_codes_and_tokens_expire(site: Site, monkeypatch: pytest.MonkeyPatch, lifetime: str) -> None:
-    monkeypatch.setattr(oauth, lifetime, -1)
+    monkeypatch.setattr(provider, lifetime, -1)
     async with sign_in_server(site) as server:
         code = await server.code()
         exchanged = await server.app.exchange(code)
@@ -490,7 +496,7 @@ async def test_a_revoked_token_ends_the_sign_in(site: Site, kind: str) -> None:
 
 
 async def test_only_the_last_used_codes_are_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oauth, "MAX_REMEMBERED", 1)
+    monkeypatch.setattr(provider, "MAX_REMEMBERED", 1)
     async with sign_in_server(site) as server:
         first, second = await server.code(), await server.code()
         statuses = [(await server.app.exchange(code)).status_code for code in (first, second, second, first)]

@@ -17,7 +17,7 @@ under way are looked at again and again, for a tenth of the time that a busy ser
 
 
 @contextmanager
-def imports() -> Generator[None]:
+def start_up() -> Generator[None]:
     """Import and build in the block, without looking for garbage: that takes a tenth of the start.
 
     What the block made stays. Searched for garbage later, it would double the time that a long list takes. What comes

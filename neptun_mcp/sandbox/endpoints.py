@@ -19,7 +19,7 @@ from ..neptun.models import COOKIE_NAME
 from .checks import check_resource_type, credentials, positive_integers, refuse_large, refuse_markup
 from .contracts import Contract, Documented, Observed
 from .data import sample_data
-from .refusals import (
+from .denials import (
     AlreadyLoggedIn,
     InvalidJson,
     NoImport,
@@ -33,7 +33,7 @@ from .refusals import (
     Refused,
     WrongPassword,
 )
-from .store import ANONYMOUS_COOKIE, Record, Session, Store, User, now
+from .state import ANONYMOUS_COOKIE, Record, Session, Store, User, now
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 ResponseT = TypeVar("ResponseT", bound=Response)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from secrets import token_hex
 from time import perf_counter
 from typing import Any, cast
 
@@ -16,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from ..log import request_id_of
 from ..tools.arguments import parsed_arguments
 from ..tools.results import DeletionResult
 from ..tools.tools import changes_something
@@ -27,8 +26,6 @@ _calls = logging.getLogger("neptun_mcp.calls")
 _audit = logging.getLogger("neptun_mcp.audit")
 for _logger in (_calls, _audit):
     _logger.setLevel(logging.INFO)  # whatever is set for the others
-
-_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
 def remember_outcome(request: Request[Any], outcome: BaseModel | BaseException) -> None:
@@ -56,7 +53,7 @@ def call_logger(tools: Iterable[Tool]) -> ServerMiddleware[Any]:
         finally:
             params: Mapping[str, Any] = ctx.params or {}
             name = str(params.get("name"))
-            common = {"request_id": request_id_of(ctx.request), "caller": caller_of(ctx.request).id[:16] or "-"}
+            common = {"request_id": request_id_of(ctx.request.headers), "caller": caller_of(ctx.request).id[:16] or "-"}
             turn: Turn = ctx.request.state.turn
             milliseconds = round((perf_counter() - started - turn.waited) * 1000, 1)
             call = {"tool": name[:40], "outcome": outcome, "ms": milliseconds, **common}
@@ -89,12 +86,6 @@ def _what_happened(
     given = parsed_arguments(params.get("arguments")) or {}
     ids = {name: str(given.get(name))[:20] for name in tool.parameters["properties"] if name.endswith("_id")}
     return {"outcome": outcome, **ids} | ({"why": answer["content"][0]["text"]} if answer else {})
-
-
-def request_id_of(request: Request[Any]) -> str:
-    """The gateway's id of the request, else a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
 
 def start_tracing() -> Callable[[], None]:

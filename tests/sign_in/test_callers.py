@@ -20,15 +20,13 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from pydantic import AnyUrl
 
 from neptun_mcp import Settings
-from neptun_mcp.remote.app import build_asgi_app
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.data import NEWSLETTER
-from neptun_mcp.sandbox.store import User
+from neptun_mcp.sandbox.state import User
+from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
-from tests.remote.browser import REDIRECT, Browser
-from tests.remote.nginx import behind_nginx
-from tests.remote.sign_in import SIGN_IN, sign_in_server
-from tests.remote.support import (
+from tests.serving.nginx import behind_nginx
+from tests.serving.support import (
     AGREED,
     DELETE_IMPORT,
     LIST_FILES,
@@ -40,6 +38,8 @@ from tests.remote.support import (
     free_port,
     worker,
 )
+from tests.sign_in.browser import REDIRECT, Browser
+from tests.sign_in.support import SIGN_IN, sign_in_server
 from tests.support import ERAS, PATIENCE, YES, Json, Person, Site, content_of, failure, resources, until
 
 pytestmark = pytest.mark.anyio

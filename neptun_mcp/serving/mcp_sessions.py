@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.questions import can_ask
-from .connections import Ending, ending_of
+from .deadlines import Ending, ending_of
 from .gate import MAX_BODY, MCP_SESSION_HEADER, caller_of, method_of, replay
 from .refusals import refused
 from .turns import Turn

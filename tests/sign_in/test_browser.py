@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.remote.sign_in import SignInServer, sign_in_server
-from tests.remote.support import listen
+from tests.serving.support import listen
+from tests.sign_in.support import SignInServer, sign_in_server
 from tests.support import Json, Site
 
 # Not an import statement: where the package is missing, types are to be checked all the same.

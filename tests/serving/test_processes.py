@@ -19,8 +19,8 @@ from mcp.server.request_state import AESGCMRequestStateCodec
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from tests.processes import environment
-from tests.remote.nginx import behind_nginx
-from tests.remote.support import (
+from tests.serving.nginx import behind_nginx
+from tests.serving.support import (
     AGREED,
     DELETE_IMPORT,
     HEADERS,

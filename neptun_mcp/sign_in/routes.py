@@ -25,19 +25,17 @@ from mcp.server.auth.routes import (
 )
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
-from starlette.datastructures import FormData, Headers
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from ..log import digest, request_id_of
 from ..neptun.client import NeptunClient
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials, cookie_value
-from .gate import Caller, Public, digest
-from .oauth import PENDING_SECONDS, Pending, Provider, browser
-from .observability import request_id_of
-from .refusals import Refused, unauthorized
-from .sign_in_page import Question, form, message
+from .page import Question, form, message
+from .provider import PENDING_SECONDS, Access, Pending, Provider, browser
 
 ATTEMPTS = 5
 """How often one account may be tried within `ATTEMPTS_SECONDS`, in this process."""
@@ -60,8 +58,25 @@ _log = logging.getLogger("neptun_mcp.sign_in")
 _log.setLevel(logging.INFO)  # whatever is set for the others
 
 
+class NoAccess(Exception):
+    """A request without a valid access token.
+
+    Attributes:
+        words: what is wrong and what to do, two sentences without quotes.
+        no_token: the request carries no token at all.
+    """
+
+    def __init__(self, words: str, *, no_token: bool = False) -> None:
+        super().__init__(words)
+        self.words = words
+        self.no_token = no_token
+
+
 class SignIn:
     """The authorization server.
+
+    Attributes:
+        metadata_url: where the metadata of the protected resource are (RFC 9728).
 
     Args:
         neptun: its connections are used for the people who sign in.
@@ -83,34 +98,27 @@ class SignIn:
         self._authenticator = ClientAuthenticator(provider)
         self._tokens = TokenHandler(provider, self._authenticator)
         self._attempts = Attempts()
-        self._metadata = str(build_resource_metadata_url(AnyHttpUrl(provider.resource)))
+        self.metadata_url = str(build_resource_metadata_url(AnyHttpUrl(provider.resource)))
 
-    def authenticate(self, headers: Headers) -> Caller:
-        """Who sent a request: the person who signed in, with the application to which they did.
-
-        Raises:
-            Refused: the request carries no valid access token.
-        """
-        given = headers.getlist("authorization")
-        if not given:
-            words = "An access token is needed. Sign in to this server, as your host offers it."
-            raise unauthorized(words, no_token=True, resource_metadata=self._metadata)
-        scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
-        access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
-        if access is None:
-            raise unauthorized(f"A valid access token is needed. {ADVICE}", resource_metadata=self._metadata)
-        return Caller(access.client_id, access.cookie)
-
-    def ended(self) -> Refused:
-        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
-        return unauthorized(f"The Neptun session has ended. {ADVICE}", resource_metadata=self._metadata)
-
-    def routes(self, at_once: int) -> list[Route]:
-        """The routes, to be served at the root of the public address.
+    def access(self, authorization: Sequence[str]) -> Access:
+        """What the access token of a request gives access to.
 
         Args:
-            at_once: how many requests for one of them are processed at the same time.
+            authorization: the values of the request's headers `Authorization`.
+
+        Raises:
+            NoAccess: there is no valid access token.
         """
+        if not authorization:
+            raise NoAccess("An access token is needed. Sign in to this server, as your host offers it.", no_token=True)
+        scheme, _, token = authorization[0].strip().partition(" ") if len(authorization) == 1 else ("", "", "")
+        access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
+        if access is None:
+            raise NoAccess(f"A valid access token is needed. {ADVICE}")
+        return access
+
+    def routes(self) -> list[Route]:
+        """The routes, to be served at the root of the public address. They do not limit what a request may take."""
         issuer = _URL.validate_python(self._provider.address)
         registration = ClientRegistrationOptions(enabled=True)
         metadata = build_metadata(issuer, None, registration, RevocationOptions(enabled=True))
@@ -120,7 +128,7 @@ class SignIn:
         metadata.authorization_response_iss_parameter_supported = True
         described = cors_middleware(MetadataHandler(metadata).handle, ["GET", "OPTIONS"])
         resource = _URL.validate_python(self._provider.resource)
-        routes = [
+        return [
             Route("/.well-known/oauth-authorization-server", described, methods=["GET", "OPTIONS"]),
             Route("/authorize", self._authorize, methods=["GET", "POST"]),
             Route("/token", cors_middleware(self._exchange, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
@@ -131,9 +139,6 @@ class SignIn:
             *create_auth_routes(self._provider, issuer, client_registration_options=registration),
             *create_protected_resource_routes(resource, [issuer], resource_name="Neptun"),
         ]
-        for route in routes:
-            route.app = Public(route.app, at_once=at_once)
-        return routes
 
     async def _authorize(self, request: Request) -> Response:
         """The SDK's handler; beside it, the browser is marked, and errors that a person sees are words."""
@@ -326,7 +331,7 @@ def _to_application(location: str) -> Response:
 
 def _log_outcome(request: Request, outcome: str, pending: Pending, session: str | None = None) -> None:
     redirects_to = pending.params.redirect_uri.host
-    fields = {"outcome": outcome, "redirects_to": redirects_to, "request_id": request_id_of(request)}
+    fields = {"outcome": outcome, "redirects_to": redirects_to, "request_id": request_id_of(request.headers)}
     if session:
         fields["caller"] = digest(session)[:16]
     _log.info("sign-in", extra={"fields": fields})

@@ -1,5 +1,5 @@
 """Streamable HTTP for many people."""
 
-from .app import create_app
+from .http import create_app
 
 __all__ = ["create_app"]

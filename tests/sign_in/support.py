@@ -10,11 +10,11 @@ from typing import Any
 import httpx2 as httpx
 
 from neptun_mcp import Settings
-from neptun_mcp.remote.app import build_asgi_app
-from neptun_mcp.remote.oauth import Provider
 from neptun_mcp.sandbox import EMAIL, PASSWORD
-from tests.remote.browser import Application, Browser, brought
-from tests.remote.support import STATE_KEY, Caller, free_port, listen
+from neptun_mcp.serving.http import build_asgi_app
+from neptun_mcp.sign_in.provider import Provider
+from tests.serving.support import STATE_KEY, Caller, free_port, listen
+from tests.sign_in.browser import Application, Browser, brought
 from tests.support import Json, Site
 
 SIGN_IN = {"mcp_credentials": "sign-in", "mcp_state_key": STATE_KEY}

@@ -8,7 +8,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 import anyio
@@ -17,9 +16,11 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.errors import SessionRefused, how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
+from ..sign_in.routes import ADVICE, NoAccess, SignIn
 from ..tools.questions import Refusal
 from .refusals import Refused, refused, unauthorized
 from .turns import Turns
@@ -70,11 +71,6 @@ class Caller:
     def principal(self) -> str:
         """What an answer of the person is bound to: token and session."""
         return f"{self.token} {self.id}"
-
-
-def digest(secret: str) -> str:
-    """SHA-256 in hexadecimal. Tokens and sessions are too long to be guessed from it."""
-    return sha256(secret.encode()).hexdigest()
 
 
 def caller_of(request: Request[Any]) -> Caller:
@@ -337,6 +333,27 @@ class Tokens:
         if not any(good):
             raise unauthorized("The token is not one of this server. Ask its operator for one.")
         return known
+
+
+class SignedIn:
+    """Authenticates people who have signed in with a browser, and the applications to which they did."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._sign_in = sign_in
+
+    def __call__(self, headers: Headers) -> Caller:
+        try:
+            access = self._sign_in.access(headers.getlist("authorization"))
+        except NoAccess as error:
+            raise unauthorized(
+                error.words, no_token=error.no_token, resource_metadata=self._sign_in.metadata_url
+            ) from None
+        return Caller(access.client_id, access.cookie)
+
+    def ended(self) -> Refused:
+        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
+        words = f"The Neptun session has ended. {ADVICE}"
+        return unauthorized(words, resource_metadata=self._sign_in.metadata_url)
 
 
 def advice_on_header(address: str) -> str:

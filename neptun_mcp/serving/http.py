@@ -24,20 +24,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .. import tuning
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, login_command
 from ..server import build_server
 from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
+from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
 from ..tools.pages import Pages
 from ..tools.questions import App
-from .connections import LimitedProtocol, ending_of
-from .gate import Gate, Sessions, Tokens, advice_on_header, bracketed, caller_of
+from . import process
+from .deadlines import LimitedProtocol, ending_of
+from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import call_logger, remember_outcome, start_tracing
-from .sign_in import ADVICE, SignIn
 
 MCP_PATHS = ("/mcp", "/mcp/")
 HEALTH_PATHS = ("/health", "/ready")
@@ -72,8 +72,8 @@ def create_app() -> Starlette:
         raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
     if settings.mcp_sessions:
         let_calls_finish()
-    tuning.read_long_bodies()
-    with tuning.imports():
+    process.read_long_bodies()
+    with process.start_up():
         return build_asgi_app(settings)
 
 
@@ -119,6 +119,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         if address
         else None
     )
+    signed_in = SignedIn(sign_in) if sign_in else None
     sessions = _own_sessions(settings, neptun)
     # A call takes up to three connections: a caller leaves some to the others, if there are others.
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
@@ -135,9 +136,9 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         mcp.handle_request,
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
-        authenticate=sign_in.authenticate if sign_in else Tokens(settings.tokens, own_sessions=sessions is not None),
+        authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
-        on_ended=sign_in.ended if sign_in else None,
+        on_ended=signed_in.ended if signed_in else None,
         at_once=at_once,
     )
 
@@ -149,10 +150,13 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
             yield
         stop_tracing()
 
+    sign_in_routes = sign_in.routes() if sign_in else []
+    for route in sign_in_routes:
+        route.app = Public(route.app, at_once=at_once)
     app = Starlette(
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
-            *(sign_in.routes(at_once) if sign_in else ()),
+            *sign_in_routes,
             *map(Route, HEALTH_PATHS, (_health, _Readiness(neptun, one_account=not sessions).answer)),
         ],
         exception_handlers={404: _not_found},

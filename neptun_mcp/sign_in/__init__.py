@@ -1,0 +1,1 @@
+"""The authorization server: people sign in to Neptun with a browser."""

@@ -10,6 +10,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools import Tool
 
 from ._version import __version__
+from .account import create_client
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
@@ -45,7 +46,7 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
-        neptun = client or settings.client()
+        neptun = client or create_client(settings)
         try:
             pages = Pages(settings.max_response_bytes)
             yield App(lambda _: neptun, pages, settings.project_id, settings.confirm_delete)

@@ -23,12 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from ._version import __version__
-from .neptun.client import NeptunClient
 from .neptun.models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 from .neptun.secret_files import read_secret_file
-from .neptun.session import Credentials, cookie_value
-from .neptun.store import KeptSession, SessionStore
+from .neptun.session import cookie_value
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
@@ -258,19 +255,8 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
     @property
     def has_credentials(self) -> bool:
-        """Whether the settings name credentials; if not, the session that `neptun-mcp login` keeps is used."""
+        """Whether credentials are set; if not, the session that `neptun-mcp login` keeps is used."""
         return any((self.session_cookie, self.session_cookie_file, self.email))
-
-    @property
-    def credentials(self) -> Credentials:
-        """How to get a session. The one place where a secret is read."""
-        return Credentials(
-            cookie=self.session_cookie.get_secret_value() if self.session_cookie else None,
-            cookie_file=self.session_cookie_file,
-            email=self.email,
-            password=self.password.get_secret_value() if self.password else None,
-            kept=None if self.has_credentials else KeptSession(session_store(), self.base_url),
-        )
 
     @property
     def tokens(self) -> list[str]:
@@ -297,38 +283,8 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     @property
     def secrets(self) -> list[str]:
         """What must never be shown: cookie, password, tokens, keys."""
-        known = [self.credentials.cookie, self.credentials.password, *self.tokens, *self.state_keys]
-        return [secret for secret in known if secret]
-
-    @property
-    def sample_login(self) -> str:
-        """How one signs in to the sample data, a sentence; empty without them."""
-        if self.sandbox == "off":
-            return ""
-        from .sandbox import EMAIL, PASSWORD
-
-        return f'Sample data: sign in as {EMAIL} with the password "{PASSWORD}".'
-
-    def client(self) -> NeptunClient:
-        """A client as these settings describe it; with `sandbox`, of an embedded Neptun."""
-        credentials, base_url, http_transport = self.credentials, self.base_url, None
-        if self.sandbox != "off":
-            import httpx2 as httpx
-
-            from . import sandbox
-
-            credentials, base_url = Credentials(cookie=sandbox.COOKIE), "http://neptun.localhost"
-            http_transport = httpx.ASGITransport(app=sandbox.create_app(contract=self.sandbox))
-        return NeptunClient(
-            credentials,
-            user_id=None if http_transport else self.user_id,
-            base_url=base_url,
-            timeout=self.timeout,
-            max_connections=self.max_connections,
-            max_response_bytes=self.max_response_bytes,
-            http_transport=http_transport,
-            user_agent=f"neptun-mcp/{__version__}",
-        )
+        known = [secret.get_secret_value() for secret in (self.session_cookie, self.password) if secret]
+        return [*known, *self.tokens, *self.state_keys]
 
 
 PRIVATE = {"email"} | {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
@@ -344,17 +300,6 @@ def variable(setting: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
     return text.strip(blanks)
-
-
-def session_store() -> SessionStore:
-    """Where `neptun-mcp login` keeps sessions."""
-
-    def find_file() -> Path:
-        from platformdirs import user_config_path  # not needed to start
-
-        return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
-
-    return SessionStore(find_file)
 
 
 def is_unset(value: str) -> bool:

@@ -38,7 +38,10 @@ def test_the_package_is_typed() -> None:
     [
         ("import neptun_mcp", {"mcp", "httpx2", "pydantic", "anyio", "neptun_mcp.settings"}),
         ("import neptun_mcp; neptun_mcp.NeptunClient", {"mcp", "starlette", "uvicorn", "neptun_mcp.tools"}),
-        ("from neptun_mcp import Settings; Settings().client()", {"mcp", "starlette", "uvicorn"}),
+        (
+            "from neptun_mcp.account import create_client; from neptun_mcp import Settings; create_client(Settings())",
+            {"mcp", "starlette", "uvicorn"},
+        ),
     ],
 )
 def test_only_what_is_used_is_imported(code: str, absent: set[str]) -> None:

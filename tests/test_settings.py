@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from neptun_mcp import Settings
+from neptun_mcp.account import create_client, credentials_of
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.settings import problems
 from tests.support import ContractName
@@ -137,7 +138,7 @@ def test_every_setting_was_tried() -> None:
 def test_a_password_is_used_verbatim(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
     monkeypatch.setenv("NEPTUN_EMAIL", "alice@example.com")
     monkeypatch.setenv("NEPTUN_PASSWORD", password)
-    assert Settings().credentials.password == password
+    assert credentials_of(Settings()).password == password
 
 
 def test_a_keyword_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,14 +342,14 @@ def test_no_other_address_is_taken(url: str, line: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     settings = Settings(session_cookie=SecretStr(COOKIE), email="a@example.com", password=SecretStr(SECRET))
-    shown = f"{settings!r} {settings} {settings.credentials!r} {settings.model_dump_json()}"
+    shown = f"{settings!r} {settings} {credentials_of(settings)!r} {settings.model_dump_json()}"
     assert COOKIE not in shown
     assert SECRET not in shown
 
 
 def test_the_credentials_are_those_that_are_set() -> None:
     settings = Settings(session_cookie=SecretStr(f"neptun-session={COOKIE}; Path=/"))
-    assert (settings.credentials.cookie, settings.credentials.password) == (COOKIE, None)
+    assert (credentials_of(settings).cookie, credentials_of(settings).password) == (COOKIE, None)
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -358,7 +359,7 @@ def test_settings_cannot_be_changed() -> None:
 
 @pytest.mark.anyio
 async def test_the_sandbox_needs_nothing_else(contract: ContractName) -> None:
-    async with Settings(sandbox=contract, user_id=99).client() as neptun:
+    async with create_client(Settings(sandbox=contract, user_id=99)) as neptun:
         assert [project.name for project in (await neptun.list_projects()).items] == [
             "orders-api",
             "scratch",

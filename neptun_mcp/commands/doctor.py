@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 from pydantic import ValidationError
 
+from ..account import create_client
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..neptun.secret_files import shown_path
@@ -110,7 +111,7 @@ def _shown(setting: str, malformed: bool) -> str:
 
 async def check_steps(settings: Settings) -> AsyncGenerator[Step]:
     """The steps of a call, one after the other; the first that fails is the last."""
-    neptun = settings.client()
+    neptun = create_client(settings)
     try:
         for name, look in (
             ("address", _address),

@@ -8,10 +8,11 @@ import sys
 
 import anyio
 
+from ..account import create_client, session_store
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused, how_to_get_cookie
 from ..neptun.secret_files import MAX_SECRET_FILE
 from ..neptun.session import Credentials, cookie_value
-from ..settings import Settings, session_store
+from ..settings import Settings
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
 
 _SHORTEST = 20
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _open_session(settings: Settings, credentials: Credentials) -> tuple[int, str]:
     """The user and the cookie of a session that Neptun accepts."""
-    async with settings.client() as client:
+    async with create_client(settings) as client:
         neptun = client.with_options(credentials=credentials)
         cookie = await neptun.session_cookie()
         return await neptun.user_id(), cookie

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..settings import session_store
+from ..account import session_store
 from . import FAILURE, SUCCESS, settings_or_exit, show, tell
 
 

@@ -6,6 +6,7 @@ import argparse
 
 import anyio
 
+from ..account import create_client
 from ..neptun.errors import NeptunError
 from ..settings import Settings
 from . import FAILURE, SUCCESS, settings_or_exit, show, tell
@@ -25,5 +26,5 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _user(settings: Settings) -> tuple[int, str]:
-    async with settings.client() as neptun:
+    async with create_client(settings) as neptun:
         return await neptun.user_id(), neptun.address

@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ..account import create_client, credentials_of, sample_login
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, login_command
@@ -113,9 +114,9 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     hosts, address = settings.mcp_allowed_hosts or (), settings.mcp_public_url
     if address:
         hosts = (*hosts, urlsplit(address).hostname or "")
-    neptun = settings.client()
+    neptun = create_client(settings)
     sign_in = (
-        SignIn(neptun, address, settings.state_keys, read_only=settings.read_only, hint=settings.sample_login)
+        SignIn(neptun, address, settings.state_keys, read_only=settings.read_only, hint=sample_login(settings))
         if address
         else None
     )
@@ -209,7 +210,7 @@ async def _warn_of_gaps(settings: Settings) -> None:
             "Set the same key for all processes; make one with: %s",
             HOW_TO_MAKE_KEY,
         )
-    kept = settings.credentials.kept
+    kept = credentials_of(settings).kept
     if settings.mcp_credentials != "environment" or settings.sandbox != "off" or kept is None:
         return
     with suppress(OSError):  # then calls, and /ready, say why it cannot be read

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from neptun_mcp import Settings
+from neptun_mcp.account import credentials_of
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from tests.processes import COMMAND, Command, Completed, environment
 from tests.support import WEBSHOP, Host, Site, failure
@@ -225,7 +226,7 @@ async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_resta
 ) -> None:
     store = site.sandbox()
     host.settings["session_cookie"] = ""
-    sessions = Settings(base_url=site.url).credentials.kept
+    sessions = credentials_of(Settings(base_url=site.url)).kept
     assert sessions
     async with host.connected() as tools:
         said = await tools.fails("list_imports", project_id=WEBSHOP)

@@ -21,6 +21,7 @@ from mcp.types import CallToolResult
 from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings
+from neptun_mcp.account import create_client, credentials_of
 from neptun_mcp.log import JsonFormatter, configure_logging
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
@@ -111,9 +112,13 @@ def neptun(neptun: FaultyNeptun) -> FaultyNeptun:
 
 def test_no_object_shows_the_secrets_that_it_holds() -> None:
     settings = settings_for("http://127.0.0.1:1", email=EMAIL, password=PASSWORD)
-    client = settings.client()
+    client = create_client(settings)
     shown = [
-        *(form(thing) for thing in (settings, settings.credentials, client, client.session) for form in (repr, str)),
+        *(
+            form(thing)
+            for thing in (settings, credentials_of(settings), client, client.session)
+            for form in (repr, str)
+        ),
         settings.model_dump_json(),
         repr(settings.model_dump()),
         repr(Credentials(cookie=COOKIE, password=PASSWORD)),

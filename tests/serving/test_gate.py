@@ -22,11 +22,11 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
+from neptun_mcp.account import session_store
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import gate, turns
 from neptun_mcp.serving.http import build_asgi_app
-from neptun_mcp.settings import session_store
 from tests.processes import COMMAND, environment, free_port, run, start
 from tests.serving.support import (
     HEADERS,

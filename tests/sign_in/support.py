@@ -10,6 +10,7 @@ from typing import Any
 import httpx2 as httpx
 
 from neptun_mcp import Settings
+from neptun_mcp.account import create_client
 from neptun_mcp.sandbox import EMAIL, PASSWORD
 from neptun_mcp.serving.http import build_asgi_app
 from neptun_mcp.sign_in.provider import Provider
@@ -37,7 +38,7 @@ class SignInServer:
     @property
     def provider(self) -> Provider:
         """That of another process with the same key, which opens whatever this one has sealed."""
-        return Provider(Settings().client(), self.url, self.key.split())
+        return Provider(create_client(Settings()), self.url, self.key.split())
 
     async def page(self, **parameters: str) -> httpx.Response:
         return await self.browser.open(self.app.link(**parameters))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools import Tool
 
@@ -57,12 +58,21 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
     return build_server(create_tools(read_only=settings.read_only), lifespan)
 
 
-def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPServer[App]:
+def build_server(
+    tools: list[Tool],
+    lifespan: Lifespan,
+    *,
+    around: Sequence[ServerMiddleware[Any]] = (),
+    inside: Sequence[ServerMiddleware[Any]] = (),
+    **options: Any,
+) -> MCPServer[App]:
     """An MCP server with the Neptun tools, over a lifespan that makes what they share.
 
     Args:
         tools: those of `create_tools`.
         lifespan: makes what the tools share, and closes it.
+        around: further middleware, which a message meets before all others.
+        inside: further middleware, which a message meets after all others.
         options: further ones of `MCPServer`.
     """
     withheld = withheld_tools(tools)
@@ -75,11 +85,29 @@ def build_server(tools: list[Tool], lifespan: Lifespan, **options: Any) -> MCPSe
         tools=tools,
         lifespan=lifespan,
         log_level="WARNING",  # the SDK sets up the log of a process that has none, and HTTPX logs addresses at INFO
-        middleware=[call_reader([tool.name for tool in tools], withheld)],
         **options,
     )
-    # Outside of what the SDK refuses answers by.
-    server.middleware.insert(0, explain_lost_question)
+    # In the order in which a message meets them.
+    server.middleware[:] = [
+        *around,
+        explain_lost_question,
+        *server.middleware,  # the SDK's: a span for each message, the sealed state of a question
+        announce_no_resources,
+        call_reader([tool.name for tool in tools], withheld),
+        *inside,
+    ]
     for prompt in [] if withheld else create_prompts():
         server.add_prompt(prompt)
     return server
+
+
+async def announce_no_resources(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: there are no resources, which the SDK announces all the same.
+
+    Claude Code would offer the model three tools for reading them, easily taken for `list_resources`.
+    """
+    result = await call_next(ctx)
+    if ctx.method in ("initialize", "server/discover"):
+        capabilities = cast("dict[str, dict[str, Any]]", result)["capabilities"]
+        capabilities.pop("resources", None)
+    return result

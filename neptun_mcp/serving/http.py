@@ -256,11 +256,13 @@ def _build_mcp_server(
 
     security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)
     tools = create_tools(read_only=settings.read_only)
-    server = build_server(tools, lifespan, request_state_security=security)
-    # The outermost, so that answers that are refused for their state are logged too.
-    server.middleware[:0] = end_calls, call_logger(tools)
-    server.middleware.append(_limit_streams(settings.timeout))
-    return server
+    return build_server(
+        tools,
+        lifespan,
+        around=(end_calls, call_logger(tools)),  # answers that are refused for their state are logged, too
+        inside=(_limit_streams(settings.timeout),),
+        request_state_security=security,
+    )
 
 
 def _limit_streams(seconds: float) -> ServerMiddleware[Any]:

@@ -1,33 +1,28 @@
-"""Which room of the package may import which: one way, without exceptions."""
+"""Imports run one way, and docs/architecture.md draws them: `python -m tests.test_architecture` draws them anew."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "neptun_mcp"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "neptun_mcp"
+PAGE = ROOT / "docs" / "architecture.md"
 
-ARROWS = {
-    "__init__": {"_version", "neptun", "server", "settings"},
-    "__main__": {"cli"},
-    "_version": set[str](),
-    "account": {"_version", "neptun", "sandbox", "settings"},
-    "cli": {"_version", "commands"},
-    "commands": {"_version", "account", "log", "neptun", "sandbox", "server", "serving", "settings", "tools"},
-    "log": {"neptun", "settings"},
-    "neptun": set[str](),
-    "sandbox": {"neptun"},
-    "server": {"_version", "account", "neptun", "settings", "tools"},
-    "serving": {"account", "log", "neptun", "server", "settings", "sign_in", "tools"},
-    "settings": {"neptun"},
-    "sign_in": {"log", "neptun", "settings"},
-    "tools": {"neptun"},
+NEVER = {
+    "neptun": "*",
+    "sandbox": "* but neptun",
+    "tools": "* but neptun",
+    "sign_in": "serving, server, tools, commands",
+    "settings": "account, log, server, serving, sign_in, tools",
 }
-"""What each file at the top and each room imports of the others. Whatever is not here is not allowed."""
+"""What a package or a file at the top does not import, beside what would close a circle."""
 
 
 def modules() -> dict[str, Path]:
@@ -52,16 +47,56 @@ def imported(module: str) -> Iterator[str]:
                 yield found[0]
 
 
-def room(module: str) -> str:
+def place(module: str) -> str:
+    """The package that a module is in, or the module itself if it is at the top."""
     return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_what_its_room_may(module: str) -> None:
-    others = {room(name) for name in imported(module)} - {room(module)}
-    assert others <= ARROWS[room(module)]
+def arrows() -> dict[str, set[str]]:
+    """What each place imports of the others, those by name included: `cli` finds commands so."""
+    found: dict[str, set[str]] = {place(module): set() for module in modules()}
+    for module in modules():
+        found[place(module)] |= {place(name) for name in imported(module)} - {place(module)}
+    found["cli"] |= {"commands"}
+    return found
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_place_does_not_import_what_it_must_not_know(name: str) -> None:
+    forbidden, _, allowed = NEVER[name].partition(" but ")
+    taken = arrows()[name] - set(allowed.split(", "))
+    assert taken == set() if forbidden == "*" else taken.isdisjoint(forbidden.split(", "))
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    graph = {module: set(imported(module)) - {module} for module in modules()}
-    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+    for graph in ({module: set(imported(module)) - {module} for module in modules()}, arrows()):
+        assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
+def test_no_two_files_have_the_same_name() -> None:
+    names = Counter(file.name for file in modules().values() if file.name != "__init__.py")
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def drawing() -> str:
+    """The places of the package and their imports, from the top down, as a flow chart of Mermaid."""
+    graph = arrows()
+    lines = ["```mermaid", "flowchart TD"]
+    for name in reversed([*TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)}).static_order()]):
+        file = modules().get(name) or modules()[f"{name}.__init__"]
+        about = re.split(r"(?<=[^.])[.:](?=\s|$)", ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")[0]
+        title = f"{name}.py" if name in modules() else f"<b>{name}/</b>"
+        lines.append(f'    {name.strip("_")}["{title}<br>{about.replace("`", "")}"]')
+        lines += [f"    {name.strip('_')} --> {other.strip('_')}" for other in sorted(graph[name])]
+    return "\n".join([*lines, "```"])
+
+
+def test_the_page_draws_the_imports_as_they_are() -> None:
+    assert drawing() in PAGE.read_text("utf-8"), "draw them anew: python -m tests.test_architecture"
+
+
+if __name__ == "__main__":
+    drawn = re.sub(
+        r"```mermaid\nflowchart TD\n.*?```", lambda _: drawing(), PAGE.read_text("utf-8"), count=1, flags=re.S
+    )
+    PAGE.write_text(drawn, "utf-8")

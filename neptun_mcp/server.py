@@ -16,12 +16,13 @@ from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
 from .tools.arguments import call_reader
+from .tools.context import Shared
 from .tools.pages import Pages
 from .tools.prompts import create_prompts
-from .tools.questions import App, explain_lost_question
+from .tools.questions import explain_lost_question
 from .tools.tools import withheld_tools
 
-Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[App]]
+Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 
 INSTRUCTIONS = (
     "Look up and tidy a person's Neptun projects: their imports (folders and repositories that were read into them) "
@@ -30,7 +31,7 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(settings: Settings | None = None, *, client: NeptunClient | None = None) -> MCPServer[App]:
+def create_server(settings: Settings | None = None, *, client: NeptunClient | None = None) -> MCPServer[Shared]:
     """An MCP server with the Neptun tools, to run by itself or inside another program.
 
         create_server().run("stdio")
@@ -46,11 +47,11 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
     settings = settings or Settings()
 
     @asynccontextmanager
-    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
+    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
         neptun = client or create_client(settings)
         try:
             pages = Pages(settings.max_response_bytes)
-            yield App(lambda _: neptun, pages, settings.project_id, settings.confirm_delete)
+            yield Shared(lambda _: neptun, pages, settings.project_id, settings.confirm_delete)
         finally:
             if client is None:
                 await neptun.aclose()
@@ -65,7 +66,7 @@ def build_server(
     around: Sequence[ServerMiddleware[Any]] = (),
     inside: Sequence[ServerMiddleware[Any]] = (),
     **options: Any,
-) -> MCPServer[App]:
+) -> MCPServer[Shared]:
     """An MCP server with the Neptun tools, over a lifespan that makes what they share.
 
     Args:
@@ -76,7 +77,7 @@ def build_server(
         options: further ones of `MCPServer`.
     """
     withheld = withheld_tools(tools)
-    server = MCPServer[App](
+    server = MCPServer[Shared](
         "neptun-mcp",
         title="Neptun",
         version=__version__,

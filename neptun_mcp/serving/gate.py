@@ -21,7 +21,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import SessionRefused, how_to_get_cookie
 from ..neptun.session import Credentials, cookie_value
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
-from ..tools.questions import Refusal
+from ..tools.context import NotDone
 from .refusals import Refused, refused, unauthorized
 from .turns import Turns
 
@@ -385,11 +385,11 @@ class Sessions:
         """The client for a request, in its caller's session.
 
         Raises:
-            Refusal: the request has none.
+            NotDone: the request has none.
         """
         caller = caller_of(request)
         if caller.cookie is None:
-            raise Refusal(f"{caller.no_session} {self._advice}")
+            raise NotDone(f"{caller.no_session} {self._advice}")
         known = self._confirmed if self.is_confirmed(caller.cookie) else self._new
         client = known.get(caller.cookie) or self._neptun.with_options(
             credentials=Credentials(cookie=caller.cookie, renewal_advice=self._advice)

@@ -32,8 +32,8 @@ from ..server import build_server
 from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
+from ..tools.context import Shared
 from ..tools.pages import Pages
-from ..tools.questions import App
 from . import process
 from .deadlines import LimitedProtocol, ending_of
 from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
@@ -246,12 +246,12 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 def _build_mcp_server(
     settings: Settings, client_for: Callable[[Any], NeptunClient], keeps_sessions: bool
-) -> MCPServer[App]:
+) -> MCPServer[Shared]:
     pages = Pages(settings.max_response_bytes)
-    app = App(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome, keeps_sessions)
+    app = Shared(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome, keeps_sessions)
 
     @asynccontextmanager
-    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[App]:
+    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
         yield app
 
     security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)

@@ -30,7 +30,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from ..tools.questions import can_ask
+from ..tools.context import can_ask
 from .deadlines import Ending, ending_of
 from .gate import MAX_BODY, MCP_SESSION_HEADER, caller_of, method_of, replay
 from .refusals import refused

@@ -16,8 +16,10 @@ from ..neptun.client import KNOWN_KINDS
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import MAX_ID, ResourceType
 from .arguments import is_given
+from .context import NotDone, Shared, shared_by
 from .progress import with_progress
-from .questions import App, Decision, InProject, Refusal, app_state, decide
+from .projects import InProject
+from .questions import Decision, decide
 from .results import (
     DeletionResult,
     ImportsPage,
@@ -62,7 +64,7 @@ TextOffset: TypeAlias = Annotated[
 
 
 async def list_imports(
-    ctx: Context[App, Any],
+    ctx: Context[Shared, Any],
     call: InProject,
     project_id: ProjectId = None,
     source_type: Annotated[
@@ -78,11 +80,11 @@ async def list_imports(
     offset: Offset = 0,
 ) -> ImportsPage:
     kind = source_type.strip().lower()
-    pages = app_state(ctx).pages
+    pages = shared_by(ctx).pages
     key = await pages.key(call.neptun.session, call.project_id, "imports", kind)
     imports = await pages.find(key, offset > 0, lambda: call.neptun.list_imports(call.project_id, kind or None))
     if kind and kind not in KNOWN_KINDS and not imports.items:
-        raise Refusal(
+        raise NotDone(
             f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that is in the project. "
             "There is no import of the kind that was asked for."
         )
@@ -92,7 +94,7 @@ async def list_imports(
 
 
 async def list_resources(
-    ctx: Context[App, Any],
+    ctx: Context[Shared, Any],
     call: InProject,
     resource_type: ResourceType,
     project_id: ProjectId = None,
@@ -103,8 +105,8 @@ async def list_resources(
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
     if text_offset and not resource_id:
-        raise Refusal("text_offset goes with resource_id: pass both, or neither.")
-    neptun, pages = call.neptun, app_state(ctx).pages
+        raise NotDone("text_offset goes with resource_id: pass both, or neither.")
+    neptun, pages = call.neptun, shared_by(ctx).pages
     key = await pages.key(neptun.session, call.project_id, resource_type, resource_id)
     if resource_id:
         resource = await pages.find(
@@ -120,19 +122,19 @@ async def list_resources(
 
 
 async def delete_import(
-    ctx: Context[App, Any],
+    ctx: Context[Shared, Any],
     call: InProject,
     decision: Annotated[Decision, Resolve(decide)],
     import_id: Annotated[_AnyId, Field(description="As list_imports shows it")],
     project_id: ProjectId = None,
 ) -> DeletionResult:
-    if decision.refusal:
-        message = f"{decision.refusal} Nothing was deleted."
+    if decision.why_not:
+        message = f"{decision.why_not} Nothing was deleted."
         return deletion_result(False, call.project_id, decision.found, message)
     try:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
     finally:
-        app_state(ctx).pages.forget(call.neptun.session, call.project_id)
+        shared_by(ctx).pages.forget(call.neptun.session, call.project_id)
     message = (
         f"Import {import_id} was deleted."
         if deletion.confirmed
@@ -156,7 +158,7 @@ class NeptunTool(Tool):
             name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])
         }
         current = context.request_context
-        app: App = current.lifespan_context
+        app: Shared = current.lifespan_context
         try:
             result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
@@ -170,7 +172,7 @@ class NeptunTool(Tool):
     def _in_words(self, error: ToolError) -> ToolError:
         """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
-        if isinstance(cause, (NeptunError, Refusal)):
+        if isinstance(cause, (NeptunError, NotDone)):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):
             return UnexpectedToolError(

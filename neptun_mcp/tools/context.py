@@ -1,0 +1,73 @@
+"""What every call of a tool has at hand: what the server's tools share, and the caller's own client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ClientCapabilities
+from pydantic import BaseModel, ConfigDict
+
+from ..neptun.client import NeptunClient
+from ..neptun.time_limit import TimeLimit
+from .pages import Pages
+from .progress import current_transfer
+
+
+class NotDone(ToolError):
+    """A call that the tools themselves do not carry out, in words for the assistant."""
+
+
+def _ignore(request: Any, outcome: BaseModel | BaseException) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the tools of one server share.
+
+    Attributes:
+        client_for: the client for a call, given the HTTP request that it came with (None on stdio).
+        pages: the lists of which there is more to read.
+        project_id: the project to use if a call names none.
+        confirm_delete: when the person is asked before a deletion.
+        on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
+        keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
+    """
+
+    client_for: Callable[[Any], NeptunClient]
+    pages: Pages
+    project_id: int | None = None
+    confirm_delete: Literal["ask", "require", "off"] = "ask"
+    on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
+    keeps_sessions: bool = False
+
+
+def _without_title(schema: dict[str, Any]) -> None:
+    schema.pop("title", None)
+
+
+class Form(BaseModel):
+    """What a person is asked to fill in."""
+
+    # Codex cancels a form whose schema has a title, and the person never sees it.
+    model_config = ConfigDict(json_schema_extra=_without_title)
+
+
+def shared_by(ctx: Context[Shared, Any]) -> Shared:
+    return ctx.request_context.lifespan_context
+
+
+def client_of(ctx: Context[Shared, Any]) -> NeptunClient:
+    current = ctx.request_context
+    client = current.lifespan_context.client_for(current.request)
+    return client.with_options(time_limit=TimeLimit(client.timeout), transfer=current_transfer.get())
+
+
+def can_ask(capabilities: ClientCapabilities | None) -> bool:
+    """Whether a client can show the person a form. An empty capability, the older style, means that it can."""
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)

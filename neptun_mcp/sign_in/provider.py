@@ -152,10 +152,12 @@ class _Session(BaseModel):
     Attributes:
         cookie: the person's Neptun session.
         sign_in: tells one sign-in from another; all tokens that follow from it have it.
+        user_id: the person's id in Neptun; None in tokens of versions that did not seal it.
     """
 
     cookie: str = Field(repr=False)
     sign_in: str
+    user_id: int | None = None
 
 
 class Code(AuthorizationCode, _Session):
@@ -225,12 +227,13 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         pending = Pending(client=_number(client), client_name=client.client_name, browser=browser.get(), params=params)
         return f"{self.address}/sign-in?{urlencode({'request': self.pending.seal(pending)})}"
 
-    def accept(self, pending: Pending, cookie: str) -> str:
-        """The address that takes the person back to the application, with a code."""
+    def accept(self, pending: Pending, cookie: str, user_id: int) -> str:
+        """The address that takes the person back to the application, with a code for this Neptun session."""
         params = pending.params
         code = Code(
             client_id=pending.client,
             cookie=cookie,
+            user_id=user_id,
             sign_in=secrets.token_urlsafe(16),
             scopes=params.scopes or [],
             code_challenge=params.code_challenge,
@@ -267,7 +270,8 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         self, client: OAuthClientInformationFull, refresh_token: Refresh, scopes: list[str]
     ) -> OAuthToken:
         try:
-            await self._neptun.with_options(credentials=Credentials(cookie=refresh_token.cookie)).session_cookie()
+            neptun = self._neptun.with_options(credentials=Credentials(cookie=refresh_token.cookie))
+            refresh_token.user_id = await neptun.user_id()
         except SessionRefused:
             raise TokenError("invalid_grant", "the Neptun session has ended: sign in again") from None
         except NeptunError:
@@ -289,9 +293,9 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         return None if token is None or token.sign_in in self._revoked else token
 
     def _tokens(self, client: OAuthClientInformationFull, source: Code | Refresh, scopes: list[str]) -> OAuthToken:
-        number, cookie, sign_in = _number(client), source.cookie, source.sign_in
-        access = Access(client_id=number, cookie=cookie, sign_in=sign_in, scopes=[])
-        refresh = Refresh(client_id=number, cookie=cookie, sign_in=sign_in, scopes=scopes)
+        common = source.model_dump(include=set(_Session.model_fields))
+        access = Access(client_id=_number(client), scopes=[], **common)
+        refresh = Refresh(client_id=_number(client), scopes=scopes, **common)
         return OAuthToken(
             access_token=self.access_tokens.seal(access),
             refresh_token=self.refresh_tokens.seal(refresh),

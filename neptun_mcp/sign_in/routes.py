@@ -189,13 +189,13 @@ class SignIn:
                 _log_outcome(request, "refused", pending)
                 return _to_application(self._provider.refuse(pending))
             try:
-                session = await self._session(fields)
+                session, user_id = await self._session(fields)
             except _NotSignedIn as problem:
                 _log_outcome(request, problem.outcome, pending)
                 question, email = self._question(sealed, pending), _text(fields, "email")
                 return form(question, errors=problem.errors, email=email, status=problem.status)
         _log_outcome(request, "signed_in", pending, session)
-        return _to_application(self._provider.accept(pending, session))
+        return _to_application(self._provider.accept(pending, session, user_id))
 
     def _opened(self, request: Request, sealed: str) -> Pending | None:
         """A pending request, if this is the browser in which it began."""
@@ -213,8 +213,8 @@ class SignIn:
             hint=self._hint,
         )
 
-    async def _session(self, fields: FormData) -> str:
-        """The session cookie that a person's form leads to."""
+    async def _session(self, fields: FormData) -> tuple[str, int]:
+        """The session cookie that a person's form leads to, and the user's id."""
         credentials = _credentials(fields)
         account = digest((credentials.email or "").casefold())
         if credentials.email and (wait := self._attempts.take(account)):
@@ -223,7 +223,8 @@ class SignIn:
             words = f"There were too many attempts for this account. Try again in {later}."
             raise _NotSignedIn("limited", 429, {"": words})
         try:
-            session = await self._neptun.with_options(credentials=credentials).session_cookie()
+            neptun = self._neptun.with_options(credentials=credentials)
+            session, user_id = await neptun.session_cookie(), await neptun.user_id()
         except LoginRefused:
             wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
             raise _NotSignedIn("wrong", 422, {"password": wrong}) from None
@@ -235,7 +236,7 @@ class SignIn:
             words = "Neptun cannot be reached, or does not answer as expected. Try again in a minute."
             raise _NotSignedIn("failed", 503, {"": words}) from None
         self._attempts.forget(account)
-        return session
+        return session, user_id
 
     async def _exchange(self, request: Request) -> Response:
         """The SDK's handler, which ignores the resource that a token is asked for (RFC 8707, 2.2)."""

@@ -472,6 +472,20 @@ async def test_tokens_are_renewed_while_the_session_lives(site: Site) -> None:
     assert (dead.status_code, dead.json()["error"]) == (400, "invalid_grant")
 
 
+async def test_whose_tokens_they_are_is_sealed_into_them(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        tokens = await server.tokens(cookie=BOB_COOKIE)
+        opened = server.provider.refresh_tokens.open(tokens["refresh_token"])
+        assert opened is not None
+        # Tokens of versions before did not hold it: they go on working, and have it once they are renewed.
+        old = opened.model_copy(update={"user_id": None})
+        renewed = (await server.app.refresh(server.provider.refresh_tokens.seal(old))).json()
+        for access_token in (tokens["access_token"], renewed["access_token"]):
+            access = server.provider.access(access_token)
+            assert access is not None
+            assert access.user_id == 2
+
+
 async def test_tokens_are_renewed_while_neptun_cannot_be_asked(site: Site) -> None:
     async with sign_in_server(site) as server:
         tokens = await server.tokens()

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from subprocess import PIPE
 from threading import Event
-from time import monotonic
 
 import anyio.to_thread
 import pytest
@@ -18,7 +17,6 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.serving.stdio import MAX_LINE, message_in
 from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
 from tests.support import ERAS, GREETING, YES, Json, Person, Site, content_of, error_of, until
@@ -77,15 +75,15 @@ def ping(rest: str, id: str = "7") -> bytes:
     return f'{{"jsonrpc": "2.0", "id": {id}, "method": "ping"{rest}'.encode()
 
 
-DEEP = '"params": {"a": ' + "[" * 5_000 + "]" * 5_000 + "}"
+DEEP = ', "params": {"a": ' + "[" * 500 + "]" * 500 + "}}"
 
 REFUSED: dict[str, tuple[bytes, int | str | None, int]] = {
     "no JSON": (b"nonsense", None, PARSE),
-    "JSON that breaks off": (ping(', "params": {"id": 8, "a": "'), 7, PARSE),
-    "a value that is no JSON": (ping(', "params": {"a": NUL}}'), 7, PARSE),
-    "5,000 levels": (ping(f", {DEEP}}}"), 7, PARSE),
-    "5,000 levels before the id": (f'{{{DEEP}, "jsonrpc": "2.0", "id": "x", "method": "ping"}}'.encode(), "x", PARSE),
-    "2 MB": (ping(f', "params": {{"a": "{"x" * 2**21}"}}}}'), 7, INVALID),
+    "JSON that breaks off": (ping(', "params": {"id": 8, "a": "'), None, PARSE),
+    "a value that is no JSON": (ping(', "params": {"a": NUL}}'), None, PARSE),
+    "500 levels": (ping(DEEP), 7, PARSE),
+    "100,000 levels": (ping(', "params": {"a": ' + "[" * 100_000), None, PARSE),
+    "2 MB": (ping(f', "params": {{"a": "{"x" * 2**21}"}}}}'), None, INVALID),
     "params in a list": (ping(', "params": []}'), 7, PARAMS),
     "an id that is true": (ping("}", id="true"), None, INVALID),
     "an id that is null": (ping("}", id="null"), None, INVALID),
@@ -135,28 +133,6 @@ async def test_a_line_gets_one_answer_if_it_holds_an_id_and_a_line_in_the_log_if
     refusals = [line for line in server.stderr().splitlines() if "a line on stdin was refused" in line]
     assert len(refusals) == len(REFUSED) + 2  # the malformed notification, the malformed answer
     assert server.stderr().splitlines() == refusals
-
-
-@pytest.mark.parametrize(
-    ("start", "repeated"),
-    [
-        ('{"', "\\"),
-        ("{", '"'),
-        ("{", " "),
-        ("", "{"),
-        ('{"a"', ":"),
-        ("{", '"a":1,'),
-        ('{"id":"', "\\ud800"),
-        ('{"id":', "9"),
-    ],
-)
-def test_a_line_is_read_in_one_pass(start: str, repeated: str) -> None:
-    """It takes less than half a second; with the square of its length it would take minutes."""
-    line = (start + repeated * (MAX_LINE // len(repeated)))[:MAX_LINE].encode()
-    started = monotonic()
-    with pytest.raises(Exception, match="nested too deeply"):
-        message_in(line)
-    assert monotonic() - started < 20
 
 
 async def test_an_answer_of_the_wrong_form_ends_the_question(tmp_path: Path) -> None:

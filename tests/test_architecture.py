@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 NEVER = {
     "neptun": "*",
     "sandbox": "* but neptun",
-    "tools": "* but neptun",
+    "tools": "* but command_line, neptun",
     "sign_in": "serving, server, tools, commands",
     "settings": "account, log, server, serving, sign_in, tools",
 }

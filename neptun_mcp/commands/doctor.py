@@ -16,6 +16,7 @@ import anyio
 from pydantic import ValidationError
 
 from ..account import create_client
+from ..command_line import command_line
 from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..neptun.secret_files import shown_path
@@ -94,8 +95,8 @@ def check_hosts() -> Step:
     entries = installed()
     found = ", ".join(f"{entry.host} ({entry.problem})" if entry.problem else entry.host for entry in entries)
     broken = next((entry.host for entry in entries if entry.problem), None)
-    to_do = f"Run `neptun-mcp install {broken}`, or remove the server from that host." if broken else ""
-    return Step("hosts", not broken, found or "none has the server; `neptun-mcp install` adds it", to_do)
+    to_do = f"Run `{command_line()} install {broken}`, or remove the server from that host." if broken else ""
+    return Step("hosts", not broken, found or f"none has the server; `{command_line()} install` adds it", to_do)
 
 
 def _shown(setting: str, malformed: bool) -> str:

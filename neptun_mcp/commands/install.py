@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from ..command_line import command_line
 from ..settings import PRIVATE, Settings
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
 from .config_file import ConfigFile, can_edit
@@ -125,7 +126,7 @@ def _notes(host: Host, env: dict[str, str], left_out: dict[str, str]) -> Iterato
     elif host.note:
         yield host.note
     if left_out:
-        yield f"Not written, as secret: {', '.join(left_out)}. Run `neptun-mcp login`, or use --with-secrets."
+        yield f"Not written, as secret: {', '.join(left_out)}. Run `{command_line()} login`, or use --with-secrets."
     if "cache" in sys.prefix.lower():
         yield (
             f"neptun-mcp runs from a cache that may be cleared ({sys.prefix}). "

@@ -10,6 +10,5 @@ ENV PATH="/app/bin:$PATH" PYTHONUNBUFFERED=1 NEPTUN_LOG_FORMAT=json
 USER 65534:65534
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
-# One process: the platform adds more. The protocol limits headers, heads and connections, which uvicorn's own do not. The
-# grace period is NEPTUN_TIMEOUT and 5 seconds.
-CMD ["uvicorn", "--factory", "neptun_mcp.serving:create_app", "--host", "0.0.0.0", "--http", "neptun_mcp.serving.deadlines:LimitedProtocol", "--no-access-log", "--timeout-graceful-shutdown", "35"]
+# One process: the platform adds more.
+CMD ["neptun-mcp", "serve", "--http", "--host", "0.0.0.0"]

@@ -100,7 +100,7 @@ def over_http(app: str, *options: str) -> list[str]:
 
 
 COMMANDS = {
-    OURS: over_http("neptun_mcp.serving:create_app", "--http", "neptun_mcp.serving.deadlines:LimitedProtocol"),
+    OURS: over_http("neptun_mcp.serving:create_app", "--http", "h11", "--backlog", "32"),
     FLOOR: over_http("floor:http_app"),
     BARE: over_http("bare:http_app"),
     PEER: over_http("peer:http_app"),

@@ -216,6 +216,13 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         description="Over HTTP: `1` keeps sessions for hosts of MCP 2025-11-25 and before, so that they can ask the "
         "person; only with a single process. Without it, `serve --http` does if nothing but this machine can call.",
     )
+    mcp_keep_alive: int = Field(
+        default=75,
+        gt=0,
+        le=3600,
+        description="Over HTTP: seconds that a connection stays open between two requests, longer than a gateway "
+        "keeps it.",
+    )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
         description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "

@@ -97,6 +97,12 @@ class Child:
     def stderr(self) -> str:
         return self.errors.read_text("utf-8", "replace")
 
+    def limit_of_files(self) -> int:
+        """How many files and connections the process may have open, as /proc shows it."""
+        limits = Path(f"/proc/{self.process.pid}/limits").read_text()
+        (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+        return int(line.split()[3])
+
 
 @asynccontextmanager
 async def start(

@@ -109,6 +109,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "mcp_public_url": ("https://mcp.example.com/mcp", "https://mcp.example.com"),
     "mcp_state_key": ("k" * 32, SecretStr("k" * 32)),
     "mcp_sessions": ("1", True),
+    "mcp_keep_alive": ("30", 30),
     "sandbox": ("1", "observed"),
 }
 

@@ -68,7 +68,6 @@ def _over_http(options: argparse.Namespace) -> int:
             why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
             tell(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
             return FAILURE
-        process.read_long_bodies()
     serve(app, settings, listener)
     return SUCCESS
 

@@ -1,27 +1,25 @@
-"""Connections that wait for their peers no longer than it takes; uvicorn alone waits for ever.
+"""What keeps a server waiting, and for how long: bodies that do not arrive, answers that nobody reads, and its own end.
 
-uvicorn --http neptun_mcp.serving.deadlines:LimitedProtocol …
+A head that is never finished and a connection that is never used reach no application: a gateway ends those.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 import anyio
-import h11
-from starlette.requests import HTTPConnection
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-MAX_CONNECTIONS = 800
-"""In a process. Most systems allow it 1,024 files and sockets, of which some are for Neptun."""
 
 PEER_SECONDS = 15.0
-"""How long a peer may take for the head of a request, or not read an answer."""
+"""How long a peer may leave an answer unread before its connection ends."""
 
-_ENDING = "ending"  # the key in the state of a request
+_SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGBREAK") if name in signal.Signals.__members__]
 
 
 class Ending:
@@ -49,73 +47,37 @@ class Ending:
             finally:
                 self._waits.remove(wait)
 
+    @contextmanager
+    def begins_with_signals(self) -> Generator[None]:
+        """Begin with the signal that ends the web server, whose own handler is called as well.
 
-def ending_of(request: HTTPConnection[Any]) -> Ending:
-    """That of the server that got a request. Without `LimitedProtocol` nobody says when it begins."""
-    return getattr(request.state, _ENDING, None) or Ending()
-
-
-class LimitedProtocol(H11Protocol):
-    """uvicorn's protocol on h11, whose parser limits the length of a head, with limits of time and number.
-
-    A connection that waits for its peer longer than `PEER_SECONDS` ends, unless it is idle between two requests: for
-    how long it may be that is a setting of uvicorn. Of too many connections the one that waits longest makes room.
-    """
-
-    _waiting: ClassVar[dict[LimitedProtocol, None]] = {}  # those that wait for their peers, the longest first
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._ending: Ending = self.app_state.setdefault(_ENDING, Ending())  # one for all connections
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        self._note_whose_turn_it_is()
-        if len(self.connections) > MAX_CONNECTIONS:
-            next(iter(self._waiting)).transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._note_whose_turn_it_is()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._note_whose_turn_it_is()
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self.timeout_keep_alive_task = None
-        # The connection is not closed before the peer has read what was sent.
-        self._note_whose_turn_it_is()
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self._ending.begin()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._note_whose_turn_it_is()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._note_whose_turn_it_is()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._stop_waiting()
-
-    def _note_whose_turn_it_is(self) -> None:
-        answering = self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
-        if answering and not self.flow.write_paused:
-            self._stop_waiting()
+        The web server ends the lifespan only once all requests are over, and these wait for the end.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
             return
-        self._waiting.setdefault(self, None)
-        if self._timer is None and self.timeout_keep_alive_task is None:
-            self._timer = self.loop.call_later(PEER_SECONDS, self.transport.abort)
+        loop, before = asyncio.get_running_loop(), dict[int, Any]()
 
-    def _stop_waiting(self) -> None:
-        self._waiting.pop(self, None)
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        def end(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self.begin)
+            before[number](number, frame)
+
+        for number in _SIGNALS:
+            if callable(handler := signal.getsignal(number)):  # else no web server waits for it
+                before[number] = handler
+                signal.signal(number, end)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if signal.getsignal(number) is end:
+                    signal.signal(number, handler)
+
+
+def end_unread_connections(listener: socket.socket) -> None:
+    """Let the system end the connections of a listener whose peers read nothing for `PEER_SECONDS`.
+
+    A web server cannot: closed, a connection stays until the peer has read what was sent. Only Linux has this.
+    """
+    with suppress(AttributeError):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(PEER_SECONDS * 1000))

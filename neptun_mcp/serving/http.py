@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -19,6 +20,7 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import SubscriptionsListenResult
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,13 +31,13 @@ from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, login_command
 from ..server import build_server
-from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
+from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback, problems
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
 from ..tools.context import Shared
 from ..tools.pages import Pages
 from . import process
-from .deadlines import LimitedProtocol, ending_of
+from .deadlines import Ending, end_unread_connections
 from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import call_logger, remember_outcome, start_tracing
@@ -49,45 +51,66 @@ READY_SECONDS = 5.0
 GRACE_SECONDS = 5
 """How much longer than the time limit of a call the process waits for in-flight calls."""
 
+BACKLOG = 32
+"""How many connections are accepted before anything else runs."""
+
+MAX_HEAD = 32 * 2**10
+"""Bytes of an address and all headers together, in the web server."""
+
 _log = logging.getLogger(__name__)
 _serve = logging.getLogger("neptun_mcp.serve")
 _serve.setLevel(logging.INFO)  # whatever is set for the others
 
 
 def create_app() -> Starlette:
-    """The ASGI application, as the environment describes it; for `uvicorn --factory` and the like.
+    """The ASGI application, as the environment describes it; for the command line of a web server.
 
     It knows neither its address nor how many processes there are, so every setting that other addresses or several
     processes need has to be set.
 
     Raises:
-        ValueError: a setting is malformed or missing.
+        SystemExit: a setting is malformed or missing; stderr says which, in a line each.
     """
-    settings = Settings()
-    configure_logging(settings)
+    try:
+        settings = Settings()
+        configure_logging(settings)
+        if not settings.mcp_state_key:
+            raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
+        with process.start_up():
+            app = build_asgi_app(settings)
+    except ValueError as error:
+        lines = problems(error) if isinstance(error, ValidationError) else [str(error)]
+        sys.stderr.write("\n".join([*lines, ""]))
+        sys.exit(2)
     # uvicorn's own lines go the same way.
     uvicorn_log = logging.getLogger("uvicorn")
     uvicorn_log.handlers.clear()
     uvicorn_log.propagate = True
-    if not settings.mcp_state_key:
-        raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
-    if settings.mcp_sessions:
-        let_calls_finish()
+    prepare_process()
+    return app
+
+
+def prepare_process() -> None:
+    """Set what a process that serves many people needs, once for all that it does."""
+    let_calls_finish()
     process.read_long_bodies()
-    with process.start_up():
-        return build_asgi_app(settings)
+    process.allow_many_connections()
 
 
 def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     """Serve in this process until SIGINT or SIGTERM; in-flight calls finish."""
-    let_calls_finish()
+    prepare_process()
+    end_unread_connections(listener)
     config = uvicorn.Config(
         app,
-        http=LimitedProtocol,
+        http="h11",
         ws="none",
         log_config=None,
         log_level="info",
         access_log=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.mcp_keep_alive,
+        h11_max_incomplete_event_size=MAX_HEAD,
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
     )
     host, port = listener.getsockname()[:2]
@@ -125,7 +148,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     # A call takes up to three connections: a caller leaves some to the others, if there are others.
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
     keeps_sessions = _keeps_mcp_sessions(settings, host)
-    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun, keeps_sessions)
+    ending = Ending()
+    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun, keeps_sessions, ending)
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
         stateless_http=True,
@@ -148,7 +172,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         stop_tracing = start_tracing()
         await _warn_of_gaps(settings)
         async with neptun, mcp.run():
-            yield
+            with ending.begins_with_signals():
+                yield
         stop_tracing()
 
     sign_in_routes = sign_in.routes() if sign_in else []
@@ -245,7 +270,7 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 
 def _build_mcp_server(
-    settings: Settings, client_for: Callable[[Any], NeptunClient], keeps_sessions: bool
+    settings: Settings, client_for: Callable[[Any], NeptunClient], keeps_sessions: bool, ending: Ending
 ) -> MCPServer[Shared]:
     pages = Pages(settings.max_response_bytes)
     app = Shared(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome, keeps_sessions)
@@ -259,13 +284,13 @@ def _build_mcp_server(
     return build_server(
         tools,
         lifespan,
-        around=(end_calls, call_logger(tools)),  # answers that are refused for their state are logged, too
-        inside=(_limit_streams(settings.timeout),),
+        around=(end_calls(ending), call_logger(tools)),  # answers that are refused for their state are logged, too
+        inside=(_limit_streams(settings.timeout, ending),),
         request_state_security=security,
     )
 
 
-def _limit_streams(seconds: float) -> ServerMiddleware[Any]:
+def _limit_streams(seconds: float, ending: Ending) -> ServerMiddleware[Any]:
     """Middleware of the MCP server: a stream of notifications takes no longer than a call, and ends with the server.
 
     There is nothing to notify of, and an endless stream would delay the end of the process.
@@ -274,7 +299,7 @@ def _limit_streams(seconds: float) -> ServerMiddleware[Any]:
     async def middleware(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method != "subscriptions/listen" or ctx.request is None:
             return await call_next(ctx)
-        with ending_of(ctx.request).cancels(), anyio.move_on_after(seconds):
+        with ending.cancels(), anyio.move_on_after(seconds):
             return await call_next(ctx)
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.context import can_ask
-from .deadlines import Ending, ending_of
+from .deadlines import Ending
 from .gate import MAX_BODY, MCP_SESSION_HEADER, caller_of, method_of, replay
 from .refusals import refused
 from .turns import Turn
@@ -162,24 +162,28 @@ async def _send_nowhere(message: Message) -> None:
     pass
 
 
-async def end_calls(ctx: ServerRequestContext[Any, Request[Any]], call_next: CallNext) -> HandlerResult:
+def end_calls(ending: Ending) -> ServerMiddleware[Any]:
     """Middleware of the MCP server: a call's turn ends with it, and it ends with the HTTP request that brought it.
 
     While the person is asked the call needs no turn. When the server ends, the question stays unanswered.
     """
-    if ctx.request is None or ctx.request_id is None:
-        return await call_next(ctx)
-    turn: Turn = ctx.request.state.turn
-    try:
-        if not ctx.session.can_send_request:
+
+    async def middleware(ctx: ServerRequestContext[Any, Request[Any]], call_next: CallNext) -> HandlerResult:
+        if ctx.request is None or ctx.request_id is None:
             return await call_next(ctx)
-        with anyio.CancelScope() as turn.call:
-            asking = _Asking(ctx.session, turn, ending_of(ctx.request))
-            return await call_next(replace(ctx, session=cast("ServerSession", asking)))
-    finally:
-        turn.call = None
-        turn.end()
-    raise MCPError(REQUEST_CANCELLED, "The connection was closed before the call was over.")
+        turn: Turn = ctx.request.state.turn
+        try:
+            if not ctx.session.can_send_request:
+                return await call_next(ctx)
+            with anyio.CancelScope() as turn.call:
+                asking = _Asking(ctx.session, turn, ending)
+                return await call_next(replace(ctx, session=cast("ServerSession", asking)))
+        finally:
+            turn.call = None
+            turn.end()
+        raise MCPError(REQUEST_CANCELLED, "The connection was closed before the call was over.")
+
+    return middleware
 
 
 class _Asking:

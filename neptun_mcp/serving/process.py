@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 READ_BYTES = 2**18
 """How much of a body HTTPX reads at a time. asyncio receives that much at once; handed on in HTTPX's quarters, a long
@@ -14,6 +14,9 @@ body takes half as long again."""
 NEW_OBJECTS = 10_000
 """After how many of them Python looks for garbage; they take about 2 MB. After 700, as is usual, the objects of calls
 under way are looked at again and again, for a tenth of the time that a busy server has."""
+
+MAX_OPEN = 2**16
+"""Files and connections that a process asks to be allowed; most systems start it with 1,024."""
 
 
 @contextmanager
@@ -37,3 +40,16 @@ def read_long_bodies() -> None:
     from httpcore2 import AsyncHTTP11Connection
 
     AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def allow_many_connections() -> None:
+    """Raise the limit of files and connections that this process may have open as far as it may; Windows has none."""
+    try:
+        import resource
+    except ImportError:
+        return
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN if most == resource.RLIM_INFINITY else min(most, MAX_OPEN)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        with suppress(ValueError, OSError):  # macOS may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,9 +104,12 @@ def content_in(response: Json) -> Json:
 
 
 @asynccontextmanager
-async def listen(app: ASGIApp, port: int = 0, **config: Any) -> AsyncGenerator[str]:
+async def listen(
+    app: ASGIApp, port: int = 0, prepare: Callable[[socket.socket], None] = lambda _: None, **config: Any
+) -> AsyncGenerator[str]:
     """The address of an application that runs in this event loop, with further settings of uvicorn."""
     with socket.create_server(("127.0.0.1", port)) as listener:
+        prepare(listener)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = Server(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False, **config))
         async with anyio.create_task_group() as tasks:
@@ -150,15 +155,41 @@ class HeldNeptun:
         await self._app(scope, receive, send)
 
 
+ROOT = Path(__file__).parents[2]
+STARTED = ("service", "uvicorn", "image")
+"""The ways in which operators start a server: as a service, with uvicorn, as an image."""
+
+
+def started(way: str, port: int) -> list[str]:
+    """The command line of a server, as the documentation and the image have it, on a port of this machine."""
+    page = (ROOT / "docs" / "remote.md").read_text("utf-8")
+    match way:
+        case "service":
+            (line,) = re.findall(r"^ExecStart=(.*)$", page, re.MULTILINE)
+            changed = {"/opt/neptun-mcp/bin/neptun-mcp": "neptun_mcp", "%i": str(port)}
+        case "uvicorn":
+            (line,) = re.findall(r"^(/opt/neptun-mcp/bin/uvicorn (?:.*\\\n)*.*)$", page, re.MULTILINE)
+            line = line.replace("\\\n", "")
+            changed = {"/opt/neptun-mcp/bin/uvicorn": "uvicorn", "8001": str(port), "4": "1"}
+        case _:
+            (line,) = re.findall(r"^CMD (.*)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+            line = " ".join([*json.loads(line), "--port", str(port)])
+            changed = {"neptun-mcp": "neptun_mcp", "0.0.0.0": "127.0.0.1"}
+    words = line.split()
+    assert changed.keys() <= set(words)
+    return [sys.executable, "-m", *(changed.get(word, word) for word in words)]
+
+
 @asynccontextmanager
 async def worker(
-    errors: Path, env: Mapping[str, str], *application: str, health: str = "/health"
+    errors: Path, env: Mapping[str, str], way: str = "service", *, below: Sequence[str] = ()
 ) -> AsyncGenerator[tuple[str, Child]]:
-    """The address and the process of one of several servers, as an operator starts them."""
+    """The address and the process of one of several servers, as an operator starts them.
+
+    below: another program, which starts it.
+    """
     port = free_port()
-    application = application or ("--factory", "neptun_mcp.serving:create_app")
-    command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port)]
-    async with start(errors, *command, env=env) as child:
+    async with start(errors, *below, *started(way, port), env=env) as child:
         url = f"http://127.0.0.1:{port}"
-        await child.answering(f"{url}{health}")
+        await child.answering(f"{url}/health")
         yield url, child

@@ -35,6 +35,7 @@ from tests.serving.support import (
     LIST_IMPORTS,
     OTHER_TOKEN,
     REMOTE,
+    STARTED,
     STATE_KEY,
     TOKEN,
     Caller,
@@ -43,7 +44,7 @@ from tests.serving.support import (
     error_in,
     listen,
     start_in_process,
-    worker,
+    started,
 )
 from tests.support import ERAS, Json, Site, failure, resources, until
 
@@ -202,11 +203,27 @@ def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
             build_asgi_app(Settings(base_url=site.url, **given), host)
 
 
+@pytest.mark.parametrize("way", STARTED)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mcp_token": "short"}, "NEPTUN_MCP_TOKEN: must hold keys of 32 or more ASCII characters, "),
+        ({"mcp_token": TOKEN, "mcp_credentials": "sign-in"}, "NEPTUN_MCP_PUBLIC_URL is not set. "),
+    ],
+)
+def test_a_wrong_setting_is_one_line_however_it_is_started(way: str, wrong: Json, said: str) -> None:
+    program, *arguments = started(way, free_port())
+    ran = run(*arguments, program=(program,), mcp_state_key=STATE_KEY, **wrong)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == 1
+
+
 def test_the_factory_needs_a_key_for_all_processes() -> None:
-    program = (sys.executable, "-m", "uvicorn", "--factory", "neptun_mcp.serving:create_app", "--port", "0")
-    ran = run(program=program, mcp_token=TOKEN, mcp_allowed_hosts=HOST)
-    assert ran.code != 0
-    assert ran.stderr.endswith("ValueError: NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes\n")
+    program, *arguments = started("uvicorn", free_port())
+    ran = run(*arguments, program=(program,), mcp_token=TOKEN, mcp_allowed_hosts=HOST)
+    assert ran.code == 2
+    assert ran.stderr == "NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes\n"
 
 
 def test_the_command_says_what_is_missing() -> None:
@@ -301,10 +318,13 @@ async def test_serves_in_another_application_as_documented(site: Site, tmp_path:
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
     (tmp_path / "mounting.py").write_text(program)
     env = environment(base_url=site.url, **REMOTE)
-    application = ("--app-dir", str(tmp_path), "mounting:app")
+    port = free_port()
+    command = (sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "mounting:app", "--port", str(port))
     http = httpx.AsyncClient()
-    async with worker(tmp_path / "log", env, *application, health="/neptun/health") as (url, _), http:
-        caller = Caller(f"{url}/neptun", http, HEADERS)
+    async with start(tmp_path / "log", *command, env=env) as child, http:
+        url = f"http://127.0.0.1:{port}/neptun"
+        await child.answering(f"{url}/health")
+        caller = Caller(url, http, HEADERS)
         for path in ("/mcp", "/mcp/"):
             assert (await caller.post("tools/list", {}, path)).status_code == 200
         assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7

@@ -33,6 +33,7 @@ from tests.serving.support import (
     LIST_FILES,
     LIST_IMPORTS,
     REMOTE,
+    STARTED,
     Caller,
     HeldNeptun,
     content_in,
@@ -53,7 +54,6 @@ INITIALIZE: Json = {
     "capabilities": ASKABLE,
     "clientInfo": {"name": "test", "version": "1"},
 }
-AS_SERVED = ("--factory", "neptun_mcp.serving:create_app", "--http", "neptun_mcp.serving.deadlines:LimitedProtocol")
 ALICE = {"Neptun-Session": COOKIE}
 
 
@@ -351,10 +351,11 @@ async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-async def test_sigterm_ends_what_waits_for_a_message(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", STARTED)
+async def test_sigterm_ends_what_waits_for_a_message(site: Site, tmp_path: Path, way: str) -> None:
     env = environment(base_url=site.url, **REMOTE, mcp_sessions="1", timeout="600")
     http = httpx.AsyncClient()
-    async with worker(tmp_path / "log", env, *AS_SERVED) as (url, child), http:
+    async with worker(tmp_path / "log", env, way) as (url, child), http:
         caller = Caller(url, http, {**HEADERS, **EVENTS})
         session = await Session.begin(caller, **HEADERS)
         listen = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})

@@ -20,7 +20,8 @@ from .tools.context import Shared
 from .tools.pages import Pages
 from .tools.prompts import create_prompts
 from .tools.questions import explain_lost_question
-from .tools.tools import withheld_tools
+from .tools.scope import narrow
+from .tools.tools import changes_something, withheld_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 
@@ -95,6 +96,7 @@ def build_server(
         *server.middleware,  # the SDK's: a span for each message, the sealed state of a question
         announce_no_resources,
         call_reader([tool.name for tool in tools], withheld),
+        narrow([tool.name for tool in tools if changes_something(tool)]),
         *inside,
     ]
     for prompt in [] if withheld else create_prompts():

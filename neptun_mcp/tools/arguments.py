@@ -28,11 +28,11 @@ def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMidd
         if ctx.method != "tools/call" or not isinstance(name, str):
             return await call_next(ctx)
         if name not in tools:
-            return _refusal(_unknown(name, tools, withheld))
+            return refusal(_unknown(name, tools, withheld))
         if arguments is not None and not isinstance(arguments, dict):
             arguments = parsed_arguments(arguments)
             if arguments is None:
-                return _refusal(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
+                return refusal(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
             ctx = replace(ctx, params={**params, "arguments": arguments})
         return await call_next(ctx)
 
@@ -69,7 +69,7 @@ def _unknown(name: str, tools: Collection[str], withheld: Collection[str]) -> st
     return f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}."
 
 
-def _refusal(words: str) -> dict[str, Any]:
+def refusal(words: str) -> dict[str, Any]:
     """A failure in the form of the wire, which nothing else gives it here."""
     result = CallToolResult(content=[TextContent(type="text", text=words)], is_error=True)
     return result.model_dump(mode="json", by_alias=True, exclude_none=True)

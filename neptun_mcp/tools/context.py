@@ -15,6 +15,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.time_limit import TimeLimit
 from .pages import Pages
 from .progress import current_transfer
+from .scope import EVERYTHING, Scope
 
 
 class NotDone(ToolError):
@@ -35,6 +36,7 @@ class Shared:
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
         on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
+        scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
     """
 
@@ -44,6 +46,7 @@ class Shared:
     confirm_delete: Literal["ask", "require", "off"] = "ask"
     on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
     keeps_sessions: bool = False
+    scope_for: Callable[[Any], Scope] = lambda _: EVERYTHING
 
 
 def _without_title(schema: dict[str, Any]) -> None:
@@ -59,6 +62,11 @@ class Form(BaseModel):
 
 def shared_by(ctx: Context[Shared, Any]) -> Shared:
     return ctx.request_context.lifespan_context
+
+
+def scope_of(ctx: Context[Shared, Any]) -> Scope:
+    current = ctx.request_context
+    return current.lifespan_context.scope_for(current.request)
 
 
 def client_of(ctx: Context[Shared, Any]) -> NeptunClient:

@@ -21,7 +21,7 @@ from pydantic import Field
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import DeletionFailed, ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
-from .context import Form, NotDone, Shared, can_ask, shared_by
+from .context import Form, NotDone, Shared, can_ask, scope_of, shared_by
 from .projects import Call, InProject
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
@@ -68,7 +68,7 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
         shared_by(ctx).pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
-        if other := await _project_with(call, import_id):
+        if scope_of(ctx).project_id is None and (other := await _project_with(call, import_id)):
             raise NotDone(
                 f"Import {import_id} is not in project {call.project_id} but in project {other.id} "
                 f"{quoted(other.name)}; nothing was deleted. Call delete_import with project_id {other.id} if that one "
@@ -106,7 +106,8 @@ async def ask_deletion(
     """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
     app = shared_by(ctx)
     policy = app.confirm_delete
-    if policy == "off":
+    always_ask = scope_of(ctx).always_ask
+    if policy == "off" and not always_ask:
         return True
     if can_ask(ctx.client_capabilities):
         return Elicit(_question(found, call.project_id), Confirmation)
@@ -116,6 +117,11 @@ async def ask_deletion(
         raise NotDone(
             f"Import {found.id} was not deleted: the person has to agree, and cannot be asked here. It can be deleted "
             f"on the Neptun website, or from a host that asks{how}."
+        )
+    if always_ask:
+        raise NotDone(
+            f"Import {found.id} was not deleted: whoever signed in here allowed deletions only after being asked, and "
+            "this host cannot ask. It can be deleted on the Neptun website, or from a host that asks."
         )
     if policy == "require":
         raise NotDone(

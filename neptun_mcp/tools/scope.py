@@ -1,0 +1,96 @@
+"""What one connection may do: never more than the settings of the server allow.
+
+Over HTTP a connection may narrow itself by its address, and a person narrows it when signing in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+from .arguments import is_given, refusal
+
+PROJECT_ARGUMENTS = {"project": {"type": "string"}, "project_id": {"type": "integer"}}
+"""The arguments that name a project, with what tells whether they are given."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a connection may do.
+
+    Attributes:
+        project_id: the only project; None for all of the person's.
+        no_deletion: why nothing is deleted, and what the person can do, two sentences; empty if imports can be deleted.
+        always_ask: nothing is deleted unless the person was asked.
+    """
+
+    project_id: int | None = None
+    no_deletion: str = ""
+    always_ask: bool = False
+
+
+EVERYTHING = Scope()
+
+
+def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
+    """Middleware of the MCP server: to a connection, what is outside its scope is not there.
+
+    Args:
+        deleting: the names of the tools that delete. A prompt is about deleting, too.
+    """
+
+    async def narrowed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        scope: Scope = ctx.lifespan_context.scope_for(ctx.request)
+        if scope.project_id is None and not scope.no_deletion:
+            return await call_next(ctx)
+        params: Mapping[str, Any] = ctx.params or {}
+        arguments: object = params.get("arguments") or {}
+        if ctx.method in ("tools/list", "prompts/list"):
+            answer = cast("dict[str, Any]", await call_next(ctx))
+            return _list_within(scope, deleting, answer)
+        if ctx.method in ("tools/call", "prompts/get") and isinstance(arguments, dict):
+            given = cast("dict[str, Any]", arguments)
+            if scope.no_deletion and ctx.method == "prompts/get":
+                raise MCPError(INVALID_PARAMS, scope.no_deletion)
+            if scope.no_deletion and params.get("name") in deleting:
+                return refusal(f"{scope.no_deletion} Nothing was deleted.")
+            if scope.project_id is not None:
+                named = [name for name, schema in PROJECT_ARGUMENTS.items() if is_given(given.get(name), schema)]
+                if named and str(given[named[0]]).strip() != str(scope.project_id):
+                    return refusal(f"{params.get('name')} has no argument {named[0]} here. Call it without.")
+                others = {name: value for name, value in given.items() if name not in PROJECT_ARGUMENTS}
+                project: object = scope.project_id if ctx.method == "tools/call" else str(scope.project_id)
+                ctx = replace(ctx, params={**params, "arguments": {**others, "project_id": project}})
+        return await call_next(ctx)
+
+    return narrowed
+
+
+def _list_within(scope: Scope, deleting: Collection[str], answer: dict[str, Any]) -> HandlerResult:
+    """The list of tools or prompts, as far as a connection has them."""
+    if scope.no_deletion:
+        kept = [tool for tool in answer.get("tools", ()) if tool["name"] not in deleting]
+        answer = {**answer, "tools": kept} if "tools" in answer else {**answer, "prompts": []}
+    if scope.project_id is not None:
+        answer = {
+            **answer,
+            **({"tools": [_tool_within(tool) for tool in answer["tools"]]} if "tools" in answer else {}),
+            **({"prompts": [_prompt_within(prompt) for prompt in answer["prompts"]]} if "prompts" in answer else {}),
+        }
+    return answer
+
+
+def _tool_within(tool: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = tool["inputSchema"]
+    properties = {name: value for name, value in schema["properties"].items() if name not in PROJECT_ARGUMENTS}
+    return {**tool, "inputSchema": {**schema, "properties": properties}}
+
+
+def _prompt_within(prompt: dict[str, Any]) -> dict[str, Any]:
+    others = [argument for argument in prompt.get("arguments") or () if argument["name"] not in PROJECT_ARGUMENTS]
+    return {**prompt, "arguments": others}

@@ -26,10 +26,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
-from neptun_mcp.sandbox import COOKIE, create_app
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.listening import serve
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store, seal
 from neptun_mcp.tools.results import MAX_BYTES
+
+from .running_neptun import RunningNeptun, create_app
 
 Json: TypeAlias = dict[str, Any]
 ContractName: TypeAlias = Literal["observed", "documented"]
@@ -76,6 +78,7 @@ class Site:
     Attributes:
         url: its address.
         app: what answers.
+        neptun: the one of `sandbox`, whose parts can be made to fail.
         answers: answers that go before the app's, by method and path with query, such as `GET /api/users/1`.
         turns: what answers from a request on.
         requests: the method and the path with query of each request, in order.
@@ -84,16 +87,17 @@ class Site:
 
     url: str = ""
     app: ASGIApp = field(default_factory=create_app)
+    neptun: RunningNeptun = field(init=False)
     answers: dict[str, Response] = field(default_factory=dict[str, Response])
     turns: dict[str, ASGIApp] = field(default_factory=dict[str, ASGIApp])
     requests: list[str] = field(default_factory=list[str])
     cookies: list[str | None] = field(default_factory=list["str | None"])
 
     def sandbox(self, contract: ContractName = "observed") -> Store:
-        """Answer as a fresh sandbox. Returns its store."""
+        """Answer as a fresh Neptun. Returns its store."""
         app = create_app(contract=contract)
-        self.app = app
-        return app.state.store
+        self.app, self.neptun = app, app.state.neptun
+        return self.neptun.store
 
     def deletions(self) -> list[str]:
         return [request for request in self.requests if request.startswith("DELETE")]

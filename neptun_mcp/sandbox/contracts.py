@@ -4,20 +4,17 @@
 endpoints says.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
-from .checks import check_filter
-from .denials import PageNotFound, Refused
+from .denials import InvalidParameters, Refused
 from .state import Record, Store
 
-PROJECT_TYPES = ("web-site", "web-service", "web-app")
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
 EPOCH = "1970-01-01T00:00:00.000Z"
 
@@ -30,7 +27,7 @@ class Contract(ABC):
     def refused(self, request: Request, refusal: Refused) -> Response: ...
 
     @abstractmethod
-    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response: ...
+    def projects(self, projects: list[Record]) -> Response: ...
 
     @abstractmethod
     def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response: ...
@@ -49,38 +46,26 @@ class Observed(Contract):
     single_resources = True
 
     def refused(self, request: Request, refusal: Refused) -> Response:
+        """Recorded: a handler says nothing in `message`, the guard and a crash do."""
         status, status_message, message = refusal.observed
-        if message is None:
-            body: Record = {"statusCode": status, "statusMessage": status_message, "stack": []}
-            if refusal.issues:
-                body["data"] = {"issues": refusal.issues, "name": "ZodError"}
-            return indented(body, status)
-        if "application/json" not in request.headers.get("accept", ""):
-            return html_page(status)
         path: str = request.scope["raw_path"].decode()
-        query = f"?{request.url.query}" if request.url.query else ""
-        body = {
-            "error": True,
-            "url": f"{request.url.scheme}://{request.url.netloc}{path}{query}",
-            "statusCode": status,
-            "statusMessage": status_message.format(path=path),
-            "message": message.format(path=path),
-        }
-        if isinstance(refusal, PageNotFound):
-            body["data"] = {"path": path}
-        return indented(body, status)
+        body: Record = {"statusCode": status, "statusMessage": status_message.format(path=path)}
+        if message is None:
+            body["stack"] = []
+        else:
+            body = {"error": True, "url": str(request.url), **body, "message": message.format(path=path)}
+        if refusal.data:
+            body["data"] = refusal.data
+        return JSONResponse(body, status)
 
-    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response:
-        project_type = query.get("project_type")
-        if project_type is not None:
-            check_filter("project_type", project_type, PROJECT_TYPES)
-            projects = [project for project in projects if project["type"] == project_type]
+    def projects(self, projects: list[Record]) -> Response:
         return JSONResponse(projects)
 
     def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
         """Recorded: without a filter only local folders; `source_type` is ignored; no title, no description."""
         source_type = query.get("import_source_type", "local_folder")
-        check_filter("import_source_type", source_type, SOURCE_TYPES)
+        if source_type not in SOURCE_TYPES:
+            raise InvalidParameters
         found = [record for record in imports if record["source_type"] == source_type]
         return JSONResponse([without(record, "title", "description", "installation_id") for record in found])
 
@@ -102,7 +87,7 @@ class Documented(Contract):
         status, message = refusal.documented
         return JSONResponse({"statusCode": status, "message": message}, status)
 
-    def projects(self, query: Mapping[str, str], projects: list[Record]) -> Response:
+    def projects(self, projects: list[Record]) -> Response:
         return JSONResponse({"projects": newest_first(projects)})
 
     def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
@@ -148,14 +133,3 @@ def newest_first(records: Iterable[Record]) -> list[Record]:
 
 def without(record: Record, *keys: str) -> Record:
     return {key: value for key, value in record.items() if key not in keys}
-
-
-def indented(body: Any, status: int) -> Response:
-    text = json.dumps(body, indent=2, ensure_ascii=False)
-    return Response(text, status, media_type="application/json")
-
-
-def html_page(status: int) -> Response:
-    """Recorded: 150 kB of HTML, shortened here as it is in the recording."""
-    page = f'<!DOCTYPE html><html lang="en"><head><title>{status}</title></head><body>…</body></html>'
-    return Response(page, status, {"content-type": "text/html;charset=utf-8"})

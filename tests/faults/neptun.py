@@ -15,9 +15,10 @@ import httpx2 as httpx
 from mcp.types import CallToolResult
 
 from neptun_mcp import Settings
-from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, create_app
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store
 from tests.processes import StdioServer, start_stdio
+from tests.running_neptun import RunningNeptun, create_app
 from tests.support import WEBSHOP, ContractName, Person, Tools, connect, error_of, settings_for
 
 from .server import Action, Exchange, Request, Server, answer, http, serve, to_json
@@ -79,12 +80,13 @@ Change: TypeAlias = Callable[[int, bytes, dict[str, Any]], bytes]
 
 
 class FaultyNeptun:
-    """The sandbox. A test can replace its answers and count its requests."""
+    """A running Neptun. A test can replace its answers, count its requests, and make parts of `running` fail."""
 
     server: Server
 
     def __init__(self, contract: ContractName) -> None:
         app = create_app(contract=contract)
+        self.running: RunningNeptun = app.state.neptun
         self.store: Store = app.state.store
         self._sandbox = httpx.ASGITransport(app=app)
         self._overrides: dict[Place, list[Override]] = {}
@@ -102,6 +104,7 @@ class FaultyNeptun:
     def heal(self) -> None:
         """Return to the initial state, with no request seen. Cookies issued since are no longer valid."""
         self._overrides.clear()
+        self.running.recovers()
         self.server.requests.clear()
         self.store.imports[:] = self._imports
         self.store.sessions = dict(self._sessions)

@@ -18,10 +18,11 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
-from neptun_mcp.sandbox import COOKIE, create_app
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.listening import Server
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Child, free_port, start
+from tests.running_neptun import create_app
 from tests.support import Json, Site, until
 
 TOKEN, OTHER_TOKEN = "a" * 32, "b" * 32

@@ -12,8 +12,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, create_app
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import Session, Store, seal
+from tests.running_neptun import create_app
 from tests.serving.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
 from tests.support import Json, Site, failure, session_in
 

@@ -15,12 +15,14 @@ import httpx2 as httpx
 import pytest
 from starlette.applications import Starlette
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID, create_app
-from neptun_mcp.sandbox.checks import positive_integers
+from neptun_mcp import sandbox
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID
 from neptun_mcp.sandbox.data import sample_data
 from neptun_mcp.sandbox.denials import InvalidParameters
 from neptun_mcp.sandbox.listening import serve
+from tests.running_neptun import Part, add_another_persons_file, create_app
 from tests.support import RECORDINGS, RESOURCE_TYPES, SCRATCH, WEBSHOP, ContractName, Json, Recording, resources
+from tests.validator import positive_integers
 
 pytestmark = pytest.mark.anyio
 
@@ -228,17 +230,100 @@ def test_ids_are_read_like_javascript_numbers(word: str, id: int) -> None:
 def test_numbers_that_only_python_reads_are_refused(word: str) -> None:
     with pytest.raises(InvalidParameters) as caught:
         positive_integers(id=word)
-    assert [issue["received"] for issue in caught.value.issues] == ["nan"]
+    assert [issue["received"] for issue in issues_of(caught.value)] == ["nan"]
 
 
 def test_every_bad_id_has_its_issues() -> None:
     with pytest.raises(InvalidParameters) as caught:
         positive_integers(user_id="-1.5", project_id="2", import_id="x")
-    assert [(*issue["path"], issue["code"]) for issue in caught.value.issues] == [
+    assert [(*issue["path"], issue["code"]) for issue in issues_of(caught.value)] == [
         ("user_id", "invalid_type"),
         ("user_id", "too_small"),
         ("import_id", "invalid_type"),
     ]
+
+
+def issues_of(refusal: InvalidParameters) -> list[Json]:
+    assert refusal.data
+    return refusal.data["issues"]
+
+
+# Failures
+
+
+BREAKAGES: dict[str, Part] = {
+    "dbdown_": "database",
+    "dbfail_imports_GET": "imports",
+    "dbfail_imports_DELETE": "deletions",
+    "dbfail_resource": "resources",
+}
+WHILE_BROKEN = [
+    pytest.param(part, recording, id=name)
+    for name, recording in RECORDINGS.items()
+    for start, part in BREAKAGES.items()
+    if name.startswith(start)
+]
+
+
+@pytest.mark.parametrize(("part", "recording"), WHILE_BROKEN)
+async def test_fails_like_the_recorded_server(part: Part, recording: Recording) -> None:
+    app = create_app()
+    app.state.neptun.fails(part)
+    path = recording.request["path"].replace("/projects/6/resources/imports/16", "/projects/1/resources/imports/104")
+    async with sandbox_client(app) as client:
+        answer = await send_again(client, recording, path)
+        recorded = recording.response
+        assert answer.status_code == recorded["status"]
+        assert comparable(answer.text) == comparable(recorded["body"].replace(recording.request["path"], path))
+        app.state.neptun.recovers()
+        assert 104 in {item["id"] for item in await get(client, resources(WEBSHOP, "imports"))}
+
+
+async def test_at_the_limit_of_connections_every_second_query_fails() -> None:
+    app = create_app()
+    app.state.neptun.fails("connections")
+    async with sandbox_client(app) as client:
+        statuses = [(await send(client, "GET", resources(WEBSHOP, "imports"))).status_code for _ in range(4)]
+        assert statuses == [500, 200, 500, 200]
+        app.state.neptun.fails("users", times=1)
+        app.state.neptun.fails("connections", times=0)
+        form = json.dumps({"email": EMAIL, "password": PASSWORD})
+        answers = [
+            await send(client, "POST", "/api/auth/login", {"Accept": "application/json"}, form) for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [401, 200]
+
+
+async def test_another_persons_file_is_in_the_list_and_its_own_endpoint_refuses_it() -> None:
+    app = create_app()
+    record = add_another_persons_file(app.state.store, WEBSHOP)
+    async with sandbox_client(app) as client:
+        assert record in await get(client, resources(WEBSHOP, "user-files"))
+        answer = await send(client, "GET", resources(WEBSHOP, f"user-files/{record['id']}"))
+        assert (answer.status_code, answer.json()["statusMessage"]) == (401, "Unauthorized.")
+
+
+# What people try is not as strict, and otherwise the same
+
+
+@pytest.fixture(scope="module")
+async def sandbox_itself(anyio_backend: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with sandbox_client(sandbox.create_app()) as client:
+        yield client
+
+
+LENIENT = re.compile(r"_(0x1|1e0|01|\d{10,}|xss_query\w*|filter_bogus|health)$")
+"""Numbers that only JavaScript reads, ids that no database holds, markup, what no person asks for."""
+TRIED = [it for it in (*LISTS, *OTHERS) if it.request["method"] == "GET" and not LENIENT.search(it.name)]
+
+
+@pytest.mark.parametrize("recording", TRIED, ids=name_of)
+async def test_what_people_try_answers_with_the_recorded_status(
+    sandbox_itself: httpx.AsyncClient, recording: Recording
+) -> None:
+    path = re.sub(r"/projects/[456]/", "/projects/1/", recording.request["path"])
+    answer = await send_again(sandbox_itself, recording, path.replace("/user-files/15", "/user-files/8"))
+    assert answer.status_code == recording.response["status"]
 
 
 # The documented contract: list-imports

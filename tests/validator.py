@@ -5,14 +5,22 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..neptun.models import MAX_ID, RESOURCE_MODELS
-from .denials import IdTooLarge, InvalidLogin, InvalidParameters, InvalidResourceType, Markup
-from .state import Record
+from neptun_mcp.sandbox.denials import InvalidParameters, Refused
+from neptun_mcp.sandbox.state import Record
 
-RESOURCE_TYPES = tuple(RESOURCE_MODELS)
 MARKUP = re.compile(r"<(?!/?b>)")
 DECIMAL = re.compile(r"[+-]?(Infinity|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)")
 RADIX = re.compile(r"0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)")
+
+
+class Markup(Refused):
+    documented = 400, "Bad request"
+    observed = 400, "Bad Request", "Bad Request"
+
+
+class InvalidLogin(Refused):
+    documented = 400, "Invalid parameters"
+    observed = 400, "Bad Request", None
 
 
 def refuse_markup(text: str) -> None:
@@ -25,7 +33,7 @@ def positive_integers(**words: str) -> list[int]:
     """The ids in a path, given by the names of their parameters."""
     numbers = {name: javascript_number(word) for name, word in words.items()}
     if issues := [issue for name, number in numbers.items() for issue in id_issues(name, number)]:
-        raise InvalidParameters(issues)
+        raise InvalidParameters(zod_error(issues))
     return [int(number) for number in numbers.values()]
 
 
@@ -47,10 +55,9 @@ def id_issues(name: str, number: float) -> list[Record]:
     return issues
 
 
-def refuse_large(*ids: int) -> None:
-    """Recorded: an id that does not fit PostgreSQL's `integer` is a crash, a 500."""
-    if max(ids) > MAX_ID:
-        raise IdTooLarge
+def zod_error(issues: list[Record]) -> Record:
+    """What is wrong with a request, as the validator tells it."""
+    return {"issues": issues, "name": "ZodError"}
 
 
 def type_issue(expected: str, received: str, name: str) -> Record:
@@ -87,19 +94,14 @@ def enum_issue(name: str, received: str, options: Sequence[str]) -> Record:
     }
 
 
-def check_resource_type(resource_type: str) -> None:
-    if resource_type not in RESOURCE_TYPES:
-        raise InvalidResourceType([enum_issue("resource_type", resource_type, RESOURCE_TYPES)])
-
-
 def check_filter(name: str, value: str, options: Sequence[str]) -> None:
     """Recorded: a filter is one of its words or null; any other value, also an empty one, fails both."""
     if value in options:
         return
     alternatives = [enum_issue(name, value, options), type_issue("null", "string", name)]
-    union = [{"issues": [issue], "name": "ZodError"} for issue in alternatives]
+    union = [zod_error([issue]) for issue in alternatives]
     issue = {"code": "invalid_union", "unionErrors": union, "path": [name], "message": "Invalid input"}
-    raise InvalidParameters([issue])
+    raise InvalidParameters(zod_error([issue]))
 
 
 PASSWORD_RULES = (
@@ -117,13 +119,13 @@ def credentials(form: Any) -> tuple[str, str]:
     match form:
         case {"email": str(email), "password": str(password)}:
             if issues := password_issues(password):
-                raise InvalidLogin(issues)
+                raise InvalidLogin(zod_error(issues))
             return email, password
         case {**fields}:
             missing = [name for name in ("email", "password") if not isinstance(fields.get(name), str)]
-            raise InvalidLogin([missing_issue("string", name) for name in missing])
+            raise InvalidLogin(zod_error([missing_issue("string", name) for name in missing]))
         case _:
-            raise InvalidLogin([missing_issue("object")])
+            raise InvalidLogin(zod_error([missing_issue("object")]))
 
 
 def missing_issue(expected: str, *path: str) -> Record:

@@ -1,0 +1,259 @@
+"""The sandbox as strict as the running server: its validator, what it refuses, and how it fails.
+
+Its app has `app.state.neptun` beside the sandbox's `app.state.store`: `neptun.fails("users")` makes one of its parts
+fail, in the ways that were recorded (`tests/wire`, names with `db`) or seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote_plus
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from neptun_mcp.neptun.models import MAX_ID, RESOURCE_MODELS
+from neptun_mcp.sandbox.contracts import SOURCE_TYPES, Documented, Observed
+from neptun_mcp.sandbox.data import BOB_ID, file, sample_data
+from neptun_mcp.sandbox.denials import (
+    InvalidResourceType,
+    NoSession,
+    NotYourId,
+    PageNotFound,
+    Refused,
+    WrongPassword,
+)
+from neptun_mcp.sandbox.endpoints import Handler, Neptun, sent_cookie, set_cookie
+from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Record, Store, now
+
+from .validator import (
+    InvalidLogin,
+    check_filter,
+    credentials,
+    enum_issue,
+    positive_integers,
+    refuse_markup,
+    zod_error,
+)
+
+PROJECT_TYPES = ("web-site", "web-service", "web-app")
+
+Part: TypeAlias = Literal["database", "connections", "users", "projects", "imports", "deletions", "resources"]
+"""What can fail. database: stopped. connections: at their limit, so that every second query fails. deletions: cut off,
+or refused by a trigger. The others: the table of that name."""
+
+
+class AlreadyLoggedIn(Refused):
+    documented = 403, "Forbidden"
+    observed = 403, "Forbidden", None
+
+
+class InvalidJson(Refused):
+    documented = 400, "Invalid JSON body"
+    observed = 400, "Bad Request", "Invalid JSON body"
+
+
+class NotShared(Refused):
+    documented = 404, "Not found"
+    observed = 404, "Not Found", None
+
+
+class Crash(Refused):
+    documented = 500, "Server error"
+    observed = 500, "Server Error", "Server Error"
+
+
+class ProjectsNotRead(Refused):
+    documented = 404, "Projects not found"
+    observed = 404, "Not Found. Projects not found.", None
+
+
+class NotRead(Refused):
+    documented = 404, "Not found"
+    observed = 404, "Not Found.", None
+
+
+class NothingFound(Refused):
+    """Not refused at all: the list is empty."""
+
+
+DOWN: dict[Part, type[Refused]] = {"database": Crash, "connections": Crash, "projects": Crash}
+FAILURES: dict[str, dict[Part, type[Refused]]] = {
+    "log_in": {"database": WrongPassword, "connections": WrongPassword, "users": WrongPassword},
+    "show_shared_collection": {"database": Crash},
+    "list_projects": {"database": ProjectsNotRead, "connections": ProjectsNotRead, "projects": ProjectsNotRead},
+    "list_imports": {**DOWN, "imports": NotRead},
+    "delete_import": {**DOWN, "imports": Crash, "deletions": NotRead},
+    "list_resources": {**DOWN, "resources": NothingFound},
+    "show_resource": {**DOWN, "resources": NotRead},
+}
+"""What a request is answered with when a part fails, by the handler's name."""
+
+LOGGING_OUT = (NoSession, InvalidLogin, WrongPassword)
+"""Recorded: these set the cookie of an anonymous session."""
+
+
+def create_app(*, contract: Literal["observed", "documented"] = "observed", data: Store | None = None) -> Starlette:
+    """A running Neptun with a copy of the data (`app.state.store`). Parts of `app.state.neptun` can be made to fail."""
+    store = copy.deepcopy(data or sample_data())
+    neptun = RunningNeptun(store, RunningServer() if contract == "observed" else Documented())
+    neptun.app.state.neptun = neptun
+    return neptun.app
+
+
+def add_another_persons_file(store: Store, project: int, id: int = 90) -> Record:
+    """Link a file of Bob to a project. Seen: the list has it, its own endpoint answers 401."""
+    record = file(id, "shared by Bob", "of Bob\n", "text", "txt", "2026-09-01 08:00:00", owner=BOB_ID)
+    store.resources.setdefault((project, "user-files"), []).append(record)
+    return record
+
+
+FAR_FUTURE = "+012026-01-01T00:00:00.000Z"
+"""How a date above the year 9999 is sent, as seen."""
+
+
+class RunningServer(Observed):
+    """The observed contract, to the letter of its errors."""
+
+    def refused(self, request: Request, refusal: Refused) -> Response:
+        status, _, message = refusal.observed
+        if message is not None and "application/json" not in request.headers.get("accept", ""):
+            return html_page(status)
+        path: str = request.scope["raw_path"].decode()
+        body = json.loads(bytes(super().refused(request, refusal).body))
+        if message is not None:
+            query = f"?{request.url.query}" if request.url.query else ""
+            body["url"] = f"{request.url.scheme}://{request.url.netloc}{path}{query}"
+        if isinstance(refusal, PageNotFound):
+            body["data"] = {"path": path}
+        return Response(json.dumps(body, indent=2, ensure_ascii=False), status, media_type="application/json")
+
+    def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
+        if "import_source_type" in query:
+            check_filter("import_source_type", query["import_source_type"], SOURCE_TYPES)
+        return super().imports(query, imports)
+
+
+def html_page(status: int) -> Response:
+    """Recorded: 150 kB of HTML, shortened here as it is in the recording."""
+    page = f'<!DOCTYPE html><html lang="en"><head><title>{status}</title></head><body>…</body></html>'
+    return Response(page, status, {"content-type": "text/html;charset=utf-8"})
+
+
+class RunningNeptun(Neptun):
+    """Checks what it is sent as the running server does, and fails on demand."""
+
+    def __init__(self, store: Store, contract: Observed | Documented) -> None:
+        super().__init__(store, contract)
+        self._failing: dict[Part, float] = {}
+        self._started = time.monotonic()
+        further: list[tuple[str, str, Handler]] = [
+            ("GET", "/health", self.health),
+            ("GET", "/api/shared/collections/([^/]+)", self.show_shared_collection),
+        ]
+        self.routes = [(method, path, self._breakable(handler)) for method, path, handler in further + self.routes]
+
+    def fails(self, part: Part, times: float = math.inf) -> None:
+        """Fail in this part, for so many requests that need it."""
+        self._failing[part] = times
+
+    def recovers(self) -> None:
+        self._failing.clear()
+
+    def _breakable(self, handler: Handler) -> Handler:
+        name = handler.__name__
+
+        async def answer(request: Request, *path: str) -> Response:
+            for part, refusal in FAILURES.get(name, {}).items():
+                left = self._failing.get(part, 0)
+                if left <= 0:
+                    continue
+                self._failing[part] = -left if part == "connections" else left - 1
+                if name not in ("log_in", "show_shared_collection"):
+                    self.user(request)  # the guard asks no database
+                if refusal is NothingFound:
+                    return JSONResponse([])
+                raise refusal
+            if self._failing.get("connections", 0) < 0:
+                self._failing["connections"] *= -1
+            return await handler(request, *path)
+
+        return answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            if request.method == "GET":
+                refuse_markup(unquote_plus(request.url.query))
+            response = await self.answer(request)
+        except Refused as refusal:
+            response = self.contract.refused(request, refusal)
+            # Recorded: the anonymous cookie is set, unless it is the one that was sent.
+            if isinstance(refusal, LOGGING_OUT) and sent_cookie(request) != ANONYMOUS_COOKIE:
+                set_cookie(response, ANONYMOUS_COOKIE)
+        await response(scope, receive, send)
+
+    async def health(self, request: Request) -> Response:
+        uptime = time.monotonic() - self._started
+        return JSONResponse({"status": "healthy", "timestamp": now(), "uptime": uptime})
+
+    async def show_shared_collection(self, request: Request, uuid: str) -> Response:
+        """Recorded: needs no session. Nothing is shared here."""
+        raise NotShared
+
+    async def log_in(self, request: Request) -> Response:
+        """Recorded: a good cookie sent along is a 403."""
+        if self.session(request):
+            await self.form(request)
+            raise AlreadyLoggedIn
+        return await super().log_in(request)
+
+    async def list_projects(self, request: Request, user_id: str) -> Response:
+        user = self.user(request)
+        if self.ids(user_id=user_id) != [user.id]:
+            raise NotYourId
+        if "project_type" in request.query_params:
+            check_filter("project_type", request.query_params["project_type"], PROJECT_TYPES)
+        projects = [{**project, "prompt_context": self.context_of(project)} for project in self.projects_of(user)]
+        return self.contract.projects(projects)
+
+    def context_of(self, project: Record) -> Record:
+        """Recorded: a project carries what Neptun tells its own assistant about it, imports included."""
+        about = {key: project[key] for key in ("name", "type", "description", "main_language")}
+        keys = ("source_type", "source_path", "source_ref", "import_status", "error_message", "file_tree")
+        imports = [{key: record[key] for key in keys} for record in self.imports_of(project["id"])]
+        return {"project": about, "resources": {"imports": imports, "collections": []}, "currentDate": now()}
+
+    def own_ids(self, request: Request, **path: str) -> list[int]:
+        """Recorded: an id that does not fit PostgreSQL's `integer` is a crash."""
+        ids = super().own_ids(request, **path)
+        if max(ids) > MAX_ID:
+            raise Crash
+        return ids
+
+    def ids(self, **path: str) -> list[int]:
+        return positive_integers(**path)
+
+    def check_resource_type(self, resource_type: str) -> None:
+        if resource_type not in RESOURCE_MODELS:
+            issue = enum_issue("resource_type", resource_type, tuple(RESOURCE_MODELS))
+            raise InvalidResourceType(zod_error([issue]))
+
+    async def credentials(self, request: Request) -> tuple[str, str]:
+        return credentials(await self.form(request))
+
+    async def form(self, request: Request) -> Any:
+        """The JSON body, or None if there is none."""
+        body = (await request.body()).decode(errors="replace")
+        refuse_markup(body)
+        try:
+            return json.loads(body) if body else None
+        except ValueError:
+            raise InvalidJson from None

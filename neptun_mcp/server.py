@@ -18,7 +18,7 @@ from .tools import create_tools
 from .tools.arguments import call_reader
 from .tools.context import Shared
 from .tools.pages import Pages
-from .tools.prompts import create_prompts
+from .tools.prompts import create_prompts, prompt_reader
 from .tools.questions import explain_lost_question
 from .tools.scope import narrow
 from .tools.tools import changes_something, withheld_tools
@@ -78,6 +78,7 @@ def build_server(
         options: further ones of `MCPServer`.
     """
     withheld = withheld_tools(tools)
+    prompts = [] if withheld else create_prompts()
     server = MCPServer[Shared](
         "neptun-mcp",
         title="Neptun",
@@ -96,10 +97,11 @@ def build_server(
         *server.middleware,  # the SDK's: a span for each message, the sealed state of a question
         announce_no_resources,
         call_reader([tool.name for tool in tools], withheld),
+        prompt_reader(prompts),
         narrow([tool.name for tool in tools if changes_something(tool)]),
         *inside,
     ]
-    for prompt in [] if withheld else create_prompts():
+    for prompt in prompts:
         server.add_prompt(prompt)
     return server
 

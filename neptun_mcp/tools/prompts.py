@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
 
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver.prompts import Prompt
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from ..neptun.errors import quoted
@@ -32,3 +36,28 @@ def create_prompts() -> list[Prompt]:
             description="Find failed, duplicate and stale imports of a Neptun project, and delete them one by one",
         )
     ]
+
+
+def prompt_reader(prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
+    """Middleware of the MCP server that refuses prompts, and arguments of prompts, that do not exist.
+
+    The specification wants -32602 for them ("Prompts", "Error Handling"); the SDK answers with 0 and logs a traceback.
+    """
+    known = {prompt.name: [argument.name for argument in prompt.arguments or ()] for prompt in prompts}
+
+    async def read_prompt(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        params: Mapping[str, Any] = ctx.params or {}
+        name, arguments = params.get("name"), params.get("arguments")
+        if ctx.method != "prompts/get" or not isinstance(name, str):
+            return await call_next(ctx)
+        if name not in known:
+            has = f"The prompts are: {', '.join(known)}." if known else "There are none here."
+            raise MCPError(INVALID_PARAMS, f"There is no prompt {quoted(name)}. {has}")
+        if isinstance(arguments, dict):
+            unknown = [quoted(other) for other in cast("dict[str, Any]", arguments) if other not in known[name]]
+            if unknown:
+                its = f"Its arguments are: {', '.join(known[name])}."
+                raise MCPError(INVALID_PARAMS, f"{name} has no argument {', '.join(unknown[:5])}. {its}")
+        return await call_next(ctx)
+
+    return read_prompt

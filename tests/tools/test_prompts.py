@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp.types import TextContent
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, TextContent
 
 from tests.support import Host
 
@@ -49,3 +50,22 @@ async def test_read_only_mode_has_no_prompt_to_delete(host: Host) -> None:
     host.settings["read_only"] = True
     async with host.connected() as tools:
         assert (await tools.client.list_prompts()).prompts == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("tidy", {}, 'There is no prompt "tidy". The prompts are: tidy_imports.'),
+        ("tidy_imports", {"projekt": "1"}, 'tidy_imports has no argument "projekt". Its arguments are: project_id'),
+    ],
+)
+async def test_what_does_not_exist_is_refused_in_words(
+    host: Host, era: str, name: str, arguments: dict[str, str], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.era = era
+    async with host.connected() as tools:
+        with pytest.raises(MCPError) as refused:
+            await tools.client.get_prompt(name, arguments)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert refused.value.error.message.startswith(words)
+    assert caplog.text == ""

@@ -33,27 +33,30 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
+
+from neptun_mcp.sandbox import USER_ID
+from neptun_mcp.sandbox import data as sample
+from neptun_mcp.sandbox.contracts import documented_import, documented_resource, observed_import
+from neptun_mcp.sandbox.data import INSTALLED, LOCAL, PUBLIC
+from neptun_mcp.sandbox.state import Record
 
 try:
     from uvloop import new_event_loop
 except ImportError:
     from asyncio import new_event_loop
 
-Item = dict[str, Any]
 Query = dict[str, list[str]]
 
-USER_ID = 1
 CUSTOM_PROJECT = 9
 PACE = 0.01
 """Seconds between two parts of a paced answer."""
 MAX_PREPARED = 1024
 """Answers kept; beyond that they are made again for each request."""
 
-LOCAL, INSTALLATION, PUBLIC = "local_folder", "github_repository_installation", "public_github_repository_url"
 REASONS = {200: "OK", 204: "No Content", 400: "Bad Request.", 401: "Unauthorized.", 404: "Not Found"}
-SESSION: Item = {
+SESSION: Record = {
     "id": "96ed32c5-28b5-4e1e-86f5-300e64349964",
     "user": {"id": USER_ID, "primary_email": "alice@example.com"},
     "loggedInAt": "2026-11-21T23:12:38.385Z",
@@ -83,55 +86,46 @@ def built_in_projects(tree_files: int) -> dict[int, DataSet]:
     }
 
 
-def timestamps(index: int, count: int, newest_first: bool) -> Item:
-    """`created_at` and `updated_at` of item `index` of `count`: newest first, or in no order at all."""
+def created_at(index: int, count: int, newest_first: bool) -> str:
+    """When item `index` of `count` was made: newest first, or in no order at all."""
     # 7919 is a prime: multiples of it visit every minute once, out of order.
     minute = count - index if newest_first else index * 7919 % count
-    created = datetime(2026, 1, 1) + timedelta(minutes=minute)
-    stamp = created.strftime("%Y-%m-%dT%H:%M:%S.308Z")
-    return {"created_at": stamp, "updated_at": stamp}
+    return str(datetime(2026, 1, 1) + timedelta(minutes=minute))
 
 
 def source_path(kind: str, number: int) -> str:
     """Where import `number` was read from, as people have it: a folder, or a GitHub repository."""
     if kind == LOCAL:
         return f"/home/alice/projects/service-{number}"
-    return f"alice/service-{number}" if kind == INSTALLATION else f"https://github.com/alice/service-{number}"
+    return f"alice/service-{number}" if kind == INSTALLED else f"https://github.com/alice/service-{number}"
 
 
-def file_tree(number: int, files: int) -> Item:
+def file_tree(number: int, files: int) -> Record:
     """The tree that the server keeps of a completed import with `files` files."""
     children = [{"name": f"module_{index}.py"} for index in range(files)]
     return {"name": f"service-{number}", "children": children}
 
 
-def import_item(kind: str, number: int, tree_files: int, documented: bool) -> Item:
-    """One import without its timestamps and project, in the documented or in the observed shape."""
-    base: Item = {"id": number, "source_type": kind, "source_path": source_path(kind, number)}
-    if documented:
-        github = {} if kind == LOCAL else {"source_type": "github"}
-        return base | github | {"title": f"Service {number}", "description": f"Import of service {number}"}
-    completed = number % 2 == 0
-    return base | {
-        "source_ref": None if kind == LOCAL else "main",
-        "import_status": "completed" if completed else "pending",
-        "error_message": None,
-        "file_tree": file_tree(number, tree_files) if completed else None,
-    }
-
-
-def import_items(project_id: int, data: DataSet, documented: bool) -> list[Item]:
-    """Every import of a project, whatever its kind."""
-    kinds = [LOCAL] * data.local + [INSTALLATION] * data.installation + [PUBLIC] * data.public
-    owner = {"neptun_user_id": USER_ID, "project_id": project_id}
-    return [
-        {
-            **import_item(kind, index + 1, data.tree_files, documented),
-            **timestamps(index, len(kinds), documented),
-            **owner,
-        }
-        for index, kind in enumerate(kinds)
-    ]
+def import_items(project_id: int, data: DataSet, documented: bool) -> list[Record]:
+    """Every import of a project, whatever its kind, as the contract shows it."""
+    kinds = [LOCAL] * data.local + [INSTALLED] * data.installation + [PUBLIC] * data.public
+    items: list[Record] = []
+    for index, kind in enumerate(kinds):
+        number, completed = index + 1, index % 2 == 1
+        item = sample.source(
+            number,
+            project_id,
+            kind,
+            source_path(kind, number),
+            created_at(index, len(kinds), documented),
+            source_ref=None if kind == LOCAL else "main",
+            status="completed" if completed else "pending",
+            file_tree=file_tree(number, data.tree_files) if completed else None,
+            title=f"Service {number}",
+            description=f"Import of service {number}",
+        )
+        items.append(documented_import(item) if documented else observed_import(item))
+    return items
 
 
 def text_of(number: int, length: int) -> str:
@@ -141,41 +135,16 @@ def text_of(number: int, length: int) -> str:
     return (first + line * (length // len(line) + 1))[:length]
 
 
-def user_file(index: int, data: DataSet, documented: bool) -> Item:
+def user_file(index: int, data: DataSet, documented: bool) -> Record:
     """One user file of a project."""
-    return {
-        "id": index + 1,
-        "title": f"module_{index + 1}",
-        "text": text_of(index + 1, data.file_length),
-        "language": "python",
-        "extension": "py",
-        **timestamps(index, data.files, documented),
-        "neptun_user_id": USER_ID,
-    }
+    text, made = text_of(index + 1, data.file_length), created_at(index, data.files, documented)
+    return sample.file(index + 1, f"module_{index + 1}", text, "python", "py", made)
 
 
-def other_resources(resource_type: str, documented: bool) -> list[Item] | None:
-    """Two template collections, GitHub installations or chat conversations; None for another type."""
-    shapes: dict[str, Item] = {
-        "template-collections": {
-            "name": "my templates",
-            "description": "templates of alice",
-            "is_shared": True,
-            "share_uuid": "8700fe9a-9317-4906-adbc-ff5f79b4e6f1",
-        },
-        "github-installations": {
-            "github_account_type": "User",
-            "github_account_avatar_url": "https://avatars.githubusercontent.com/u/1001?v=4",
-            "github_account_id": "1001" if documented else 1001,
-            "github_account_name": "alice",
-        },
-        "chat-conversations": {"name": "first chat", "model": "google/gemma-2-27b-it"},
-    }
-    shape = shapes.get(resource_type)
-    if shape is None:
-        return None
-    owner = {"neptun_user_id": USER_ID}
-    return [{"id": index + 1, **shape, **timestamps(index, 2, documented), **owner} for index in range(2)]
+def other_resources(resource_type: str, documented: bool) -> list[Record] | None:
+    """Those of the sample data, for each project; None for another type."""
+    found = sample.sample_data().resources.get((sample.WEBSHOP, resource_type))
+    return [documented_resource(item) for item in found] if documented and found else found
 
 
 def failure(status: int, message: str, documented: bool) -> tuple[int, object]:
@@ -250,15 +219,14 @@ class Answers:
     def project_list(self) -> object:
         """The projects; `demo` is the first."""
         projects = [
-            {
-                "id": project_id,
-                "name": "demo" if project_id == 1 else f"demo {project_id}",
-                "description": "a project of alice",
-                "type": "web-service",
-                "main_language": "python",
-                **timestamps(index, len(self.projects), self.documented),
-                "neptun_user_id": USER_ID,
-            }
+            sample.project(
+                project_id,
+                "demo" if project_id == 1 else f"demo {project_id}",
+                "web-service",
+                "python",
+                created_at(index, len(self.projects), self.documented),
+                "a project of alice",
+            )
             for index, project_id in enumerate(sorted(self.projects))
         ]
         return {"projects": projects} if self.documented else projects
@@ -288,13 +256,13 @@ class Answers:
         others = other_resources(resource_type, self.documented)
         return (200, others) if others else failure(400, "Invalid resource type", self.documented)
 
-    def imports(self, items: list[Item], query: Query) -> tuple[int, object]:
+    def imports(self, items: list[Record], query: Query) -> tuple[int, object]:
         """The imports that the query asks for: by default all (documented) or local folders (observed)."""
         if self.documented:
             wanted = query.get("source_type", [""])[0]
             return 200, {"imports": [item for item in items if wanted in ("", item["source_type"])]}
         wanted = query.get("import_source_type", [LOCAL])[0]
-        if wanted not in (LOCAL, INSTALLATION, PUBLIC):
+        if wanted not in (LOCAL, INSTALLED, PUBLIC):
             return failure(400, "Invalid import source type", self.documented)
         return 200, [item for item in items if item["source_type"] == wanted]
 

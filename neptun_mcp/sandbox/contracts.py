@@ -67,7 +67,7 @@ class Observed(Contract):
         if source_type not in SOURCE_TYPES:
             raise InvalidParameters
         found = [record for record in imports if record["source_type"] == source_type]
-        return JSONResponse([without(record, "title", "description", "installation_id") for record in found])
+        return JSONResponse([observed_import(record) for record in found])
 
     def import_deleted(self, record: Record, store: Store) -> Response:
         """Recorded: 200 with an empty list; the installation stays linked to the project."""
@@ -106,6 +106,11 @@ class Documented(Contract):
 
     def resources(self, resources: list[Record]) -> Response:
         return JSONResponse(newest_first(documented_resource(record) for record in resources))
+
+
+def observed_import(record: Record) -> Record:
+    """Recorded: no title, no description."""
+    return without(record, "title", "description", "installation_id")
 
 
 def documented_import(record: Record) -> Record:

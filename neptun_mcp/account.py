@@ -52,7 +52,7 @@ def session_store() -> SessionStore:
 
         return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
 
-    return SessionStore(find_file)
+    return SessionStore(find_file, "neptun-mcp")
 
 
 def sample_login(settings: Settings) -> str:

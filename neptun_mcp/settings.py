@@ -23,9 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from .neptun.cookies import cookie_value
 from .neptun.models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 from .neptun.secret_files import read_secret_file
-from .neptun.session import cookie_value
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")

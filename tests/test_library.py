@@ -12,7 +12,6 @@ from mcp.client.client import Client
 
 import neptun_mcp
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
-from neptun_mcp.neptun.errors import CredentialsMissing, NeptunError
 from neptun_mcp.sandbox import COOKIE
 from tests.support import WEBSHOP, ContractName, Site, content_of
 
@@ -61,11 +60,6 @@ async def test_the_client_is_used_without_mcp(site: Site, contract: ContractName
         assert newest.title == "runbook"
         assert (await neptun.find_import(WEBSHOP, 104)).source_path == "/home/alice/webshop"
         assert (await neptun.delete_import(WEBSHOP, 104)).confirmed
-
-
-def test_every_error_is_a_neptun_error_of_two_sentences() -> None:
-    error: NeptunError = CredentialsMissing("https://neptun.example.com")
-    assert str(error) == f"{error.happened} {error.advice}"
 
 
 async def test_a_server_is_embedded_with_a_client_that_stays_open(site: Site) -> None:

@@ -21,6 +21,7 @@ from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
+from ..tools.words import advice, happened
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show
 from .console import show_line
 from .hosts import installed
@@ -124,7 +125,7 @@ async def check_steps(settings: Settings) -> AsyncGenerator[Step]:
             try:
                 found = await look(neptun, settings)
             except NeptunError as error:
-                yield Step(name, False, error.happened, error.advice, _since(started))
+                yield Step(name, False, happened(error), advice(error), _since(started))
                 return
             yield Step(name, True, found, milliseconds=_since(started))
     finally:

@@ -9,10 +9,12 @@ import sys
 import anyio
 
 from ..account import create_client, session_store
-from ..neptun.errors import LoginRefused, NeptunError, SessionRefused, how_to_get_cookie
+from ..neptun.cookies import cookie_value, how_to_get_cookie
+from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE
-from ..neptun.session import Credentials, cookie_value
+from ..neptun.session import Credentials
 from ..settings import Settings
+from ..tools.words import advice, happened
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
 
 _SHORTEST = 20
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)
     except NeptunError as error:
-        tell(f"{error.happened} Nothing is kept.", _advice(error))
+        tell(f"{happened(error)} Nothing is kept.", _advice(error))
         return FAILURE
     try:
         place = session_store().save(settings.base_url, cookie)
@@ -62,7 +64,7 @@ async def _open_session(settings: Settings, credentials: Credentials) -> tuple[i
 def _advice(error: NeptunError) -> str:
     if isinstance(error, LoginRefused):
         return "Both are case-sensitive. With GitHub or a passkey there is no password: use neptun-mcp login --cookie."
-    return "Copy it again." if isinstance(error, SessionRefused) else error.advice
+    return "Copy it again." if isinstance(error, SessionRefused) else advice(error)
 
 
 def _typed(address: str) -> Credentials | None:

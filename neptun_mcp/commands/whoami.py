@@ -9,6 +9,7 @@ import anyio
 from ..account import create_client
 from ..neptun.errors import NeptunError
 from ..settings import Settings
+from ..tools.words import explained
 from . import FAILURE, SUCCESS, settings_or_exit, show, tell
 
 
@@ -18,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         user, address = anyio.run(_user, settings)
     except NeptunError as error:
-        tell(str(error))
+        tell(explained(error))
         return FAILURE
     source = "the environment" if settings.has_credentials else "neptun-mcp login"
     show(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")

@@ -1,1 +1,1 @@
-"""The Neptun web API. Knows nothing of MCP."""
+"""A library for the web API of Neptun."""

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 
 import anyio
 import httpx2 as httpx
-from pydantic_core import from_json
 
+from .deletion import Deletion, Request, check_answer, outcome_after
 from .errors import (
     BadRequest,
-    DeletionFailed,
     Denied,
     ImportNotFound,
     NeptunError,
     NotLikeNeptun,
+    NotNeptun,
     ProjectNotFound,
     ResourceNotFound,
     ServerFailed,
     TimedOut,
     Unauthorized,
+    Unreadable,
     WrongUser,
 )
 from .models import (
@@ -71,17 +73,6 @@ class _Learned:
     single_resources: bool | None = None  # whether there is an endpoint for one resource
 
 
-@dataclass(frozen=True)
-class Deletion:
-    """An import that is gone.
-
-    Attributes:
-        confirmed: Neptun said so. False: its answer was lost or unclear, and the list of imports showed it.
-    """
-
-    confirmed: bool
-
-
 class NeptunClient:
     """A person's access to Neptun.
 
@@ -115,7 +106,7 @@ class NeptunClient:
         max_connections: int = 10,
         max_response_bytes: int = 64 * 2**20,
         http_transport: httpx.AsyncBaseTransport | None = None,
-        user_agent: str = "neptun-mcp",
+        user_agent: str = "neptun-client",
     ) -> None:
         self._transport = Transport(
             base_url,
@@ -194,8 +185,7 @@ class NeptunClient:
                 continue
             else:
                 return
-        what = "it has none of the pages that every Neptun has"
-        raise NotLikeNeptun(self.address, what, "Check NEPTUN_BASE_URL.")
+        raise NotNeptun(self.address)
 
     async def check_login(self) -> None:
         """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
@@ -287,7 +277,7 @@ class NeptunClient:
 
         Raises:
             ProjectNotFound: no such project, or another person's.
-            ResourceNotFound: there is none with this id, or Neptun failed; the message says which is certain.
+            ResourceNotFound: there is none with this id, or Neptun failed; `certain` says which.
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
         client = self.with_options(time_limit=self._limit())
@@ -306,7 +296,7 @@ class NeptunClient:
         in_list = next((item for item in listing.items if item.id == resource_id), None)
         if in_list is None:
             if listing.left_out:
-                raise self._unreadable(f"resource {resource_id}", "resources")
+                raise Unreadable(self.address, f"resource {resource_id}", "resources")
             raise ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
         if refused and self._learned.single_resources is None:
             self._learned.single_resources = False
@@ -342,63 +332,29 @@ class NeptunClient:
         and the import is still there.
 
         Raises:
-            ImportNotFound: it was not there, and nothing was deleted.
-            DeletionFailed: it is still there, or nobody can tell; the message says which.
+            DeletionFailed: it was sent, and the import is still there, or nobody can tell; `effect` says which.
+            NeptunError: any other error means that nothing was deleted.
         """
-        limit, sent = self._limit(), False
+        limit = self._limit()
 
-        def sending() -> None:
-            nonlocal sent
-            sent = True
-
-        async def attempt(cookie: str) -> Answer:
-            nonlocal sent
+        async def send(cookie: str, on_sending: Callable[[], None]) -> Answer:
             user = await self.session.user_id(cookie)
             path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"
-            try:
-                return await self._transport.send("DELETE", path, cookie=cookie, on_sending=sending)
-            except Unauthorized:
-                sent = False  # it had no effect, whatever becomes of the next one
-                raise
+            return await self._transport.send("DELETE", path, cookie=cookie, on_sending=on_sending)
 
+        request = Request(send)
         try:
             # A third of the time is kept for the list, in case the answer is lost.
             async with self._within(limit, 2 / 3):
-                answer = await self.session.run(attempt)
-            if answer.status not in (200, 204):
-                raise NotLikeNeptun(self.address, f"it answers a deletion with status {answer.status}")
-            if answer.body.strip() and not _is_json(answer.body):
-                raise NotLikeNeptun(self.address, "it answers a deletion with something that is not JSON")
-        except BadRequest as error:
-            raise DeletionFailed(error, "Nothing was deleted.") from error
+                check_answer(await self.session.run(request.attempt), self.address)
+        except BadRequest:
+            raise
         except NeptunError as error:
-            if sent or isinstance(error, Denied):
-                return await self._check_outcome(project_id, import_id, known_to_exist, error, limit)
-            raise DeletionFailed(error, "Nothing was deleted.") from error
+            if not (request.may_have_arrived or isinstance(error, Denied)):
+                raise
+            find = partial(self._find_import, project_id, import_id, limit)
+            return await outcome_after(error, import_id, self.address, find, known_to_exist=known_to_exist)
         return Deletion(confirmed=True)
-
-    async def _check_outcome(
-        self, project_id: int, import_id: int, known_to_exist: bool, error: NeptunError, limit: TimeLimit
-    ) -> Deletion:
-        """Check what happened to an import whose deletion was sent, and not answered with success."""
-        refused = isinstance(error, Denied)
-        try:
-            await self._find_import(project_id, import_id, limit)
-        except ImportNotFound as absent:
-            if refused and not known_to_exist:
-                raise absent from error
-            return Deletion(confirmed=False)
-        except NeptunError as blind:
-            if refused and isinstance(blind, (ProjectNotFound, WrongUser)):
-                raise DeletionFailed(blind, "Nothing was deleted.") from error
-            effect = f"Whether import {import_id} was deleted is unknown: look with list_imports first."
-            raise DeletionFailed(error, effect) from error
-        if not refused:
-            effect = f"Import {import_id} is still there, but may yet go: look with list_imports first."
-            raise DeletionFailed(error, effect) from error
-        if error.status == 404:  # recorded: the database failed
-            error = ServerFailed(self.address, error.status)
-        raise DeletionFailed(error, f"Import {import_id} is still there.") from error
 
     async def _find_import(self, project_id: int, import_id: int, limit: TimeLimit) -> ProjectImport:
         async with self._within(limit), self._explained(project_id):
@@ -407,12 +363,8 @@ class NeptunClient:
         if import_id in found:
             return found[import_id]
         if imports.left_out:
-            raise self._unreadable(f"import {import_id}", "imports")
-        raise ImportNotFound(404, import_id, project_id)
-
-    def _unreadable(self, wanted: str, kind: str) -> NotLikeNeptun:
-        what = f"{wanted} may be one of the {kind} that it sent in a form that cannot be read"
-        return NotLikeNeptun(self.address, what, "Look for it on the Neptun website.")
+            raise Unreadable(self.address, f"import {import_id}", "imports")
+        raise ImportNotFound(import_id, project_id)
 
     def _limit(self) -> TimeLimit:
         """The time limit of the whole call, or one for a method alone."""
@@ -532,10 +484,3 @@ def is_kind(source_type: str, kind: str) -> bool:
 def _unwrapped(value: Any, key: str) -> Any:
     """The list in a documented answer, `{"imports": […]}`, or the bare one of a running server."""
     return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else value
-
-
-def _is_json(body: bytes) -> bool:
-    with suppress(ValueError):
-        from_json(body)
-        return True
-    return False

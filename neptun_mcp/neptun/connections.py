@@ -6,19 +6,17 @@ Within one session that would be a mistake; between two it would show one person
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import cached_property
 from http.cookiejar import CookieJar
-from urllib.request import getproxies
 
 import anyio
 import httpx2 as httpx
 
-from .errors import Unreachable
+from .failures import unusable_setting
 
 # A running server closes a connection that was idle for 5 to 6 s.
 _KEEPALIVE_SECONDS = 4.0
@@ -159,7 +157,7 @@ class Connections:
                 transport=self._http_transport and _Shared(self._http_transport),
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            raise _unusable_setting(self._address) from error
+            raise unusable_setting(self._address) from error
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -169,43 +167,3 @@ class Connections:
 async def _close(connection: Connection) -> None:
     with anyio.CancelScope(shield=True):
         await connection.http.aclose()
-
-
-def _unusable_setting(address: str) -> Unreachable:
-    """Which setting of this machine keeps connections from being made."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    environment, proxies = os.environ, getproxies()
-    trials: list[tuple[str, str | None, Callable[[str], object]]] = [
-        ("SSL_CERT_FILE", environment.get("SSL_CERT_FILE"), lambda value: context.load_verify_locations(cafile=value)),
-        *((f"{scheme.upper()}_PROXY", proxies.get(scheme), _use_proxy) for scheme in ("https", "all", "http")),
-        ("SSLKEYLOGFILE", environment.get("SSLKEYLOGFILE"), lambda value: setattr(context, "keylog_filename", value)),
-    ]
-    for name, value, use in trials:
-        if value and (why := _fault(use, value)):
-            return Unreachable(
-                f"{address} cannot be reached: {name}, a setting of this machine, cannot be used ({why}).",
-                f"Correct {name}, or unset it for this server, and restart it.",
-            )
-    return Unreachable(
-        f"{address} cannot be reached: a TLS or proxy setting of this machine cannot be used.",
-        "Check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
-    )
-
-
-def _fault(use: Callable[[str], object], value: str) -> str:
-    """Why a value cannot be used, without repeating it; empty if it can."""
-    try:
-        use(value)
-    except ssl.SSLError:
-        return "it holds no certificates"
-    except OSError as error:
-        return error.strerror or "it cannot be opened"
-    except ImportError:
-        return "SOCKS needs the Python package socksio"
-    except (ValueError, httpx.InvalidURL):
-        return "it is not the address of a proxy, such as http://proxy.example.com:8080"
-    return ""
-
-
-def _use_proxy(value: str) -> None:
-    httpx.AsyncHTTPTransport(verify=False, proxy=value if "://" in value else f"http://{value}")

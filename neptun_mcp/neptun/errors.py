@@ -2,6 +2,8 @@
 
     NeptunError
     ├── CredentialsMissing      nothing to log in with
+    │   ├── CookieFileUnusable  the file that should hold the cookie cannot be read, or holds none
+    │   └── StoreUnreadable     the session that a log-in kept cannot be read
     ├── SessionRefused          the cookie is expired or wrong
     ├── LoginRefused            the e-mail address or the password is wrong
     ├── WrongUser               the session is good, but it is another user's
@@ -12,46 +14,34 @@
     │   ├── ProjectNotFound     no such project, or another person's
     │   ├── ImportNotFound      no such import in the project
     │   └── ResourceNotFound    no such resource in the project
-    ├── NotLikeNeptun           the address answers, but not as Neptun does: HTML, broken JSON, a redirect, …
+    ├── NotLikeNeptun           the address answers, but not as Neptun does: HTML, broken JSON, …
+    │   ├── NotNeptun           it has none of Neptun's pages, or does not say whose session it is
+    │   ├── Redirected          it redirects elsewhere
+    │   ├── TooLarge            its answer is larger than allowed
+    │   └── Unreadable          what was asked for may be among items that cannot be read
     ├── Unavailable             Neptun, or the way to it, is down or overloaded
     │   ├── RateLimited         429
     │   ├── ServerFailed        408 and 5xx
     │   ├── Unreachable         unknown name, TLS, proxy, no connection in time
     │   │   └── ConnectionLost  refused, or ended early: the next connection may hold
     │   └── TimedOut            no complete answer within the time limit
-    └── DeletionFailed          one of the above, and what it means for the import
+    └── DeletionFailed          a deletion was sent, and it is not certain that the import is gone
 
-`str(error)` is made for the reader of a tool's result: what happened, then what to do about it. No text that
-came from the server is ever part of it, apart from names that went through `quoted`: a server may echo the
-cookie, a page of HTML, or instructions to the assistant. An error is complete when it is made, and never changed.
+An error carries facts, for the program to act on and to explain in its own words. `str(error)` is one sentence for the
+program's developer. No text that came from the server is ever part of it: a server may echo the cookie, a page of HTML,
+or instructions. An error is complete when it is made, and never changed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import accumulate
+from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from .models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 
 if TYPE_CHECKING:
     from .models import Project
-
-_LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
-
-
-def how_to_get_cookie(address: str) -> str:
-    """The steps to a session cookie, to follow a verb or to stand in parentheses."""
-    return (
-        f"log in at {address} in a browser, open the developer tools (F12), Application or Storage, Cookies, "
-        f"and copy the value of {COOKIE_NAME}"
-    )
-
-
-def login_command(address: str) -> str:
-    """The command that logs in to an address."""
-    return "`neptun-mcp login`" if address == DEFAULT_BASE_URL else f"`neptun-mcp login --base-url {address}`"
 
 
 def quoted(text: str, limit: int = 80) -> str:
@@ -66,20 +56,7 @@ def quoted(text: str, limit: int = 80) -> str:
 
 
 class NeptunError(Exception):
-    """An expected failure. `str()` of it is two sentences: what happened, and what to do.
-
-    Attributes:
-        happened: what happened, a sentence.
-        advice: what the reader can do about it, a sentence.
-    """
-
-    def __init__(self, happened: str, advice: str) -> None:
-        super().__init__(happened, advice)
-        self.happened = happened
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.happened} {self.advice}"
+    """An expected failure. `str()` of it is one sentence."""
 
     def __copy__(self) -> NeptunError:
         """The same failure for another caller: raised again, this one would collect the tracebacks of all of them."""
@@ -89,44 +66,90 @@ class NeptunError(Exception):
 
 
 class CredentialsMissing(NeptunError):
-    """There is nothing to log in with. Nothing was sent."""
+    """There is nothing to log in with. Nothing was sent.
 
-    def __init__(self, address: str, reason: str = "No Neptun credentials are set.", advice: str = "") -> None:
-        super().__init__(
-            reason,
-            advice
-            or f"Run {login_command(address)} in a terminal; there is no need to restart the server. Or set "
-            f"NEPTUN_SESSION_COOKIE (to get it, {how_to_get_cookie(address)}), or NEPTUN_EMAIL and NEPTUN_PASSWORD, in "
-            "the host's entry for this server, and restart it.",
-        )
+    Attributes:
+        address: the base URL of Neptun.
+    """
+
+    def __init__(self, address: str, sentence: str = "There are no credentials for Neptun.") -> None:
+        super().__init__(sentence)
+        self.address = address
+
+
+class CookieFileUnusable(CredentialsMissing):
+    """The file that should hold the session cookie cannot be read, or holds none.
+
+    Attributes:
+        problem: what is wrong with it, to follow its name: "cannot be read: Permission denied (/run/cookie)". The path
+            is left out if there is no such file: it may be the secret itself.
+    """
+
+    def __init__(self, address: str, problem: str) -> None:
+        super().__init__(address, f"The cookie file {problem}.")
+        self.problem = problem
+
+
+class StoreUnreadable(CredentialsMissing):
+    """The session that a log-in kept cannot be read.
+
+    Attributes:
+        problem: why, in words.
+    """
+
+    def __init__(self, address: str, problem: str) -> None:
+        super().__init__(address, f"The kept session cannot be read: {problem}.")
+        self.problem = problem
+
+
+class Source(Enum):
+    """Where a session cookie came from."""
+
+    GIVEN = "given as such"
+    FILE = "read from a file"
+    KEPT = "kept by a log-in"
 
 
 class SessionRefused(NeptunError):
-    """Neptun does not accept the session cookie, and there is no other way to a session."""
+    """Neptun does not accept the session cookie, and there is no other way to a session.
 
-    def __init__(self, advice: str) -> None:
-        super().__init__("Neptun refused the session: the cookie is expired or wrong.", advice)
+    Attributes:
+        address: the base URL of Neptun.
+        source: where the cookie came from.
+        file: the file that it came from, if it is one.
+    """
+
+    def __init__(self, address: str, source: Source, file: Path | None = None) -> None:
+        super().__init__("Neptun refused the session: the cookie is expired or wrong.")
+        self.address = address
+        self.source = source
+        self.file = file
 
 
 class LoginRefused(NeptunError):
-    """Neptun did not accept the e-mail address and password. They are not tried again for some minutes."""
+    """Neptun did not accept the e-mail address and password.
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Neptun refused the log-in: the e-mail address or the password is wrong.",
-            "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive) and restart the server; as they are, "
-            "they are not tried again for 5 minutes, to keep the account from being locked.",
-        )
+    Attributes:
+        seconds: for how long they are not tried again, so that the account is not locked.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("Neptun refused the log-in: the e-mail address or the password is wrong.")
+        self.seconds = seconds
 
 
 class WrongUser(NeptunError):
-    """The configured user id is not that of the session's user."""
+    """The configured user id is not that of the session's user.
+
+    Attributes:
+        configured: the id that was configured.
+        actual: the id of the session's user.
+    """
 
     def __init__(self, configured: int, actual: int) -> None:
-        super().__init__(
-            f"NEPTUN_USER_ID is {configured}, but the session belongs to user {actual}.",
-            "Remove NEPTUN_USER_ID (it is found from the session) or correct it, and restart the server.",
-        )
+        super().__init__(f"The configured user id is {configured}, but the session belongs to user {actual}.")
+        self.configured = configured
+        self.actual = actual
 
 
 class BadRequest(NeptunError):
@@ -139,10 +162,7 @@ class BadRequest(NeptunError):
     def __init__(self, fields: Iterable[str] = ()) -> None:
         self.fields = tuple(fields)
         named = f" {', '.join(self.fields)}" if self.fields else ""
-        super().__init__(
-            f"Neptun refused the request (400): it does not accept the value of{named or ' an argument'}.",
-            f"Ids are positive whole numbers up to {MAX_ID}, as list results show them.",
-        )
+        super().__init__(f"Neptun refused the request (400): it does not accept the value of{named or ' an argument'}.")
 
 
 class Denied(NeptunError):
@@ -152,11 +172,8 @@ class Denied(NeptunError):
         status: the HTTP status code.
     """
 
-    def __init__(self, status: int, happened: str = "", advice: str = "") -> None:
-        super().__init__(
-            happened or f"Neptun answered {status}: not found, or not yours.",
-            advice or "Check the ids.",
-        )
+    def __init__(self, status: int, sentence: str = "") -> None:
+        super().__init__(sentence or f"Neptun answered {status}: not found, or not yours.")
         self.status = status
 
 
@@ -173,56 +190,133 @@ class UnknownUser(Unauthorized):
 
 class ProjectNotFound(Denied):
     """There is no project with this id, or it is another person's. Without `projects` that is not certain: a running
-    server also answers 404 when its database fails."""
+    server also answers 404 when its database fails.
+
+    Attributes:
+        project_id: the id.
+        projects: the person's projects; None if they could not be listed.
+    """
 
     def __init__(self, status: int, project_id: int, projects: Iterable[Project] | None) -> None:
-        super().__init__(
-            status,
-            f"There is no project {project_id}, or it is not yours"
-            + (", or Neptun failed: your projects could not be listed to tell." if projects is None else "."),
-            "Check project_id, or try again in a minute." if projects is None else known_projects(projects),
-        )
+        self.project_id = project_id
+        self.projects = None if projects is None else tuple(projects)
+        doubt = ", or Neptun failed: your projects could not be listed to tell" if self.projects is None else ""
+        super().__init__(status, f"There is no project {project_id}, or it is not yours{doubt}.")
 
 
 class ImportNotFound(Denied):
-    """There is no import with this id in the project."""
+    """There is no import with this id in the project.
 
-    def __init__(self, status: int, import_id: int, project_id: int) -> None:
-        super().__init__(
-            status,
-            f"There is no import {import_id} in project {project_id}; nothing was deleted.",
-            "Call list_imports to see the imports with their ids; this one may be gone already, or be "
-            "in another project.",
-        )
+    Attributes:
+        import_id: the id.
+        project_id: the project's id.
+    """
+
+    def __init__(self, import_id: int, project_id: int) -> None:
+        super().__init__(404, f"There is no import {import_id} in project {project_id}.")
+        self.import_id = import_id
+        self.project_id = project_id
 
 
 class ResourceNotFound(Denied):
-    """There is no resource of the type with this id in the project. With an empty list that is not certain: a running
-    server also sends one when its query fails."""
+    """There is no resource of the type with this id in the project.
+
+    Attributes:
+        resource_type: the type.
+        resource_id: the id.
+        project_id: the project's id.
+        certain: False if the list of resources was empty: a running server also sends that when its query fails.
+    """
 
     def __init__(self, resource_type: str, resource_id: int, project_id: int, *, certain: bool = True) -> None:
+        doubt = "" if certain else ", or Neptun failed: it sent an empty list, as it also does then"
         super().__init__(
-            404,
-            f"There is no resource {resource_id} among the {resource_type} of project {project_id}"
-            + ("." if certain else ", or Neptun failed: it sent an empty list, as it also does then."),
-            "Call list_resources without resource_id to see them with their ids."
-            if certain
-            else "Check the ids, or try again in a minute.",
+            404, f"There is no resource {resource_id} among the {resource_type} of project {project_id}{doubt}."
         )
+        self.resource_type = resource_type
+        self.resource_id = resource_id
+        self.project_id = project_id
+        self.certain = certain
 
 
 class NotLikeNeptun(NeptunError):
-    """The address answers, but not as Neptun does."""
+    """The address answers, but not as Neptun does.
 
-    def __init__(self, address: str, what: str, advice: str = "") -> None:
+    Attributes:
+        address: the base URL.
+        what: what it does instead, a clause: "it sent broken JSON where JSON was expected".
+    """
+
+    def __init__(self, address: str, what: str) -> None:
+        super().__init__(f"{address} does not answer like Neptun: {what}.")
+        self.address = address
+        self.what = what
+
+
+class NotNeptun(NotLikeNeptun):
+    """What every Neptun has is missing, so this is hardly one.
+
+    Attributes:
+        lacks_user: it does not say whose session this is; a configured user id may replace that.
+    """
+
+    def __init__(self, address: str, *, lacks_user: bool = False) -> None:
         super().__init__(
-            f"{address} does not answer like Neptun: {what}.",
-            advice or "Check NEPTUN_BASE_URL; if it is right, try again later.",
+            address,
+            "it does not say whose session this is" if lacks_user else "it has none of the pages that every Neptun has",
         )
+        self.lacks_user = lacks_user
+
+
+class Redirected(NotLikeNeptun):
+    """It redirects elsewhere, where the session cookie is not sent.
+
+    Attributes:
+        status: the HTTP status code.
+    """
+
+    def __init__(self, address: str, status: int) -> None:
+        super().__init__(
+            address, f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address"
+        )
+        self.status = status
+
+
+class TooLarge(NotLikeNeptun):
+    """Its answer is larger than was allowed.
+
+    Attributes:
+        limit: bytes.
+    """
+
+    def __init__(self, address: str, limit: int) -> None:
+        super().__init__(address, f"its answer is larger than {limit / 2**20:g} MB")
+        self.limit = limit
+
+
+class Unreadable(NotLikeNeptun):
+    """What was asked for may be among the items of a list that cannot be read.
+
+    Args:
+        address: the base URL.
+        wanted: what was asked for, in words: "import 7".
+        kind: what the list holds, in words.
+    """
+
+    def __init__(self, address: str, wanted: str, kind: str) -> None:
+        super().__init__(address, f"{wanted} may be one of the {kind} that it sent in a form that cannot be read")
 
 
 class Unavailable(NeptunError):
-    """Neptun, or the way to it, is down or overloaded. Trying again later may help."""
+    """Neptun, or the way to it, is down or overloaded. Trying again later may help.
+
+    Attributes:
+        address: the base URL.
+    """
+
+    def __init__(self, address: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.address = address
 
 
 class RateLimited(Unavailable):
@@ -233,8 +327,7 @@ class RateLimited(Unavailable):
     """
 
     def __init__(self, address: str, retry_after: float | None) -> None:
-        wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} seconds"
-        super().__init__(f"{address} is receiving too many requests (429).", f"Wait {wait}, then try again.")
+        super().__init__(address, f"{address} is receiving too many requests (429).")
         self.retry_after = retry_after
 
 
@@ -247,16 +340,50 @@ class ServerFailed(Unavailable):
     """
 
     def __init__(self, address: str, status: int, retry_after: float | None = None) -> None:
-        super().__init__(
-            f"Neptun at {address} failed on its side (status {status}).",
-            "Nothing is wrong with the request: try again in a minute.",
-        )
+        super().__init__(address, f"Neptun at {address} failed on its side (status {status}).")
         self.status = status
         self.retry_after = retry_after
 
 
+class Obstacle(Enum):
+    """What kept a request, or its answer, from getting through: a sentence with what is known of it."""
+
+    TLS = "The TLS connection to {there} failed{why}."
+    NAME = "The host name of {there} was not found."
+    PROXY_REFUSED = "The {proxy} on the way to {address} refused the connection."
+    TOO_SLOW = "Could not connect to {there} in time."
+    REFUSED = "{There} refused the connection."
+    PROXY_ENDED = "The {proxy} ended the connection before it led to {address}."
+    ENDED = "The connection to {address} ended before the answer was complete."
+    SETTING = "{address} cannot be reached: {setting} cannot be used{why}."
+
+
 class Unreachable(Unavailable):
-    """The request, or its answer, did not get through."""
+    """The request, or its answer, did not get through.
+
+    Attributes:
+        obstacle: what kept it.
+        proxy: name and port of the proxy that was connected to; empty if there is none, or if that is not known.
+        setting: with `Obstacle.SETTING`, the environment variable that cannot be used, if it was found.
+
+    Args:
+        address: the base URL.
+        why: more of the reason, in words.
+    """
+
+    def __init__(self, obstacle: Obstacle, address: str, *, proxy: str = "", setting: str = "", why: str = "") -> None:
+        self.obstacle = obstacle
+        self.proxy = proxy
+        self.setting = setting
+        sentence = obstacle.value.format(
+            address=address,
+            proxy=f"proxy {proxy}" if proxy else "proxy",
+            there=f"the proxy {proxy}" if proxy else address,
+            There=f"The proxy {proxy}" if proxy else address,
+            setting=f"{setting}, a setting of this machine," if setting else "a TLS or proxy setting of this machine",
+            why=f" ({why})" if why else "",
+        )
+        super().__init__(address, sentence)
 
 
 class ConnectionLost(Unreachable):
@@ -271,37 +398,34 @@ class TimedOut(Unavailable):
     """
 
     def __init__(self, address: str, seconds: float) -> None:
-        super().__init__(
-            f"{address} did not answer completely within {round(seconds, 1):g} seconds.",
-            "Try again in a minute; NEPTUN_TIMEOUT sets how long to wait.",
-        )
+        super().__init__(address, f"{address} did not answer completely within {_rounded(seconds):g} seconds.")
         self.seconds = seconds
 
 
+def _rounded(seconds: float) -> float:
+    """Seconds with one decimal, or one significant digit if that would be zero."""
+    return round(seconds, 1) or float(f"{seconds:.1g}")
+
+
+class Effect(Enum):
+    """What a failed deletion means for the import, a sentence with its id."""
+
+    UNKNOWN = "Whether import {} was deleted is unknown."
+    STILL_THERE = "Import {} is still there."
+    MAY_YET_GO = "Import {} is still there, but may yet go."
+
+
 class DeletionFailed(NeptunError):
-    """A deletion failed.
+    """A deletion was sent, and it is not certain that the import is gone.
 
     Attributes:
-        effect: what that means for the import, a sentence.
+        cause: what happened.
+        effect: what that means for the import.
+        import_id: the import's id.
     """
 
-    def __init__(self, cause: NeptunError, effect: str) -> None:
-        super().__init__(cause.happened, cause.advice)
+    def __init__(self, cause: NeptunError, effect: Effect, import_id: int) -> None:
+        super().__init__(f"{cause} {effect.value.format(import_id)}")
+        self.cause = cause
         self.effect = effect
-
-    def __str__(self) -> str:
-        return f"{self.happened} {self.effect} {self.advice}"
-
-
-def known_projects(projects: Iterable[Project]) -> str:
-    """A sentence that lists the person's projects with their ids, for an assistant to choose from."""
-    known = [f"{project.id} {quoted(project.name)}" for project in projects]
-    if not known:
-        return "You have no projects in Neptun yet."
-    ends = accumulate(len(entry) + 2 for entry in known)
-    listed = known[: sum(end <= _LISTED_CHARACTERS for end in ends)]
-    more = (
-        f" and {len(known) - len(listed)} more; to find one of these, call list_imports without project_id, with a "
-        "word of the project's name as query"
-    )
-    return f"Your projects are: {', '.join(listed)}{more if len(listed) < len(known) else ''}."
+        self.import_id = import_id

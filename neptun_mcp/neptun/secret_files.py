@@ -42,10 +42,14 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def path_text(path: Path) -> str:
+    """A path as text. Its name may be any bytes; what is no UTF-8 could be neither sent nor printed."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def shown_path(path: Path) -> str:
     """A path in parentheses, after a blank; nothing if there is no such file, since it may be the secret itself."""
     try:
-        # A name may be any bytes; what is no UTF-8 could not be sent.
-        return f" ({os.fsencode(path).decode(errors='replace')})" if path.expanduser().exists() else ""
+        return f" ({path_text(path)})" if path.expanduser().exists() else ""
     except (OSError, RuntimeError, ValueError):
         return ""

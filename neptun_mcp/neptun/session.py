@@ -23,38 +23,32 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
+from .cookies import cookie_value
 from .errors import (
     BadRequest,
+    CookieFileUnusable,
     CredentialsMissing,
     Denied,
     LoginRefused,
     NeptunError,
     NotLikeNeptun,
+    NotNeptun,
     SessionRefused,
+    Source,
+    StoreUnreadable,
     Unauthorized,
     UnknownUser,
-    how_to_get_cookie,
-    login_command,
 )
 from .models import COOKIE_NAME, Item
-from .secret_files import INVISIBLE, MAX_SECRET_FILE, read_secret_file, shown_path
+from .secret_files import MAX_SECRET_FILE, path_text, read_secret_file, shown_path
 from .store import KeptSession
 from .transport import Transport
 
-_COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single quote that people paste around it
-# No two neighbours match the same text: a search takes linear time.
-_NAMED = re.compile(rf"{COOKIE_NAME}[\"']?(?:\s*[=:]\s*|\s+)[\"']?((?:{COOKIE_NAME}=)*)({_COOKIE_OCTETS})")
-_EXPORTED = re.compile(rf'\{{[^{{}}]*"name"\s*:\s*"{COOKIE_NAME}"[^{{}}]*\}}')
-_VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
-_BARE = re.compile(_COOKIE_OCTETS)
 _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value
 _UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
 _NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
-
-MAX_PASTED = 8 * 2**10
-"""Characters. A session cookie has about 440, and HTTP servers take some 8,000 for all headers together."""
 
 _FILE_SECONDS = 5.0
 _REFUSAL_SECONDS = 300.0
@@ -63,29 +57,6 @@ _REFUSAL_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-def cookie_value(pasted: str, limit: int = MAX_PASTED) -> str | None:
-    """The value of the session cookie in any form in which people paste it; None if there is none.
-
-    Understood: the bare value, `neptun-session=…` (also doubled), a whole `Cookie:` or `Set-Cookie:` line, a row of
-    the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.
-
-    Args:
-        pasted: the text.
-        limit: a longer text, in characters, is not looked at.
-    """
-    if len(pasted) > limit:
-        return None
-    pasted = pasted.translate(INVISIBLE)
-    if named := _NAMED.search(pasted):
-        # A doubled name is the one form that a running server does not take (recorded).
-        return named[2] if named[2] != f"{COOKIE_NAME}=" else None
-    if exported := _EXPORTED.search(pasted):
-        value = _VALUE.search(exported[0])
-        return value and value[1]
-    bare = pasted.strip().strip("\"'").partition(";")[0].strip()
-    return bare if _BARE.fullmatch(bare) and not bare.startswith(COOKIE_NAME) else None
 
 
 def _without(secret: str, text: str) -> str:
@@ -108,7 +79,6 @@ class Credentials:
         email: e-mail address to log in with, together with the password.
         password: the password.
         kept: the session that a log-in keeps, used if there is nothing else; found anew when the person logs in again.
-        renewal_advice: what to do when Neptun refuses the session, a sentence; None for what the settings allow.
 
     Raises:
         ValueError: the cookie holds characters that no cookie has; `cookie_value` takes them off.
@@ -119,7 +89,6 @@ class Credentials:
     email: str | None = None
     password: str | None = field(default=None, repr=False)
     kept: KeptSession | None = field(default=None, compare=False)
-    renewal_advice: str | None = None
 
     def __post_init__(self) -> None:
         # HTTP libraries repeat a malformed header in their errors.
@@ -167,7 +136,7 @@ class Session:
         """What `attempt` returns when it is called with a session cookie; again with another one after a 401.
 
         Raises:
-            CredentialsMissing: no source is configured, or the cookie file cannot be read.
+            CredentialsMissing: there is no source of a session, or it cannot be read.
             Unauthorized: the session is good: the 401 meant that there is no such thing, or no right to it.
             SessionRefused: the session is bad, and there is no other.
             NotLikeNeptun: every session is bad, fresh ones too.
@@ -276,27 +245,15 @@ class Session:
             try:
                 kept = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
             except OSError as error:
-                address = self._transport.address
-                what = f"The session that {login_command(address)} kept cannot be read: {error.strerror}."
-                raise CredentialsMissing(address, what) from None
+                raise StoreUnreadable(self._transport.address, f"{error.strerror}") from None
             cookie = cookie_value(kept or "")
             if cookie and cookie != refused:
                 _log.debug("session: read from the log-in")
                 return cookie
         if refused is None:
             raise CredentialsMissing(self._transport.address)
-        raise SessionRefused(known.renewal_advice or self._renewal_advice())
-
-    def _renewal_advice(self) -> str:
-        how = how_to_get_cookie(self._transport.address)
-        if self._credentials.kept:
-            return f"Run {login_command(self._transport.address)} again; there is no need to restart the server."
-        if file := self._credentials.cookie_file:
-            return f"Save a fresh cookie in {file} ({how}); there is no need to restart the server."
-        return (
-            f"Run {login_command(self._transport.address)}, remove NEPTUN_SESSION_COOKIE from the host's entry for "
-            f"this server and restart it; or put a fresh cookie there ({how})."
-        )
+        source = Source.KEPT if known.kept else Source.FILE if known.cookie_file else Source.GIVEN
+        raise SessionRefused(self._transport.address, source, known.cookie_file)
 
     async def _from_file(self, path: Path) -> str:
         try:
@@ -304,25 +261,19 @@ class Session:
             with anyio.fail_after(_FILE_SECONDS):
                 text = await anyio.to_thread.run_sync(read_secret_file, path, abandon_on_cancel=True)
         except TimeoutError:
-            raise self._no_cookie(path, "could not be read in time") from None
+            # Not to be looked at: that would take as long again.
+            problem = f"could not be read in time ({path_text(path)})"
         except OSError as error:
-            raise self._no_cookie(path, f"cannot be read: {error.strerror}") from None
-        cookie = cookie_value(text, MAX_SECRET_FILE)
-        if cookie is None:
-            raise self._no_cookie(path, "holds no session cookie")
-        return cookie
-
-    def _no_cookie(self, path: Path, why: str) -> CredentialsMissing:
-        address = self._transport.address
-        return CredentialsMissing(
-            address,
-            f"The file in NEPTUN_SESSION_COOKIE_FILE {why}{shown_path(path)}.",
-            f"Save the cookie there ({how_to_get_cookie(address)}); there is no need to restart the server.",
-        )
+            problem = f"cannot be read: {error.strerror}{shown_path(path)}"
+        else:
+            if cookie := cookie_value(text, MAX_SECRET_FILE):
+                return cookie
+            problem = f"holds no session cookie{shown_path(path)}"
+        raise CookieFileUnusable(self._transport.address, problem)
 
     async def _login(self, email: str, password: str) -> str:
-        if self.clock() < self._login_refused_until:
-            raise LoginRefused
+        if (wait := self._login_refused_until - self.clock()) > 0:
+            raise LoginRefused(wait)
         # What cannot be encoded is no text of Neptun's either, and an error of the encoder would repeat it.
         form = {
             name: text.encode("utf-8", "replace").decode() for name, text in (("email", email), ("password", password))
@@ -335,7 +286,7 @@ class Session:
             if isinstance(refusal, Unauthorized):
                 await self.check_database()
             self._login_refused_until = self.clock() + _REFUSAL_SECONDS
-            raise LoginRefused from None
+            raise LoginRefused(_REFUSAL_SECONDS) from None
         except Denied as error:
             what = f"it answered the log-in with status {error.status}"
             raise NotLikeNeptun(self._transport.address, what) from None
@@ -377,6 +328,5 @@ class Session:
         except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise self._unknown_user() from None
 
-    def _unknown_user(self) -> NotLikeNeptun:
-        what = "it does not say whose session this is"
-        return NotLikeNeptun(self._transport.address, what, "Set NEPTUN_USER_ID (and check NEPTUN_BASE_URL).")
+    def _unknown_user(self) -> NotNeptun:
+        return NotNeptun(self._transport.address, lacks_user=True)

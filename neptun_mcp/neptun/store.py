@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-_SERVICE = "neptun-mcp"
 _IN_KEYRING = {"keyring": True}
 
 
@@ -26,9 +25,11 @@ class SessionStore:
 
     Attributes:
         find_file: finds the file; called when it is needed.
+        service: the name under which the keyring has the sessions.
     """
 
     find_file: Callable[[], Path]
+    service: str
 
     def save(self, address: str, cookie: str) -> str:
         """Keep the session of an address, in place of an earlier one.
@@ -39,7 +40,7 @@ class SessionStore:
         Raises:
             OSError: the file cannot be written.
         """
-        in_keyring = _save_in_keyring(address, cookie)
+        in_keyring = _save_in_keyring(self.service, address, cookie)
         self._write(self._read() | {address: _IN_KEYRING if in_keyring else {"cookie": cookie}})
         return "the system's keyring" if in_keyring else str(self.find_file())
 
@@ -51,7 +52,7 @@ class SessionStore:
         """
         kept = self._read().get(address)
         if kept == _IN_KEYRING:
-            return _load_from_keyring(address)
+            return _load_from_keyring(self.service, address)
         cookie: Any = cast("dict[str, Any]", kept).get("cookie") if isinstance(kept, dict) else None
         return cookie if isinstance(cookie, str) else None
 
@@ -65,7 +66,7 @@ class SessionStore:
         if address not in kept:
             return False
         if kept.pop(address) == _IN_KEYRING:
-            _remove_from_keyring(address)
+            _remove_from_keyring(self.service, address)
         self._write(kept)
         return True
 
@@ -131,25 +132,25 @@ def _keyring() -> Any:
         return None
 
 
-def _save_in_keyring(address: str, cookie: str) -> bool:
+def _save_in_keyring(service: str, address: str, cookie: str) -> bool:
     keyring = _keyring()
     if keyring is None:
         return False
     try:
-        keyring.set_password(_SERVICE, address, cookie)
-        return keyring.get_password(_SERVICE, address) == cookie
+        keyring.set_password(service, address, cookie)
+        return keyring.get_password(service, address) == cookie
     except Exception:
         return False
 
 
-def _load_from_keyring(address: str) -> str | None:
+def _load_from_keyring(service: str, address: str) -> str | None:
     keyring = _keyring()
     try:
-        return keyring.get_password(_SERVICE, address)
+        return keyring.get_password(service, address)
     except Exception:
         raise OSError(errno.EACCES, "the system's keyring is locked, or not there") from None
 
 
-def _remove_from_keyring(address: str) -> None:
+def _remove_from_keyring(service: str, address: str) -> None:
     with suppress(Exception):
-        _keyring().delete_password(_SERVICE, address)
+        _keyring().delete_password(service, address)

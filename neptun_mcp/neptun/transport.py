@@ -10,32 +10,19 @@ import logging
 import math
 import random
 import re
-import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import httpx2 as httpx
-from pydantic_core import from_json
 
 from .connections import Connections
-from .errors import (
-    BadRequest,
-    ConnectionLost,
-    Denied,
-    NeptunError,
-    NotLikeNeptun,
-    RateLimited,
-    ServerFailed,
-    Unauthorized,
-    Unreachable,
-)
+from .errors import ConnectionLost, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
+from .failures import Progress, refusal, unreachable
 from .models import COOKIE_NAME
 from .time_limit import start_later
 
@@ -43,11 +30,6 @@ ATTEMPTS = 3
 """How often a reading request is sent at most, where sending it again can help."""
 
 _ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
-_KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
-_LONGEST_DATE = 64
-_CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
-_CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs."
-
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +180,7 @@ class Transport:
         """One request and its complete answer; never repeated.
 
         Args:
-            cookie: the session; sent to the configured host alone.
+            cookie: the session; sent to the configured address alone.
             on_sending: called when there is a connection and the first byte is about to be written. Until then the
                 request certainly did not arrive.
             on_answer: called when the head of the answer has come.
@@ -221,7 +203,7 @@ class Transport:
         )
         if transfer:
             transfer.route = f"{method} {route_of(path)}"
-        progress = _Progress(on_sending)
+        progress = Progress(on_sending)
         started, outcome = anyio.current_time(), "given up"
         try:
             async with self._connections.lease(cookie, fresh=fresh) as connection:
@@ -241,59 +223,17 @@ class Transport:
         except httpx.ProtocolError as error:
             outcome = type(error).__name__
             # Its text repeats what was malformed, which may be an echo of the cookie.
-            raise self._unreachable(error, progress) from None
+            raise unreachable(error, request.url, self.address, progress) from None
         except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
             outcome = type(error).__name__
-            raise self._unreachable(error, progress) from error
+            raise unreachable(error, request.url, self.address, progress) from error
         finally:
             if _log.isEnabledFor(logging.DEBUG):
                 milliseconds = (anyio.current_time() - started) * 1000
                 _log.debug("%s %s: %s in %.0f ms, attempt %d", method, route_of(path), outcome, milliseconds, attempt)
         if response.is_success:
             return Answer(response.status_code, response.headers, body)
-        raise _failure(self.address, response, body)
-
-    def _unreachable(self, error: Exception, progress: _Progress) -> Unreachable:
-        """What kept the answer from arriving."""
-        causes = _causes(error)
-        proxy = self._proxy_name(progress)
-        there, check = (f"the {proxy}", _CHECK_PROXY) if proxy else (self.address, _CHECK_ADDRESS)
-        if any(isinstance(cause, ssl.SSLError) for cause in causes):
-            reasons = [c.verify_message for c in causes if isinstance(c, ssl.SSLCertVerificationError)]
-            why = f" ({reasons[0]})" if reasons else ""
-            return Unreachable(
-                f"The TLS connection to {self.address if progress.through_tunnel else there} failed{why}.",
-                "Check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
-                "certificate to the system's trust store or name it in SSL_CERT_FILE.",
-            )
-        if any(isinstance(cause, socket.gaierror) for cause in causes):
-            return Unreachable(f"The host name of {there} was not found.", check)
-        if isinstance(error, httpx.ProxyError):
-            return Unreachable(
-                f"The {proxy or 'proxy'} on the way to {self.address} refused the connection.",
-                "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY.",
-            )
-        if isinstance(error, httpx.ConnectTimeout):
-            return Unreachable(f"Could not connect to {there} in time.", check)
-        if isinstance(error, httpx.ConnectError):
-            return ConnectionLost(f"{f'The {proxy}' if proxy else there} refused the connection.", check)
-        if proxy and not progress.sent:
-            return ConnectionLost(f"The {proxy} ended the connection before it led to {self.address}.", check)
-        return ConnectionLost(
-            f"The connection to {self.address} ended before the answer was complete.", "Try again in a minute."
-        )
-
-    def _proxy_name(self, progress: _Progress) -> str:
-        """The proxy that was connected to, with its address; empty if there is none, or if that is not known."""
-        if progress.peer in (None, self._host_and_port):
-            return ""
-        host, port = progress.peer
-        return f"proxy {f'[{host}]' if ':' in host else host}:{port}"
-
-    @cached_property
-    def _host_and_port(self) -> tuple[str, int]:
-        url = self._url("")
-        return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+        raise refusal(self.address, response, body)
 
     def _parsed_url(self, path: str) -> httpx.URL:
         return httpx.URL(self.address + path)
@@ -309,117 +249,10 @@ class Transport:
             body.write(chunk)
             transfer.received += len(chunk)
             if body.tell() > self.max_response_bytes:
-                raise NotLikeNeptun(
-                    self.address,
-                    f"its answer is larger than {self.max_response_bytes / 2**20:g} MB",
-                    "If the project really is that large, raise NEPTUN_MAX_RESPONSE_MB.",
-                )
+                raise TooLarge(self.address, self.max_response_bytes)
         return body.getvalue()
 
 
 def route_of(path: str) -> str:
     """A path with names in place of ids: `/api/users/{user_id}/projects/{project_id}/…`."""
     return _ID_IN_PATH.sub(lambda match: f"/{match[1]}/{{{match[1].removesuffix('s').replace('-', '_')}_id}}", path)
-
-
-class _Progress:
-    """How far a request has come, as the HTTP library tells it.
-
-    Args:
-        on_sending: called when the first byte of the request is about to be written.
-
-    Attributes:
-        peer: the host and the port that were connected to: Neptun's or a proxy's; None if that is not known.
-        through_tunnel: a proxy was asked for a tunnel.
-        sent: the request itself was begun to be sent.
-    """
-
-    def __init__(self, on_sending: Callable[[], None] | None) -> None:
-        self._on_sending = on_sending
-        self.peer: tuple[str, int] | None = None
-        self.through_tunnel = False
-        self.sent = False
-
-    async def follow(self, event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.peer = info["host"], info["port"]
-        elif event.endswith("send_request_headers.started"):
-            if info["request"].method == b"CONNECT":
-                self.through_tunnel = True
-            else:
-                self.sent = True
-                if self._on_sending:
-                    self._on_sending()
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None:
-        found.append(error)
-        # anyio reports the attempts on several addresses of a host as a group.
-        error = error.__cause__ or error.__context__ or next(iter(getattr(error, "exceptions", ())), None)
-    return found
-
-
-def _failure(address: str, response: httpx.Response, body: bytes) -> NeptunError:
-    """The one place where an HTTP status becomes an error."""
-    status = response.status_code
-    if status == 429:
-        return RateLimited(address, _retry_after(response))
-    if status == 408 or status >= 500:
-        return ServerFailed(address, status, _retry_after(response))
-    if status < 400:
-        return NotLikeNeptun(
-            address,
-            f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address",
-            "Set NEPTUN_BASE_URL to the final address of the site.",
-        )
-    refusal: Any
-    try:
-        refusal = from_json(body) if body else {}
-    except ValueError:
-        refusal = None
-    if not isinstance(refusal, dict):
-        return NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
-    if status == 400:
-        return BadRequest(_refused_fields(cast("dict[str, Any]", refusal)))
-    if status == 401:
-        return Unauthorized()
-    if status in (403, 404):
-        return Denied(status)
-    return NotLikeNeptun(address, f"it answered with status {status}")
-
-
-def _refused_fields(refusal: Mapping[str, Any]) -> list[str]:
-    """The parameters that a running server names in `data.issues[].path`; known names only, never its text."""
-    try:
-        paths = [issue["path"][0] for issue in refusal["data"]["issues"]]
-    except (KeyError, IndexError, TypeError):
-        return []
-    return [path for path in paths if isinstance(path, str) and path in _KNOWN_FIELDS]
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd.
-
-    A date is measured against that of the answer: the two clocks may differ.
-    """
-    value = response.headers.get("retry-after", "")[:_LONGEST_DATE]
-    try:
-        seconds = float(value)
-    except ValueError:
-        moment = _moment(value)
-        if moment is None:
-            return None
-        now = _moment(response.headers.get("date", "")[:_LONGEST_DATE]) or datetime.now(timezone.utc)
-        seconds = (moment - now).total_seconds()
-    return seconds if math.isfinite(seconds) and 0 <= seconds <= 86_400 else None
-
-
-def _moment(date: str) -> datetime | None:
-    """A date of HTTP; None for anything else."""
-    try:
-        moment = parsedate_to_datetime(date)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)

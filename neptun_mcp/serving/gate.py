@@ -18,8 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..log import digest
 from ..neptun.client import NeptunClient
-from ..neptun.errors import SessionRefused, how_to_get_cookie
-from ..neptun.session import Credentials, cookie_value
+from ..neptun.cookies import cookie_value, how_to_get_cookie
+from ..neptun.errors import SessionRefused
+from ..neptun.session import Credentials
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
 from ..tools.context import NotDone
 from .refusals import Refused, refused, unauthorized
@@ -376,7 +377,7 @@ class Sessions:
 
     def __init__(self, neptun: NeptunClient, advice: str, *, confirmed: bool = False) -> None:
         self._neptun = neptun
-        self._advice = advice
+        self.advice = advice
         self._all_confirmed = confirmed
         self._confirmed = OrderedDict[str, NeptunClient]()
         self._new = OrderedDict[str, NeptunClient]()
@@ -389,11 +390,9 @@ class Sessions:
         """
         caller = caller_of(request)
         if caller.cookie is None:
-            raise NotDone(f"{caller.no_session} {self._advice}")
+            raise NotDone(f"{caller.no_session} {self.advice}")
         known = self._confirmed if self.is_confirmed(caller.cookie) else self._new
-        client = known.get(caller.cookie) or self._neptun.with_options(
-            credentials=Credentials(cookie=caller.cookie, renewal_advice=self._advice)
-        )
+        client = known.get(caller.cookie) or self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))
         _keep(known, caller.cookie, client, MAX_SESSIONS if known is self._confirmed else MAX_NEW_SESSIONS)
         return client
 

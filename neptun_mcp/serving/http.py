@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,13 +29,14 @@ from starlette.routing import Route
 from ..account import create_client, credentials_of, sample_login
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
-from ..neptun.errors import NeptunError, login_command
+from ..neptun.errors import NeptunError
 from ..server import build_server
 from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback, problems
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
 from ..tools.context import Shared
 from ..tools.pages import Pages
+from ..tools.words import explained, login_command
 from . import process
 from .deadlines import Ending, end_unread_connections
 from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
@@ -149,7 +150,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
     keeps_sessions = _keeps_mcp_sessions(settings, host)
     ending = Ending()
-    server = _build_mcp_server(settings, sessions.client_for if sessions else lambda _: neptun, keeps_sessions, ending)
+    server = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
         stateless_http=True,
@@ -270,10 +271,18 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 
 def _build_mcp_server(
-    settings: Settings, client_for: Callable[[Any], NeptunClient], keeps_sessions: bool, ending: Ending
+    settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
 ) -> MCPServer[Shared]:
     pages = Pages(settings.max_response_bytes)
-    app = Shared(client_for, pages, settings.project_id, settings.confirm_delete, remember_outcome, keeps_sessions)
+    app = Shared(
+        sessions.client_for if sessions else lambda _: neptun,
+        pages,
+        settings.project_id,
+        settings.confirm_delete,
+        remember_outcome,
+        keeps_sessions,
+        renewal=sessions.advice if sessions else "",
+    )
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
@@ -345,6 +354,6 @@ class _Readiness:
                 if self._one_account:
                     await self._neptun.check_login()
         except (NeptunError, TimeoutError) as error:
-            _log.warning("not ready: %s", error)
+            _log.warning("not ready: %s", explained(error) if isinstance(error, NeptunError) else error)
             return False
         return True

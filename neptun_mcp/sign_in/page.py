@@ -13,7 +13,8 @@ from string import Template
 from pydantic import AnyUrl
 from starlette.responses import HTMLResponse
 
-from ..neptun.errors import how_to_get_cookie, quoted
+from ..neptun.cookies import how_to_get_cookie
+from ..neptun.errors import quoted
 
 LONGEST_NAME = 60
 

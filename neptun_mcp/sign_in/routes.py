@@ -32,8 +32,9 @@ from starlette.routing import Route
 
 from ..log import digest, request_id_of
 from ..neptun.client import NeptunClient
+from ..neptun.cookies import cookie_value
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
-from ..neptun.session import Credentials, cookie_value
+from ..neptun.session import Credentials
 from .page import Question, form, message
 from .provider import PENDING_SECONDS, Access, Pending, Provider, browser
 

@@ -38,6 +38,7 @@ class Shared:
         on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
         scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
+        renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
     """
 
     client_for: Callable[[Any], NeptunClient]
@@ -47,6 +48,7 @@ class Shared:
     on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
     keeps_sessions: bool = False
     scope_for: Callable[[Any], Scope] = lambda _: EVERYTHING
+    renewal: str = ""
 
 
 def _without_title(schema: dict[str, Any]) -> None:

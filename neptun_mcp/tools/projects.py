@@ -11,10 +11,11 @@ from mcp.server.mcpserver.resolve import AcceptedElicitation, ElicitationResult
 from pydantic import BaseModel, Field, create_model
 
 from ..neptun.client import NeptunClient
-from ..neptun.errors import known_projects, quoted
+from ..neptun.errors import quoted
 from ..neptun.models import Project
 from .context import Form, NotDone, Shared, can_ask, client_of, shared_by
 from .search import fold
+from .words import known_projects
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mcp.types import ElicitResult
 from pydantic import Field
 
 from ..neptun.client import Contract, is_kind
-from ..neptun.errors import DeletionFailed, ImportNotFound, NeptunError, quoted
+from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
 from .context import Form, NotDone, Shared, can_ask, scope_of, shared_by
 from .projects import Call, InProject
@@ -60,10 +60,10 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     """The import that is to be deleted.
 
     Raises:
-        DeletionFailed: it could not be looked up.
+        NeptunError: it could not be looked up.
     """
     try:
-        return await _look_up(call, import_id)
+        return await call.neptun.find_import(call.project_id, import_id)
     except ImportNotFound:
         shared_by(ctx).pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
@@ -75,15 +75,6 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
                 "is meant."
             ) from None
         raise
-
-
-async def _look_up(call: Call, import_id: int) -> ProjectImport:
-    try:
-        return await call.neptun.find_import(call.project_id, import_id)
-    except ImportNotFound:
-        raise
-    except NeptunError as error:
-        raise DeletionFailed(error, "Nothing was deleted.") from error
 
 
 async def _project_with(call: Call, import_id: int) -> Project | None:
@@ -164,7 +155,7 @@ async def decide(
     if not _brings_answer(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
-            now = await _look_up(call, found.id)
+            now = await call.neptun.find_import(call.project_id, found.id)
         except ImportNotFound:
             raise _no_longer_there(found.id, call.project_id) from None
         if _question(now, call.project_id) != _question(found, call.project_id):

@@ -31,6 +31,7 @@ from .results import (
     tool_result,
 )
 from .schema import allowed, closed_schema, flat_schema
+from .words import explained
 
 
 def _no_bool(value: Any) -> Any:
@@ -163,16 +164,25 @@ class NeptunTool(Tool):
             result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
             app.on_outcome(current.request, error.__cause__ or error)
-            raise self._in_words(error) from error.__cause__
+            raise self._in_words(error, app, current.request) from error.__cause__
         if isinstance(result, InputRequiredResult):
             return result
         app.on_outcome(current.request, result)
         return tool_result(result)
 
-    def _in_words(self, error: ToolError) -> ToolError:
+    def _in_words(self, error: ToolError, shared: Shared, request: Any) -> ToolError:
         """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
-        if isinstance(cause, (NeptunError, NotDone)):
+        if isinstance(cause, NeptunError):
+            return ToolError(
+                explained(
+                    cause,
+                    deleting=changes_something(self),
+                    renewal=shared.renewal,
+                    only_project=shared.scope_for(request).project_id is not None,
+                )
+            )
+        if isinstance(cause, NotDone):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):
             return UnexpectedToolError(

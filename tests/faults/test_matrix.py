@@ -93,7 +93,7 @@ LOST = ("ended before the answer was complete", "Try again in a minute")
 TOO_LARGE = ("larger than 1 MB", "raise NEPTUN_MAX_RESPONSE_MB")
 REDIRECTED = ("redirects elsewhere", "Set NEPTUN_BASE_URL to the final address")
 NOT_A_LIST = (*STRANGE, "sent JSON, but not the list that was asked for")
-SOMEBODY_ELSE = ("does not say whose session this is", "Set NEPTUN_USER_ID")
+SOMEBODY_ELSE = ("does not say whose session this is", "Check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
 LOGIN_REFUSED = ("refused the log-in", "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD", "not tried again")
 SESSION_REFUSED = ("refused the session", "expired or wrong", "copy the value", "remove NEPTUN_SESSION_COOKIE")
 NO_SESSION = (*STRANGE, "accepted the log-in but gave no session")
@@ -138,7 +138,7 @@ def refusals(status: int, special: Mapping[Place, Expected], *says: str) -> list
 
 def failures(status: int) -> list[Fault]:
     """A status that says everything, whatever comes with it. The header spares the tests the pause."""
-    says = ("receiving too many requests (429)", "Wait 1 seconds") if status == 429 else failed(status)
+    says = ("receiving too many requests (429)", "Wait 1 second,") if status == 429 else failed(status)
     return [
         Fault(f"{status} with {kind}", answer(status, body, content_type=media, retry_after=0), says, sent=3)
         for kind, (body, media) in BODIES.items()

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 MESSAGES = {
     "session refused": r"Neptun refused the session: the cookie is expired or wrong\.",
     "not found": r"There is no (project|import) ",
-    "of another user": r"NEPTUN_USER_ID is \d+, but the session belongs to user 1\.",
+    "of another user": r"The configured user id is \d+, but the session belongs to user 1\.",
     "bad request": r"Neptun refused the request \(400\)",
     "failed on its side": r"Neptun at http://127\.0\.0\.1:\d+ failed on its side",
     "not like Neptun": r"http://127\.0\.0\.1:\d+ does not answer like Neptun: it refused with status 401",

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings
 from neptun_mcp.log import RedactingFormatter
+from neptun_mcp.neptun.cookies import cookie_value
 from neptun_mcp.neptun.models import MAX_UNREADABLE, ProjectImport, UserFile, newest_first, read_items, read_json
-from neptun_mcp.neptun.session import cookie_value
 from neptun_mcp.sandbox import COOKIE
 
 # Another process's turn is not counted, if the system measures finely enough without it.

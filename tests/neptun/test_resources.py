@@ -57,7 +57,7 @@ async def test_a_recorded_resource_takes_one_request(site: Site, resource_type: 
 UNKNOWN: Outcome = (
     [],
     ResourceNotFound,
-    r"There is no resource \w+ among the user-files of project 1\. Call list_resources",
+    r"There is no resource \w+ among the user-files of project 1\.$",
 )
 NOT_FOUND: dict[str, Outcome] = {
     **dict.fromkeys(
@@ -80,7 +80,7 @@ NOT_FOUND: dict[str, Outcome] = {
     "resource_GET_user-files_user_id_not_session": (
         ["resources_GET_template-collections_user_id_not_session"],
         WrongUser,
-        "NEPTUN_USER_ID is 2",
+        "The configured user id is 2",
     ),
     "dbdown_resource_GET": (["dbdown_resources_GET"], ServerFailed, "failed on its side"),
     "dbfail_resource_GET_user-files": (

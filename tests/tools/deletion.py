@@ -7,7 +7,7 @@ from tests.support import WEBSHOP, Host, Json, resources
 
 DELETE_104 = f"DELETE {resources(WEBSHOP, 'imports/104')}"
 NOT_THERE = (
-    "There is no import 104 in project 1; nothing was deleted. Call list_imports to see the imports with their ids; "
+    "There is no import 104 in project 1. Nothing was deleted. Call list_imports to see the imports with their ids; "
     "this one may be gone already, or be in another project."
 )
 EVERYTHING = {101, 102, 103, 104, 105, 106, 107, 201, 202, 301}

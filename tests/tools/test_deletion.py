@@ -176,7 +176,7 @@ async def test_a_missing_import_is_not_taken_for_a_bad_session(host: Host, era: 
     host.era = era
     host.site.app = replay()
     assert (await host.fails("delete_import", project_id=1, import_id=12)).startswith(
-        "There is no import 12 in project 1; nothing was deleted."
+        "There is no import 12 in project 1. Nothing was deleted."
     )
 
 

@@ -1,0 +1,106 @@
+"""Deletes an import, and finds out what became of it if the answer does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+from .errors import (
+    DeletionFailed,
+    Denied,
+    Effect,
+    ImportNotFound,
+    NeptunError,
+    NotLikeNeptun,
+    ProjectNotFound,
+    ServerFailed,
+    Unauthorized,
+    WrongUser,
+)
+from .transport import Answer
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An import that is gone.
+
+    Attributes:
+        confirmed: Neptun said so. False: its answer was lost or unclear, and the list of imports showed it.
+    """
+
+    confirmed: bool
+
+
+class Request:
+    """One DELETE, which is sent at most once, unless it certainly had no effect.
+
+    Args:
+        send: sends it with a session cookie, and calls the function that it is given before the first byte is written.
+    """
+
+    def __init__(self, send: Callable[[str, Callable[[], None]], Awaitable[Answer]]) -> None:
+        self._send = send
+        self.may_have_arrived = False
+
+    async def attempt(self, cookie: str) -> Answer:
+        try:
+            return await self._send(cookie, self._note_sending)
+        except Unauthorized:
+            self.may_have_arrived = False  # it had no effect, whatever becomes of the next one
+            raise
+
+    def _note_sending(self) -> None:
+        self.may_have_arrived = True
+
+
+def check_answer(answer: Answer, address: str) -> None:
+    """Raise `NotLikeNeptun` if it is no success as Neptun sends it: 204, or (a running server) 200 with `[]`."""
+    if answer.status not in (200, 204):
+        raise NotLikeNeptun(address, f"it answers a deletion with status {answer.status}")
+    if answer.body.strip() and not _is_json(answer.body):
+        raise NotLikeNeptun(address, "it answers a deletion with something that is not JSON")
+
+
+async def outcome_after(
+    error: NeptunError,
+    import_id: int,
+    address: str,
+    find: Callable[[], Awaitable[object]],
+    *,
+    known_to_exist: bool,
+) -> Deletion:
+    """What became of an import whose deletion may have arrived, and was not answered with success.
+
+    Args:
+        error: what came instead.
+        import_id: the import's id.
+        address: the base URL.
+        find: looks the import up; raises `ImportNotFound` if it is not there.
+        known_to_exist: it was there just now.
+    """
+    refused = isinstance(error, Denied)
+    try:
+        await find()
+    except ImportNotFound as absent:
+        if refused and not known_to_exist:
+            raise absent from error
+        return Deletion(confirmed=False)
+    except NeptunError as blind:
+        if refused and isinstance(blind, (ProjectNotFound, WrongUser)):
+            raise blind from error
+        raise DeletionFailed(error, Effect.UNKNOWN, import_id) from error
+    if not refused:
+        raise DeletionFailed(error, Effect.MAY_YET_GO, import_id) from error
+    if error.status == 404:  # recorded: the database failed
+        error = ServerFailed(address, error.status)
+    raise DeletionFailed(error, Effect.STILL_THERE, import_id) from error
+
+
+def _is_json(body: bytes) -> bool:
+    with suppress(ValueError):
+        from_json(body)
+        return True
+    return False

@@ -1,0 +1,209 @@
+"""Maps what HTTPX raises, and what Neptun refuses, to the errors of this package."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+from urllib.request import getproxies
+
+import httpx2 as httpx
+from pydantic_core import from_json
+
+from .errors import (
+    BadRequest,
+    ConnectionLost,
+    Denied,
+    NeptunError,
+    NotLikeNeptun,
+    Obstacle,
+    RateLimited,
+    Redirected,
+    ServerFailed,
+    Unauthorized,
+    Unreachable,
+)
+
+_KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
+_LONGEST_DATE = 64
+
+_OBSTACLES: list[tuple[type[Exception], Obstacle]] = [
+    (ssl.SSLError, Obstacle.TLS),
+    (socket.gaierror, Obstacle.NAME),
+    (httpx.ProxyError, Obstacle.PROXY_REFUSED),
+    (httpx.ConnectTimeout, Obstacle.TOO_SLOW),
+    (httpx.ConnectError, Obstacle.REFUSED),
+    (Exception, Obstacle.ENDED),
+]
+"""What an exception means, if it or one of its causes is of this type; the first that fits counts."""
+
+_NEXT_MAY_HOLD = (Obstacle.REFUSED, Obstacle.PROXY_ENDED, Obstacle.ENDED)
+
+
+class Progress:
+    """How far a request has come, as the HTTP library tells it.
+
+    Args:
+        on_sending: called when the first byte of the request is about to be written.
+
+    Attributes:
+        peer: name and port that were connected to: Neptun's or a proxy's; None if that is not known.
+        through_tunnel: a proxy was asked for a tunnel.
+        sent: the request itself was begun to be sent.
+    """
+
+    def __init__(self, on_sending: Callable[[], None] | None) -> None:
+        self._on_sending = on_sending
+        self.peer: tuple[str, int] | None = None
+        self.through_tunnel = False
+        self.sent = False
+
+    async def follow(self, event: str, info: Mapping[str, Any]) -> None:
+        """HTTPX's extension `trace`."""
+        if event == "connection.connect_tcp.started":
+            self.peer = info["host"], info["port"]
+        elif event.endswith("send_request_headers.started"):
+            if info["request"].method == b"CONNECT":
+                self.through_tunnel = True
+            else:
+                self.sent = True
+                if self._on_sending:
+                    self._on_sending()
+
+
+def unreachable(error: Exception, url: httpx.URL, address: str, progress: Progress) -> Unreachable:
+    """What kept an answer from arriving.
+
+    Args:
+        error: what HTTPX raised.
+        url: the address of the request.
+        address: the base URL.
+        progress: how far the request had come.
+    """
+    causes = _causes(error)
+    obstacle = next(obstacle for type_, obstacle in _OBSTACLES if any(isinstance(cause, type_) for cause in causes))
+    proxy = _proxy(url, progress)
+    if obstacle is Obstacle.ENDED and proxy and not progress.sent:
+        obstacle = Obstacle.PROXY_ENDED
+    elif obstacle is Obstacle.TLS and progress.through_tunnel:
+        proxy = ""
+    why = next((cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), "")
+    error_type = ConnectionLost if obstacle in _NEXT_MAY_HOLD else Unreachable
+    return error_type(obstacle, address, proxy=proxy, why=why)
+
+
+def _proxy(url: httpx.URL, progress: Progress) -> str:
+    """Name and port of the proxy that was connected to; empty if there is none, or if that is not known."""
+    own = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+    if progress.peer in (None, own):
+        return ""
+    name, port = progress.peer
+    return f"{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None:
+        found.append(error)
+        # anyio reports the attempts on several addresses of a name as a group.
+        error = error.__cause__ or error.__context__ or next(iter(getattr(error, "exceptions", ())), None)
+    return found
+
+
+def refusal(address: str, response: httpx.Response, body: bytes) -> NeptunError:
+    """What an answer with a status other than 2xx means."""
+    status = response.status_code
+    if status == 429:
+        return RateLimited(address, _retry_after(response))
+    if status == 408 or status >= 500:
+        return ServerFailed(address, status, _retry_after(response))
+    if status < 400:
+        return Redirected(address, status)
+    reasons: Any
+    try:
+        reasons = from_json(body) if body else {}
+    except ValueError:
+        reasons = None
+    if not isinstance(reasons, dict):
+        return NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
+    if status == 400:
+        return BadRequest(_refused_fields(cast("dict[str, Any]", reasons)))
+    if status == 401:
+        return Unauthorized()
+    if status in (403, 404):
+        return Denied(status)
+    return NotLikeNeptun(address, f"it answered with status {status}")
+
+
+def _refused_fields(reasons: Mapping[str, Any]) -> list[str]:
+    """The parameters that a running server names in `data.issues[].path`; known names only, never its text."""
+    try:
+        paths = [issue["path"][0] for issue in reasons["data"]["issues"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+    return [path for path in paths if isinstance(path, str) and path in _KNOWN_FIELDS]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd.
+
+    A date is measured against that of the answer: the two clocks may differ.
+    """
+    value = response.headers.get("retry-after", "")[:_LONGEST_DATE]
+    try:
+        seconds = float(value)
+    except ValueError:
+        moment = _moment(value)
+        if moment is None:
+            return None
+        now = _moment(response.headers.get("date", "")[:_LONGEST_DATE]) or datetime.now(timezone.utc)
+        seconds = (moment - now).total_seconds()
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= 86_400 else None
+
+
+def _moment(date: str) -> datetime | None:
+    """A date of HTTP; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
+
+
+def unusable_setting(address: str) -> Unreachable:
+    """Which setting of this machine keeps HTTPX from being set up."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    environment, proxies = os.environ, getproxies()
+    trials: list[tuple[str, str | None, Callable[[str], object]]] = [
+        ("SSL_CERT_FILE", environment.get("SSL_CERT_FILE"), lambda value: context.load_verify_locations(cafile=value)),
+        *((f"{scheme.upper()}_PROXY", proxies.get(scheme), _use_proxy) for scheme in ("https", "all", "http")),
+        ("SSLKEYLOGFILE", environment.get("SSLKEYLOGFILE"), lambda value: setattr(context, "keylog_filename", value)),
+    ]
+    for name, value, use in trials:
+        if value and (why := _fault(use, value)):
+            return Unreachable(Obstacle.SETTING, address, setting=name, why=why)
+    return Unreachable(Obstacle.SETTING, address)
+
+
+def _fault(use: Callable[[str], object], value: str) -> str:
+    """Why a value cannot be used, without repeating it; empty if it can."""
+    try:
+        use(value)
+    except ssl.SSLError:
+        return "it holds no certificates"
+    except OSError as error:
+        return error.strerror or "it cannot be opened"
+    except ImportError:
+        return "SOCKS needs the Python package socksio"
+    except (ValueError, httpx.InvalidURL):
+        return "it is not the address of a proxy, such as http://proxy.example.com:8080"
+    return ""
+
+
+def _use_proxy(value: str) -> None:
+    httpx.AsyncHTTPTransport(verify=False, proxy=value if "://" in value else f"http://{value}")

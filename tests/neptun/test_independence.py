@@ -1,0 +1,28 @@
+"""The library speaks of Neptun, and of nothing that is built on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import neptun_mcp
+
+LIBRARY = Path(neptun_mcp.__file__).parent / "neptun"
+
+FOREIGN = re.compile(
+    r"(?-i:NEPTUN_\w*)"  # settings
+    r"|\bmcp\b|neptun[-_]mcp|model context|elicit\w*"
+    r"|\bhosts?\b|\bassistants?\b|\btools?\b|\bcommands?\b|\brestart\w*"
+    r"|\b(?:call|with|by|in) (?:list|delete)_\w+",
+    re.IGNORECASE,
+)
+OWN = re.compile(r"host names?|//host\b|info\[\"host\"\]|developer tools \(F12\)")
+"""Of an address, of HTTPX, of a browser."""
+
+
+@pytest.mark.parametrize("module", sorted(LIBRARY.glob("*.py")), ids=lambda module: module.stem)
+def test_nothing_in_the_library_speaks_of_what_is_built_on_it(module: Path) -> None:
+    text = OWN.sub("", module.read_text("utf-8"))
+    assert [text.count("\n", 0, found.start()) + 1 for found in FOREIGN.finditer(text)] == []

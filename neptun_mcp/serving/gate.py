@@ -344,7 +344,7 @@ class SignedIn:
 
     def __call__(self, headers: Headers) -> Caller:
         try:
-            access = self._sign_in.access(headers.getlist("authorization"))
+            access = self._sign_in.access(headers)
         except NoAccess as error:
             raise unauthorized(
                 error.words, no_token=error.no_token, resource_metadata=self._sign_in.metadata_url

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from ..neptun.cookies import how_to_get_cookie
 from ..neptun.errors import quoted
+from .registration import EDITORS
 
 LONGEST_NAME = 60
 
@@ -24,25 +25,32 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --text: #e6e8eb; --quiet: #a5adb8; --page: #121417; --card: #1c2024;
   --line: #6e7781; --accent: #8ab4f8; --on-accent: #0b1a33; --bad: #ffb4ab; } }
 * { box-sizing: border-box; }
-body { margin: 0; padding: 1rem; background: var(--page); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
-main { max-width: 30rem; margin: 0 auto; padding: 1.25rem; background: var(--card); border-radius: .75rem;
-  overflow-wrap: anywhere; }
-h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25; }
-dl { margin: 1rem 0; }
+body { margin: 0; background: var(--page); color: var(--text); font: 1rem/1.4 system-ui, sans-serif; }
+main { max-width: 30rem; margin: 0 auto; padding: 1rem 1.25rem; background: var(--card); overflow-wrap: anywhere; }
+@media (min-width: 34rem) { main { margin: 2rem auto; padding: 1.5rem; border-radius: .75rem; } }
+h1 { margin: 0 0 .25rem; font-size: 1.375rem; line-height: 1.25; }
+p { margin: .25rem 0; }
+dl { margin: 1.25rem 0; }
 dt { color: var(--quiet); font-size: .875rem; }
 dd { margin: 0 0 .5rem; }
-label, summary { font-weight: 600; }
-label { display: block; margin-top: 1rem; }
-input { width: 100%; padding: .625rem; border: 1px solid var(--line); border-radius: .375rem; background: var(--card);
-  color: inherit; font: inherit; }
+label.above, legend, summary { font-weight: 600; }
+label.above { display: block; margin-top: .625rem; }
+input { font: inherit; color: inherit; }
+input.text { width: 100%; padding: .5rem .625rem; border: 1px solid var(--line); border-radius: .375rem;
+  background: var(--card); }
+fieldset { margin: .625rem 0 0; padding: 0; border: 0; }
+legend { padding: 0; }
+.choice { display: flex; gap: .5rem; padding: .125rem 0; }
+.choice input { flex: none; width: 1.125rem; height: 1.125rem; margin: .125rem 0 0; accent-color: var(--accent); }
 [aria-invalid] { border: 2px solid var(--bad); }
-.error { margin: .25rem 0 0; color: var(--bad); font-weight: 600; }
-.hint { margin: .25rem 0 0; color: var(--quiet); font-size: .875rem; }
-button { width: 100%; margin-top: 1rem; padding: .75rem; border: 1px solid var(--accent); border-radius: .375rem;
+.error { color: var(--bad); font-weight: 600; }
+.hint { color: var(--quiet); font-size: .875rem; }
+button { width: 100%; margin-top: .75rem; padding: .625rem; border: 1px solid var(--accent); border-radius: .375rem;
   background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600; cursor: pointer; }
 button.second { background: none; color: var(--accent); }
 a { color: var(--accent); }
-summary { margin-top: 1.5rem; padding: .25rem 0; cursor: pointer; }
+details { margin-top: 1.25rem; }
+summary { padding: .25rem 0; cursor: pointer; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 """
 
@@ -80,33 +88,44 @@ $content
 _FORMS = Template(
     """<h1>Sign in to Neptun</h1>
 $alert
+<p><bdi>$application</bdi> asks to $abilities. Continue only if you started this yourself.</p>
 $hint
-<p>An application wants access to your projects. Continue only if you started this yourself.</p>
-<dl>
-<dt>Application, as it calls itself</dt><dd><bdi>$application</bdi></dd>
-<dt>Sends you afterwards to</dt><dd><strong>$destination</strong></dd>
-<dt>Will be able to</dt><dd>$abilities</dd>
-<dt>This server</dt><dd><strong>$server</strong></dd>
-<dt>Neptun</dt><dd><strong>$neptun</strong></dd>
-</dl>
 <form method="post" action="/sign-in">
 <input type="hidden" name="request" value="$request">
 $email_field
 $password_field
+$choice
 <button>Sign in</button>
+</form>
+<form method="post" action="/sign-in/refuse">
+<input type="hidden" name="request" value="$request">
+<button class="second">Refuse</button>
 </form>
 <details$cookie_open>
 <summary>Signed up with GitHub or a passkey?</summary>
-<form method="post" action="/sign-in">
+<form method="post" action="/sign-in/cookie">
 <input type="hidden" name="request" value="$request">
 $cookie_field
+$choice
 <button>Sign in with the cookie</button>
 </form>
 </details>
-<form method="post" action="/sign-in">
-<input type="hidden" name="request" value="$request">
-<button class="second" name="refuse" value="1">Refuse</button>
-</form>"""
+<dl>
+<dt>Application, as it calls itself</dt><dd><bdi>$application</bdi></dd>
+<dt>Sends you afterwards to</dt><dd><strong>$destination</strong></dd>
+<dt>This server</dt><dd><strong>$server</strong></dd>
+<dt>Neptun</dt><dd><strong>$neptun</strong></dd>
+<dt>Your password</dt><dd>This server sends it to Neptun once and does not keep it.</dd>
+</dl>"""
+)
+
+_CHOICE = Template(
+    """<fieldset>
+<legend>It may</legend>
+<label class="choice"><input type="radio" name="access" value="look-up"$look_up> Look up only</label>
+<label class="choice"><input type="radio" name="access" value="delete"$delete>
+Look up, and delete imports after asking me</label>
+</fieldset>"""
 )
 
 
@@ -122,6 +141,8 @@ class Question:
         neptun: the address of Neptun.
         read_only: whether no import can be deleted.
         hint: a sentence for whoever signs in; empty for none.
+        may_delete: whether the person has chosen that imports may be deleted.
+        email: what the person has typed.
     """
 
     request: str
@@ -131,40 +152,38 @@ class Question:
     neptun: str
     read_only: bool
     hint: str = ""
+    may_delete: bool = False
+    email: str = ""
 
 
-def form(
-    question: Question, *, errors: Mapping[str, str] | None = None, email: str = "", status: int = 200
-) -> HTMLResponse:
+def form(question: Question, *, errors: Mapping[str, str] | None = None, status: int = 200) -> HTMLResponse:
     """The page with the question.
 
     Args:
         errors: what is wrong, by the name of the field; what concerns no field under an empty name.
-        email: what the person typed.
     """
     errors = errors or {}
+    deleting = "" if question.read_only else ", and, if you allow it, to delete imports after asking you"
     words = {
-        "application": quoted(question.application, LONGEST_NAME) if question.application else "(it gives no name)",
+        "application": quoted(question.application, LONGEST_NAME) if question.application else "An unnamed application",
+        "abilities": f"look up everything in your projects{deleting}",
         "destination": destination(question.redirect_uri),
-        "abilities": "read everything in your projects" + ("" if question.read_only else ", and delete imports"),
         "server": question.server,
         "neptun": question.neptun,
         "request": question.request,
     }
     first = next((name for name in ("email", "password", "cookie") if name in errors), "")
     field = partial(_field, errors, first)
-    typed = f'type="email" autocomplete="username" value="{escape(email)}"'
+    checked = {"look_up": "" if question.may_delete else " checked", "delete": " checked" * question.may_delete}
     html = _FORMS.substitute(
         {name: escape(word) for name, word in words.items()},
         alert=f'<p class="error" role="alert">{escape(errors[""])}</p>' if "" in errors else "",
         hint=f"<p>{escape(question.hint)}</p>" if question.hint else "",
-        email_field=field("email", "E-mail address", typed),
-        password_field=field(
-            "password",
-            "Password",
-            'type="password" autocomplete="current-password"',
-            "This server sends it to Neptun once and does not keep it.",
+        email_field=field(
+            "email", "E-mail address", f'type="email" autocomplete="username" value="{escape(question.email)}"'
         ),
+        password_field=field("password", "Password", 'type="password" autocomplete="current-password"'),
+        choice="" if question.read_only else _CHOICE.substitute(checked),
         cookie_open=" open" if "cookie" in errors else "",
         cookie_field=field(
             "cookie",
@@ -184,7 +203,10 @@ def _field(errors: Mapping[str, str], first: str, name: str, label: str, attribu
         attributes += ' aria-invalid="true"' + " autofocus" * (name == first)
     if notes:
         attributes += f' aria-describedby="{" ".join(f"{name}-{kind}" for kind, _ in notes)}"'
-    lines = [f'<label for="{name}">{label}</label>', f'<input id="{name}" name="{name}" required {attributes}>']
+    lines = [
+        f'<label class="above" for="{name}">{label}</label>',
+        f'<input class="text" id="{name}" name="{name}" required {attributes}>',
+    ]
     lines += [f'<p class="{kind}" id="{name}-{kind}">{escape(text)}</p>' for kind, text in notes]
     return "\n".join(lines)
 
@@ -201,7 +223,8 @@ def _page(title: str, content: str, status: int) -> HTMLResponse:
 
 
 def destination(uri: AnyUrl) -> str:
-    """Where an address leads, in words: the host, or that it is the person's own machine."""
+    """Where an address leads, in words: the host, or which application on the person's own machine."""
     if uri.scheme == "https":
         return f"{uri.host}" if uri.port == 443 else f"{uri.host}:{uri.port}"
-    return f"an application on this computer ({uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''})"
+    application = EDITORS.get(uri.scheme, "an application")
+    return f"{application} on this computer ({uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''})"

@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-import logging
-import math
+import json
 import re
 import secrets
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 from mcp.server.auth.handlers.authorize import AuthorizationHandler
-from mcp.server.auth.handlers.metadata import MetadataHandler
+from mcp.server.auth.handlers.metadata import MetadataHandler, ProtectedResourceMetadataHandler
 from mcp.server.auth.handlers.token import TokenHandler
-from mcp.server.auth.middleware.client_auth import AuthenticationError, ClientAuthenticator
-from mcp.server.auth.provider import construct_redirect_uri
-from mcp.server.auth.routes import (
-    build_metadata,
-    build_resource_metadata_url,
-    cors_middleware,
-    create_auth_routes,
-    create_protected_resource_routes,
-)
+from mcp.server.auth.middleware.client_auth import AuthenticationError
+from mcp.server.auth.provider import RegistrationError, construct_redirect_uri
+from mcp.server.auth.routes import build_metadata, build_resource_metadata_url
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
+from mcp.shared.auth import ProtectedResourceMetadata
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
-from starlette.datastructures import FormData
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, request_response
+from starlette.types import ASGIApp
 
-from ..log import digest, request_id_of
 from ..neptun.client import NeptunClient
-from ..neptun.cookies import cookie_value
-from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
-from ..neptun.session import Credentials
+from .authentication import Authenticator, read_application_fields
+from .events import log_event
+from .forms import BadRequest, check_type, read_cookie, read_fields, with_fields
+from .log_in import LoggedIn, LogIn, NotLoggedIn
 from .page import Question, form, message
-from .provider import PENDING_SECONDS, Access, Pending, Provider, browser
+from .provider import KNOWN_SECONDS, PENDING_SECONDS, Access, Code, Grant, Pending, Provider, browser
+from .registration import METHODS, register
 
-ATTEMPTS = 5
-"""How often one account may be tried within `ATTEMPTS_SECONDS`, in this process."""
-
-ATTEMPTS_SECONDS = 5 * 60
-MAX_ACCOUNTS = 10_000
-"""Accounts whose attempts are remembered."""
-
-MAX_COOKIE = 4_096
-"""Characters of a pasted session, as in browsers; a real one has about 440."""
+MAX_DESCRIPTION = 200
+"""Characters of an error's description."""
 
 ADVICE = "Sign in to this server again, as your host offers it."
 """What to do if a token is not valid, or a session has ended."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
-_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+_UNSAID = re.compile(r"[^ !#-\[\]-~]")
+"""What an error's description may not hold (RFC 6749, 5.2)."""
 
-_log = logging.getLogger("neptun_mcp.sign_in")
-_log.setLevel(logging.INFO)  # whatever is set for the others
+_URL = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 class NoAccess(Exception):
@@ -91,70 +81,91 @@ class SignIn:
         self, neptun: NeptunClient, address: str, keys: Sequence[str], *, read_only: bool, hint: str = ""
     ) -> None:
         self._provider = provider = Provider(neptun, address, keys)
-        self._neptun = neptun
+        self._neptun_address = neptun.address
         self._read_only = read_only
         self._hint = hint
         self._server = urlsplit(address)
         self._handler = AuthorizationHandler(provider)
-        self._authenticator = ClientAuthenticator(provider)
+        self._authenticator = Authenticator(provider)
         self._tokens = TokenHandler(provider, self._authenticator)
-        self._attempts = Attempts()
+        self._log_in = LogIn(neptun)
         self.metadata_url = str(build_resource_metadata_url(AnyHttpUrl(provider.resource)))
 
-    def access(self, authorization: Sequence[str]) -> Access:
-        """What the access token of a request gives access to.
-
-        Args:
-            authorization: the values of the request's headers `Authorization`.
+    def access(self, headers: Headers) -> Access:
+        """What the access token of a request with these headers gives access to.
 
         Raises:
             NoAccess: there is no valid access token.
         """
-        if not authorization:
+        given = headers.getlist("authorization")
+        if not given:
             raise NoAccess("An access token is needed. Sign in to this server, as your host offers it.", no_token=True)
-        scheme, _, token = authorization[0].strip().partition(" ") if len(authorization) == 1 else ("", "", "")
-        access = self._provider.access(token.strip()) if scheme.lower() == "bearer" else None
-        if access is None:
+        scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
+        token = token.strip()
+        access = self._provider.access_tokens.open(token, expired=True) if scheme.lower() == "bearer" else None
+        state = self._provider.state_of(access)
+        if access is None or state != "good":
+            log_event("token", headers, state, 401, grant=access, token=token)
             raise NoAccess(f"A valid access token is needed. {ADVICE}")
         return access
 
     def routes(self) -> list[Route]:
         """The routes, to be served at the root of the public address. They do not limit what a request may take."""
         issuer = _URL.validate_python(self._provider.address)
-        registration = ClientRegistrationOptions(enabled=True)
-        metadata = build_metadata(issuer, None, registration, RevocationOptions(enabled=True))
+        metadata = build_metadata(
+            issuer, None, ClientRegistrationOptions(enabled=True), RevocationOptions(enabled=True)
+        )
         # What the SDK does not say of its handlers, and what is added to them here.
-        metadata.token_endpoint_auth_methods_supported = ["none", "client_secret_post", "client_secret_basic"]
-        metadata.revocation_endpoint_auth_methods_supported = metadata.token_endpoint_auth_methods_supported
+        metadata.token_endpoint_auth_methods_supported = list(METHODS)
+        metadata.revocation_endpoint_auth_methods_supported = list(METHODS)
         metadata.authorization_response_iss_parameter_supported = True
-        described = cors_middleware(MetadataHandler(metadata).handle, ["GET", "OPTIONS"])
-        resource = _URL.validate_python(self._provider.resource)
+        resource = ProtectedResourceMetadata(
+            resource=_URL.validate_python(self._provider.resource),
+            authorization_servers=[issuer],
+            resource_name="Neptun",
+        )
         return [
-            Route("/.well-known/oauth-authorization-server", described, methods=["GET", "OPTIONS"]),
+            _endpoint("/.well-known/oauth-authorization-server", MetadataHandler(metadata).handle, "GET"),
+            _endpoint(urlsplit(self.metadata_url).path, ProtectedResourceMetadataHandler(resource).handle, "GET"),
+            _endpoint("/register", self._register, "POST"),
+            _endpoint("/token", self._exchange, "POST"),
+            _endpoint("/revoke", self._revoke, "POST"),
             Route("/authorize", self._authorize, methods=["GET", "POST"]),
-            Route("/token", cors_middleware(self._exchange, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
-            Route("/revoke", cors_middleware(self._revoke, ["POST", "OPTIONS"]), methods=["POST", "OPTIONS"]),
+            # A path for each thing that a person may do, so that each has turns of its own.
             Route("/sign-in", self._show, methods=["GET"]),
-            Route("/sign-in", self._submit, methods=["POST"]),
-            # The first route of a path counts: those above go before the SDK's.
-            *create_auth_routes(self._provider, issuer, client_registration_options=registration),
-            *create_protected_resource_routes(resource, [issuer], resource_name="Neptun"),
+            Route("/sign-in", self._with_password, methods=["POST"]),
+            Route("/sign-in/cookie", self._with_cookie, methods=["POST"]),
+            Route("/sign-in/refuse", self._refuse, methods=["POST"]),
         ]
+
+    async def _register(self, request: Request) -> Response:
+        try:
+            check_type(request.headers, "application/json")
+            client, answer = register(await request.body())
+        except BadRequest as error:
+            return _refusal(error.status, "invalid_client_metadata", error.words)
+        except RegistrationError as error:
+            log_event("registration", request.headers, error.error, 400)
+            return _refusal(400, error.error, error.error_description or "")
+        leads_to = sorted({uri.host or "" for uri in client.redirect_uris or ()})
+        log_event("registration", request.headers, "registered", 201, application=client.short_id, leads_to=leads_to)
+        return JSONResponse(answer, 201, _NO_STORE)
 
     async def _authorize(self, request: Request) -> Response:
         """The SDK's handler; beside it, the browser is marked, and errors that a person sees are words."""
-        if request.method == "POST":
-            await request.form()  # refuses a malformed body; the SDK's handler would write a traceback for it
-        mark = request.cookies.get(self._cookie_name, "")
+        mark = read_cookie(request.headers, self._cookie_name("sign-in"))
         mark = mark if _BROWSER.fullmatch(mark) else secrets.token_urlsafe(32)
         browser.set(mark)
-        response = await self._handler.handle(request)
+        try:
+            response = await self._handler.handle(with_fields(request, await read_fields(request)))
+        except BadRequest as error:
+            return message("This application cannot sign you in", f"{error.words} Nothing was changed.", error.status)
         location = response.headers.get("location")
         if location is None:
             return message(
                 "This application cannot sign you in",
-                "It is not registered here, or no longer, or its request is not valid. "
-                "Remove this server from the application, add it again, and sign in there.",
+                "It is not registered here, or not for the address that you would be sent to, or its request is not "
+                "valid. Remove this server from the application, add it again, and sign in there.",
                 400,
             )
         if not location.startswith(f"{self._provider.address}/sign-in?"):
@@ -164,158 +175,143 @@ class SignIn:
                 words = "Its request is not valid. Nothing was changed."
                 return message("This application cannot sign you in", words, 400, back=location)
             response.headers["location"] = location
-        secure = self._server.scheme == "https"
-        response.set_cookie(
-            self._cookie_name, mark, max_age=PENDING_SECONDS, secure=secure, httponly=True, samesite="lax"
-        )
+        self._set_cookie(response, "sign-in", mark, PENDING_SECONDS)
         return response
-
-    @property
-    def _cookie_name(self) -> str:
-        # With this prefix no other site of the domain can set it. Browsers want TLS for that.
-        return "__Host-sign-in" if self._server.scheme == "https" else "sign-in"
 
     async def _show(self, request: Request) -> Response:
         sealed = request.query_params.get("request", "")
         pending = self._opened(request, sealed)
         return form(self._question(sealed, pending)) if pending else _expired()
 
-    async def _submit(self, request: Request) -> Response:
-        async with request.form() as fields:
-            sealed = _text(fields, "request")
-            pending = self._opened(request, sealed)
-            if pending is None:
-                return _expired()
-            if "refuse" in fields:
-                _log_outcome(request, "refused", pending)
-                return _to_application(self._provider.refuse(pending))
-            try:
-                session, user_id = await self._session(fields)
-            except _NotSignedIn as problem:
-                _log_outcome(request, problem.outcome, pending)
-                question, email = self._question(sealed, pending), _text(fields, "email")
-                return form(question, errors=problem.errors, email=email, status=problem.status)
-        _log_outcome(request, "signed_in", pending, session)
-        return _to_application(self._provider.accept(pending, session, user_id))
+    async def _with_password(self, request: Request) -> Response:
+        carried = self._provider.known_browsers.open(read_cookie(request.headers, self._cookie_name("known-browser")))
+        return await self._submit(request, lambda fields: self._log_in.with_password(fields, carried))
+
+    async def _with_cookie(self, request: Request) -> Response:
+        return await self._submit(request, self._log_in.with_cookie)
+
+    async def _refuse(self, request: Request) -> Response:
+        return await self._submit(request, None)
+
+    async def _submit(
+        self, request: Request, log_in: Callable[[Mapping[str, str]], Awaitable[LoggedIn]] | None
+    ) -> Response:
+        """The answer to a form of the page: back to the application, or the page again. Without `log_in`: refused."""
+        try:
+            fields = await read_fields(request)
+        except BadRequest as error:
+            return message("This form cannot be read", f"{error.words} Nothing was changed.", error.status)
+        sealed = fields.get("request", "")
+        pending = self._opened(request, sealed)
+        if pending is None:
+            return _expired()
+        leads_to = pending.params.redirect_uri.host
+        if log_in is None:
+            log_event("sign-in", request.headers, "refused", 303, leads_to=leads_to)
+            return _to_application(self._provider.refuse(pending))
+        may_delete = not self._read_only and fields.get("access") == "delete"
+        try:
+            person = await log_in(fields)
+        except NotLoggedIn as problem:
+            log_event("sign-in", request.headers, problem.outcome, problem.status, leads_to=leads_to)
+            question = self._question(sealed, pending, may_delete=may_delete, email=fields.get("email", ""))
+            return form(question, errors=problem.errors, status=problem.status)
+        grant = Grant.new(person.cookie, person.user_id, may_delete=may_delete)
+        log_event("sign-in", request.headers, "signed_in", 303, grant=grant, leads_to=leads_to)
+        response = _to_application(self._provider.accept(pending, grant))
+        if person.browser:
+            known = self._provider.known_browsers.seal(person.browser)
+            self._set_cookie(response, "known-browser", known, KNOWN_SECONDS)
+        return response
 
     def _opened(self, request: Request, sealed: str) -> Pending | None:
         """A pending request, if this is the browser in which it began."""
         pending = self._provider.pending.open(sealed)
-        return pending if pending and pending.browser == request.cookies.get(self._cookie_name) else None
+        mark = read_cookie(request.headers, self._cookie_name("sign-in"))
+        return pending if pending and pending.browser == mark else None
 
-    def _question(self, sealed: str, pending: Pending) -> Question:
+    def _question(self, sealed: str, pending: Pending, *, may_delete: bool = False, email: str = "") -> Question:
         return Question(
             request=sealed,
             application=pending.client_name,
             redirect_uri=pending.params.redirect_uri,
             server=self._server.netloc,
-            neptun=self._neptun.address,
+            neptun=self._neptun_address,
             read_only=self._read_only,
             hint=self._hint,
+            may_delete=may_delete,
+            email=email,
         )
 
-    async def _session(self, fields: FormData) -> tuple[str, int]:
-        """The session cookie that a person's form leads to, and the user's id."""
-        credentials = _credentials(fields)
-        account = digest((credentials.email or "").casefold())
-        if credentials.email and (wait := self._attempts.take(account)):
-            minutes = math.ceil(wait / 60)
-            later = "1 minute" if minutes == 1 else f"{minutes} minutes"
-            words = f"There were too many attempts for this account. Try again in {later}."
-            raise _NotSignedIn("limited", 429, {"": words})
-        try:
-            neptun = self._neptun.with_options(credentials=credentials)
-            session, user_id = await neptun.session_cookie(), await neptun.user_id()
-        except LoginRefused:
-            wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
-            raise _NotSignedIn("wrong", 422, {"password": wrong}) from None
-        except SessionRefused:
-            wrong = "Neptun does not accept this cookie: it is expired or wrong. Copy it again."
-            raise _NotSignedIn("wrong", 422, {"cookie": wrong}) from None
-        except NeptunError as error:
-            _log.warning("nobody can sign in: %s", error)
-            words = "Neptun cannot be reached, or does not answer as expected. Try again in a minute."
-            raise _NotSignedIn("failed", 503, {"": words}) from None
-        self._attempts.forget(account)
-        return session, user_id
+    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
+        secure = self._server.scheme == "https"
+        response.set_cookie(
+            self._cookie_name(name), value, max_age=seconds, secure=secure, httponly=True, samesite="lax"
+        )
+
+    def _cookie_name(self, name: str) -> str:
+        # With this prefix no other site of the domain can set it. Browsers want TLS for that.
+        return f"__Host-{name}" if self._server.scheme == "https" else name
 
     async def _exchange(self, request: Request) -> Response:
         """The SDK's handler, which ignores the resource that a token is asked for (RFC 8707, 2.2)."""
-        async with request.form() as fields:
-            if not self._provider.serves(_text(fields, "resource")):
-                words = f"this server gives access to {self._provider.resource} only"
-                return JSONResponse({"error": "invalid_target", "error_description": words}, 400, _NO_STORE)
-            return await self._tokens.handle(request)
+        try:
+            fields = await read_application_fields(request)
+        except BadRequest as error:
+            return _refusal(error.status, _error_of(error), error.words, request.headers)
+        if not self._provider.serves(fields.get("resource")):
+            return _refusal(400, "invalid_target", f"this server gives access to {self._provider.resource} only")
+        renewal = fields.get("grant_type") == "refresh_token"
+        brought = fields.get("refresh_token" if renewal else "code", "")
+        grant = (self._provider.refresh_tokens if renewal else self._provider.codes).open(brought)
+        if "redirect_uri" not in fields and isinstance(grant, Code):
+            # Nobody need repeat it (OAuth 2.1, 10.2), but the SDK's handler compares it.
+            fields["redirect_uri"] = str(grant.redirect_uri)
+        response = await self._tokens.handle(with_fields(request, fields))
+        answer: dict[str, Any] = json.loads(bytes(response.body))
+        outcome = answer.get("error", "granted")
+        event, status = "renewal" if renewal else "exchange", response.status_code
+        log_event(event, request.headers, outcome, status, grant=grant, token=brought)
+        if "error" in answer:
+            return _refusal(status, outcome, answer.get("error_description", ""), request.headers)
+        return response
 
     async def _revoke(self, request: Request) -> Response:
         """RFC 7009. The SDK's handler does not take the requests of clients that have no secret."""
         try:
-            client = await self._authenticator.authenticate_request(request)
+            fields = await read_application_fields(request)
+            client = await self._authenticator.authenticate_request(with_fields(request, fields))
+        except BadRequest as error:
+            return _refusal(error.status, _error_of(error), error.words, request.headers)
         except AuthenticationError as error:
-            return JSONResponse({"error": "invalid_client", "error_description": error.message}, 401)
-        async with request.form() as fields:
-            self._provider.revoke(client, _text(fields, "token"))
+            log_event("revocation", request.headers, "invalid_client", 401)
+            return _refusal(401, "invalid_client", error.message, request.headers)
+        token = fields.get("token", "")
+        grant = self._provider.revoke(client, token)
+        log_event("revocation", request.headers, "revoked" if grant else "unknown", 200, grant=grant, token=token)
         return Response(headers=_NO_STORE)
 
 
-class Attempts:
-    """How often an account is tried in this process."""
-
-    def __init__(self) -> None:
-        self._times = OrderedDict[str, deque[float]]()
-
-    def take(self, account: str) -> float:
-        """Seconds until the account may be tried again; 0 for now, which counts as an attempt."""
-        times, now = self._times.setdefault(account, deque(maxlen=ATTEMPTS)), anyio.current_time()
-        if len(times) == ATTEMPTS and (wait := times[0] + ATTEMPTS_SECONDS - now) > 0:
-            return wait
-        times.append(now)
-        self._times.move_to_end(account)
-        if len(self._times) > MAX_ACCOUNTS:
-            self._times.popitem(last=False)
-        return 0
-
-    def forget(self, account: str) -> None:
-        """Its attempts do not count any more: the last one was right."""
-        self._times.pop(account, None)
+def _endpoint(path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> Route:
+    """A route that applications in web pages call, too. Nothing is sent to it unasked, so any site may."""
+    app: ASGIApp = CORSMiddleware(
+        request_response(handler),
+        allow_origins=["*"],
+        allow_methods=[method],
+        allow_headers=["Authorization", MCP_PROTOCOL_VERSION_HEADER],
+    )
+    return Route(path, app, methods=[method, "OPTIONS"])
 
 
-class _NotSignedIn(Exception):
-    """What the person has to correct.
-
-    Attributes:
-        outcome: a word for the log.
-        status: the HTTP status of the page.
-        errors: as the page shows them.
-    """
-
-    def __init__(self, outcome: str, status: int, errors: dict[str, str]) -> None:
-        self.outcome = outcome
-        self.status = status
-        self.errors = errors
+def _refusal(status: int, error: str, description: str, headers: Headers | None = None) -> Response:
+    """An error as RFC 6749, 5.2 has it; with the headers of a request that authenticates by one, a challenge, too."""
+    said = {"error": error, "error_description": _UNSAID.sub("?", description)[:MAX_DESCRIPTION]}
+    challenge = {"WWW-Authenticate": "Basic"} if status == 401 and headers and "authorization" in headers else {}
+    return JSONResponse(said, status, {**_NO_STORE, **challenge})
 
 
-def _credentials(fields: FormData) -> Credentials:
-    email, password, pasted = (_text(fields, name) for name in ("email", "password", "cookie"))
-    if pasted.strip():
-        cookie = cookie_value(pasted) if len(pasted) <= MAX_COOKIE else None
-        if cookie is None:
-            wrong = "This is not a session cookie. Copy the value of neptun-session again."
-            raise _NotSignedIn("wrong", 422, {"cookie": wrong})
-        return Credentials(cookie=cookie)
-    missing = {
-        name: f"Enter your {word}."
-        for name, word, given in (("email", "e-mail address", email.strip()), ("password", "password", password))
-        if not given
-    }
-    if missing:
-        raise _NotSignedIn("wrong", 422, missing)
-    return Credentials(email=email.strip(), password=password)
-
-
-def _text(fields: FormData, name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
+def _error_of(error: BadRequest) -> str:
+    return "invalid_client" if error.status == 401 else "invalid_request"
 
 
 def _expired() -> Response:
@@ -328,12 +324,4 @@ def _expired() -> Response:
 
 
 def _to_application(location: str) -> Response:
-    return RedirectResponse(location, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
-
-
-def _log_outcome(request: Request, outcome: str, pending: Pending, session: str | None = None) -> None:
-    redirects_to = pending.params.redirect_uri.host
-    fields = {"outcome": outcome, "redirects_to": redirects_to, "request_id": request_id_of(request.headers)}
-    if session:
-        fields["caller"] = digest(session)[:16]
-    _log.info("sign-in", extra={"fields": fields})
+    return RedirectResponse(location, 303, {**_NO_STORE, "Referrer-Policy": "no-referrer"})

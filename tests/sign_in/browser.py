@@ -33,8 +33,13 @@ class Browser:
         return page
 
     async def submit(self, page: httpx.Response, **fields: str) -> httpx.Response:
-        """The answer to a form of a page."""
-        return await self.http.post("/sign-in", data={"request": hidden(page), **fields})
+        """The answer to the form of a page with the password; with a field `cookie`, to that with the cookie."""
+        form = "/sign-in/cookie" if "cookie" in fields else "/sign-in"
+        return await self.http.post(form, data={"request": hidden(page), **fields})
+
+    async def refuse(self, page: httpx.Response) -> httpx.Response:
+        """The answer to the form of a page by which a person refuses."""
+        return await self.http.post("/sign-in/refuse", data={"request": hidden(page)})
 
 
 def hidden(page: httpx.Response) -> str:

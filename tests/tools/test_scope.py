@@ -73,6 +73,11 @@ async def test_another_project_is_refused(site: Site, arguments: dict[str, Any])
 async def test_no_other_project_is_named(site: Site) -> None:
     async with connected(site, Scope(project_id=ORDERS)) as client:
         assert "webshop" not in error_of(await client.call_tool("delete_import", {"import_id": 104}))
+    async with connected(site, Scope(project_id=99)) as client:
+        assert error_of(await client.call_tool("list_imports", {})) == (
+            "There is no project 99, or it is not yours. This connection is for that project alone: correct its address "
+            "in your host."
+        )
 
 
 async def test_whoever_wants_to_be_asked_is_asked_whatever_is_set(site: Site) -> None:

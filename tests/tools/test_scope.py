@@ -75,8 +75,8 @@ async def test_no_other_project_is_named(site: Site) -> None:
         assert "webshop" not in error_of(await client.call_tool("delete_import", {"import_id": 104}))
     async with connected(site, Scope(project_id=99)) as client:
         assert error_of(await client.call_tool("list_imports", {})) == (
-            "There is no project 99, or it is not yours. This connection is for that project alone: correct its address "
-            "in your host."
+            "There is no project 99, or it is not yours. This connection is for that project alone: correct its "
+            "address in your host."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from ._version import __version__
@@ -50,7 +51,11 @@ def session_store() -> SessionStore:
     def find_file() -> Path:
         from platformdirs import user_config_path  # not needed to start
 
-        return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
+        try:
+            return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
+        except RuntimeError:
+            why = "the home directory is not known; set HOME"
+            raise OSError(errno.ENOENT, why, "sessions.json") from None
 
     return SessionStore(find_file, "neptun-mcp")
 

@@ -1,4 +1,7 @@
-"""Parses the command line of `neptun-mcp`. What a command does is in the module of its name in `commands`."""
+"""Parses the command line of `neptun-mcp`. What a command does is in the module of its name in `commands`.
+
+Options may stand anywhere, before the command and between its arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,38 @@ from importlib import import_module
 from typing import NoReturn
 
 from ._version import __version__
-from .commands import INTERRUPTED, prepare_streams
+from .commands import INTERRUPTED, MISUSE, nearest, prepare_streams, tell
+
+_WITH_VALUE = ("--base-url", "--contract", "--host", "--port")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that complains in a sentence, and says where to look."""
+
+    def error(self, message: str) -> NoReturn:
+        self.refuse(f"{message.removeprefix('argument ')}.")
+
+    def refuse(self, what: str) -> NoReturn:
+        """End the program as misused."""
+        tell(f"{what} `{self.prog} --help` shows what there is.")
+        sys.exit(MISUSE)
+
+    def refuse_unknown(self, words: Sequence[str]) -> None:
+        """End the program if there are words that are none of this parser's."""
+        for word in words[:1]:
+            if not word.startswith("-"):
+                self.refuse(f'{self.prog} takes no argument "{word}".')
+            option = word.partition("=")[0]
+            self.refuse(f"{self.prog} has no option {option}. {nearest(option, self._options())}".rstrip())
+
+    def _options(self) -> list[str]:
+        return re.findall(r"--[a-z-]+", self.format_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 for success, 1 for a failure, 2 for a malformed setting or argument."""
     closed = prepare_streams()
-    options = _parser().parse_args(arguments)
+    options = _parsed(sys.argv[1:] if arguments is None else arguments)
     options.closed_streams = closed
     command = import_module(f".commands.{options.command or 'serve'}", __package__)
     try:
@@ -25,8 +53,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    sandbox = argparse.ArgumentParser(add_help=False)
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The command and its options: the first word that is neither an option nor the value of one is the command."""
+    whole, commands = _parsers()
+    before = ("", *words)
+    places = [i for i, word in enumerate(words) if not word.startswith("-") and before[i] not in _WITH_VALUE]
+    if not places:
+        options, unknown = whole.parse_known_args(words)
+        whole.refuse_unknown(unknown)
+        return options
+    name, others = words[places[0]], [word for i, word in enumerate(words) if i != places[0]]
+    if name not in commands:
+        whole.refuse(f'There is no command "{name}". {nearest(name, commands)}'.rstrip())
+    parser = commands[name]
+    options, unknown = parser.parse_known_intermixed_args(others)
+    parser.refuse_unknown(unknown)
+    options.command = name
+    return options
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of the whole, and that of each command."""
+    sandbox = _Parser(add_help=False)
     sandbox.add_argument(
         "--sandbox",
         action="store_const",
@@ -34,26 +82,37 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
     )
-    command = argparse.ArgumentParser(
+    version = _Parser(add_help=False)
+    version.add_argument("--version", action="version", version=f"neptun-mcp {__version__}", help=argparse.SUPPRESS)
+    whole = _Parser(
         prog="neptun-mcp",
+        usage="neptun-mcp [COMMAND] [OPTIONS]",
         parents=[sandbox],
+        allow_abbrev=False,
         description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
         "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
         "starts it. Settings are NEPTUN_* environment variables; the README lists them.",
         epilog="New here? `neptun-mcp demo` shows what it does, on sample data, without an account.",
     )
-    command.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
-    command.set_defaults(http=False)
-    commands = command.add_subparsers(title="commands", metavar="", dest="command")
+    whole.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
+    whole.set_defaults(http=False)
+    added = whole.add_subparsers(title="commands", metavar="", dest="command", prog="neptun-mcp")
+    commands: dict[str, _Parser] = {}
 
-    serve = commands.add_parser("serve", parents=[sandbox], help="serve on stdin and stdout, or over HTTP for many")
+    def add(name: str, *parents: _Parser, about: str, add_help: bool = True) -> _Parser:
+        commands[name] = added.add_parser(
+            name, parents=[version, *parents], help=about, description=about, add_help=add_help, allow_abbrev=False
+        )
+        return commands[name]
+
+    serve = add("serve", sandbox, about="serve on stdin and stdout, or over HTTP for many")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
     serve.add_argument("--host", default=argparse.SUPPRESS, help="the address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=argparse.SUPPRESS, help="the port to listen on (8000)")
 
-    commands.add_parser("demo", help="show a conversation with the server, on sample data")
+    add("demo", about="show a conversation with the server, on sample data")
 
-    call = commands.add_parser("call", parents=[sandbox], help="call a tool and print what it returns", add_help=False)
+    call = add("call", sandbox, about="call a tool and print what it returns", add_help=False)
     call.add_argument("tool", nargs="?", default="", help="the tool; without one, all are listed")
     call.add_argument(
         "arguments", nargs="*", metavar="name=value", help="an argument of the tool, such as project_id=3"
@@ -62,31 +121,29 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("-h", "--help", action="store_true", help="show this, or with a tool its arguments")
     call.set_defaults(usage=call.format_help)
 
-    account = argparse.ArgumentParser(add_help=False)
+    account = _Parser(add_help=False)
     account.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
-    login = commands.add_parser("login", parents=[account], help="log in to Neptun, and keep the session")
+    login = add("login", account, about="log in to Neptun, and keep the session")
     login.add_argument(
         "--cookie", action="store_true", help="paste a session cookie, if you sign in with GitHub or a passkey"
     )
-    commands.add_parser("whoami", parents=[sandbox, account], help="show which account is used")
-    commands.add_parser("logout", parents=[account], help="remove the session that was kept")
+    add("whoami", sandbox, account, about="show which account is used")
+    add("logout", account, about="remove the session that was kept")
 
-    install = commands.add_parser(
-        "install", parents=[sandbox], help="add the server to a host, such as claude-code or cursor"
-    )
+    install = add("install", sandbox, about="add the server to a host, such as claude-code or cursor")
     install.add_argument("host", nargs="?", default="", help="the host; all are listed if none is given")
     install.add_argument("--print", action="store_true", help="show the entry, and change no file")
     install.add_argument(
         "--with-secrets", action="store_true", help="put cookie, e-mail address and password into the host's file, too"
     )
 
-    doctor = commands.add_parser("doctor", parents=[sandbox], help="find out why it does not work")
+    doctor = add("doctor", sandbox, about="find out why it does not work")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")
 
-    served = commands.add_parser("sandbox", help="serve the sample Neptun on a port, for curl or another client")
+    served = add("sandbox", about="serve the sample Neptun on a port, for curl or another client")
     served.add_argument("--port", type=_port, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
     served.add_argument("--contract", choices=["observed", "documented"], default="observed", help="how it answers")
-    return command
+    return whole, commands
 
 
 def _port(text: str) -> int:

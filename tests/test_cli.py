@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -36,26 +37,52 @@ def test_the_installed_command_is_the_module() -> None:
 def test_help_names_every_command_and_where_to_start(command: Command) -> None:
     ran = command("--help")
     assert (ran.code, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("usage: neptun-mcp ")
+    assert ran.stdout.startswith("usage: neptun-mcp [COMMAND]")
     assert all(f"\n    {name} " in ran.stdout for name in ("demo", "call", "sandbox"))
     assert "`neptun-mcp demo` shows what it does" in " ".join(ran.stdout.split())
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("words", "said"),
     [
-        ["nonsense"],
-        ["--nonsense"],
-        ["call", "--nonsense"],
-        ["sandbox", "--port", "http"],
-        ["sandbox", "--contract", "x"],
-        ["serve", "--http", "--port", "65536"],
+        ("logn", 'There is no command "logn". Did you mean login? `neptun-mcp --help` shows what there is.'),
+        ("instal demo", 'There is no command "instal". Did you mean install? `neptun-mcp --help` shows what there is.'),
+        ("xyz", 'There is no command "xyz". `neptun-mcp --help` shows what there is.'),
+        ("--snadbox", "neptun-mcp has no option --snadbox. Did you mean --sandbox? `neptun-mcp --help`"),
+        ("doctor --jsn", "neptun-mcp doctor has no option --jsn. Did you mean --json? `neptun-mcp doctor --help`"),
+        ("call --nonsense", "neptun-mcp call has no option --nonsense. `neptun-mcp call --help` shows what there is."),
+        ("whoami --base-ulr=https://example.com", "neptun-mcp whoami has no option --base-ulr. Did you mean --base-u"),
+        ("whoami me", 'neptun-mcp whoami takes no argument "me". `neptun-mcp whoami --help` shows what there is.'),
+        ("whoami --base-url", "--base-url: expected one argument. `neptun-mcp whoami --help` shows what there is."),
+        ("sandbox --port http", "--port: a port is a number from 0 to 65535. `neptun-mcp sandbox --help` shows"),
+        ("serve --http --port 65536", "--port: a port is a number from 0 to 65535. `neptun-mcp serve --help` shows"),
+        ("sandbox --contract x", "--contract: invalid choice: 'x' (choose from"),
     ],
 )
-def test_a_wrong_command_line_is_a_misuse(command: Command, arguments: list[str]) -> None:
-    ran = command(*arguments)
+def test_a_wrong_command_line_is_a_misuse(command: Command, words: str, said: str) -> None:
+    ran = command(*words.split())
     assert (ran.code, ran.stdout) == (2, "")
-    assert ran.stderr.startswith("usage: neptun-mcp ")
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--sandbox call list_imports limit=1 project_id=1 --json",
+        "call --json list_imports --sandbox limit=1 project_id=1",
+        "call list_imports --json limit=1 --sandbox project_id=1",
+    ],
+)
+def test_options_may_stand_anywhere(command: Command, words: str) -> None:
+    ran = command(*words.split())
+    assert (ran.code, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout)["total"] == 7
+
+
+def test_the_value_of_an_option_before_the_command_is_not_the_command(command: Command, site: Site) -> None:
+    ran = command("--base-url", site.url, "logout")
+    assert ran == Completed(0, f"There was no session of {site.url}.\n", "")
 
 
 # sandbox

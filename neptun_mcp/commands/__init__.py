@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -95,3 +96,11 @@ def tell(*lines: str) -> None:
     """Write lines for a person to stderr."""
     with suppress(OSError):
         print(*lines, sep="\n", file=sys.stderr)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A question that names what was probably meant; empty if nothing is close."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean {near[0]}?" if near else ""

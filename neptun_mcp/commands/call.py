@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 import textwrap
@@ -21,8 +20,8 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from ..neptun.errors import quoted
 from ..server import create_server
 from ..settings import Settings
-from ..tools import create_tools
-from . import FAILURE, MISUSE, SUCCESS, end_at_once, settings_or_exit, show
+from ..tools import create_tools, misuse
+from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, settings_or_exit, show
 from .console import Waiting, show_error, show_result
 
 
@@ -32,21 +31,17 @@ def run(options: argparse.Namespace) -> int:
     tools = {tool.name: tool for tool in create_tools(read_only=False)}
     name: str = options.tool
     if name and name not in tools:
-        near = difflib.get_close_matches(name, tools, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"The tools are: {', '.join(tools)}."
+        hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
         show_error(f"There is no tool {quoted(name)}. {hint}")
         return MISUSE
     if options.help or not name:
         show(options.usage() if not name and options.help else _help([tools[name]] if name else tools.values()))
         return SUCCESS
+    arguments = {argument: value for argument, _, value in (word.partition("=") for word in options.arguments)}
+    if wrong := _wrong(tools[name], options.arguments) or misuse(tools[name], arguments):
+        show_error(wrong)
+        return MISUSE
     settings = settings_or_exit(options)
-    arguments: dict[str, Any] = {}
-    for word in options.arguments:
-        argument, equals, value = word.partition("=")
-        if not equals:
-            show_error("An argument of a tool has the form name=value.")
-            return MISUSE
-        arguments[argument] = value
     result = anyio.run(call, settings, name, arguments)
     if result.is_error:
         show_error(*(block.text for block in result.content if block.type == "text"))
@@ -57,6 +52,19 @@ def run(options: argparse.Namespace) -> int:
     else:
         show_result(content)
     return SUCCESS
+
+
+def _wrong(tool: Tool, words: Iterable[str]) -> str:
+    """What is wrong with the first of these words that is no `name=value` of the tool; empty if all are."""
+    names = tool.parameters["properties"]
+    for word in words:
+        argument, equals, _ = word.partition("=")
+        if not equals:
+            return f"{quoted(word)} has no value. An argument of a tool has the form name=value."
+        if argument not in names:
+            hint = nearest(argument, names) or f"Its arguments are: {', '.join(names)}."
+            return f"{tool.name} has no argument {quoted(argument)}. {hint}"
+    return ""
 
 
 def _help(tools: Iterable[Tool]) -> str:

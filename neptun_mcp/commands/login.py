@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import sys
+from collections.abc import Iterator
 
 import anyio
 
 from ..account import create_client, session_store
 from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
-from ..neptun.secret_files import MAX_SECRET_FILE
+from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials
 from ..settings import Settings
 from ..tools.words import advice, happened
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
 
+_ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
 
@@ -33,7 +36,11 @@ def run(options: argparse.Namespace) -> int:
             "neptun-mcp login --cookie < FILE",
         )
         return MISUSE
-    credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)
+    try:
+        credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)
+    except OSError as error:
+        tell(f"The cookie cannot be read: {error.strerror}. Nothing is kept.")
+        return FAILURE
     if credentials is None:
         tell("Nothing that could be a log-in was entered. Nothing is kept.")
         return FAILURE
@@ -79,16 +86,49 @@ def _typed(address: str) -> Credentials | None:
 def _pasted(address: str) -> Credentials | None:
     """A cookie in any form in which people paste it, which may take several lines; an empty line ends it."""
     if not sys.stdin.isatty():
-        cookie = cookie_value(sys.stdin.read(MAX_SECRET_FILE), MAX_SECRET_FILE)
+        cookie = cookie_value(read_secret(sys.stdin.buffer), MAX_SECRET_FILE)
         return Credentials(cookie=cookie) if cookie else None
     tell(f"Paste the session cookie of {address} and press Enter. To get it, {how_to_get_cookie(address)}.")
     pasted = ""
-    while line := _hidden("Cookie (not shown): "):
+    for line in _hidden_lines("Cookie (not shown): "):
         pasted += f"{line}\n"
-        cookie = cookie_value(pasted)
+        # A form of several lines, or another try after one that was no cookie.
+        cookie = cookie_value(pasted, MAX_SECRET_FILE) or cookie_value(line, MAX_SECRET_FILE)
         if cookie and len(cookie) >= _SHORTEST:
             return Credentials(cookie=cookie)
+        if not line or len(pasted) > MAX_SECRET_FILE:
+            break
     return None
+
+
+def _hidden_lines(prompt: str) -> Iterator[str]:
+    """Lines of any length, typed or pasted without being shown; an empty one at the end of the input.
+
+    In its usual mode a terminal keeps 4,095 characters of a line (macOS: 1,023) and drops the rest without a word,
+    so characters are read as they come.
+    """
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows, where getpass reads characters
+        while True:
+            yield _hidden(prompt)
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSADRAIN)
+        while True:
+            print(prompt, end="", file=sys.stderr, flush=True)
+            line = bytearray()
+            while (typed := os.read(terminal, 1)) not in _ENDS:
+                if typed in _ERASES:
+                    del line[-1:]
+                else:
+                    line += typed
+            print(file=sys.stderr)
+            yield line.decode(errors="replace")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _hidden(prompt: str) -> str:

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_SECRET_FILE = 64 * 2**10
 """Bytes. A browser's whole cookies.txt fits."""
@@ -27,10 +28,19 @@ def read_secret_file(path: Path) -> str:
         with open(path.expanduser(), "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            content = file.read(MAX_SECRET_FILE + 1)
+            return read_secret(file)
     except (RuntimeError, ValueError):
         # A home directory that is not known, a character that no path holds.
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
+
+def read_secret(file: BinaryIO) -> str:
+    """The text of an open file, which may be a pipe, as `read_secret_file` has it.
+
+    Raises:
+        OSError: it cannot be read, or is larger than `MAX_SECRET_FILE`.
+    """
+    content = file.read(MAX_SECRET_FILE + 1)
     if len(content) > MAX_SECRET_FILE:
         raise OSError(errno.EFBIG, f"it is larger than {MAX_SECRET_FILE // 2**10} kB")
     text = content.decode(_BYTE_ORDER_MARKS.get(content[:2], "utf-8"), "replace")

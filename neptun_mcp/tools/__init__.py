@@ -5,6 +5,6 @@ lines each), `questions` (asked of the person before a tool runs), `search` (wha
 more to read), `results` (what is returned, and how it is made to fit). `schema` makes schemas that every host accepts.
 """
 
-from .tools import create_tools
+from .tools import create_tools, misuse
 
-__all__ = ["create_tools"]
+__all__ = ["create_tools", "misuse"]

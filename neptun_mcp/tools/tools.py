@@ -149,15 +149,7 @@ class NeptunTool(Tool):
     """A tool that refuses unknown arguments by name, and whose failures are words for the assistant."""
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
-        properties: dict[str, Any] = self.parameters["properties"]
-        if unknown := [quoted(name) for name in arguments if name not in properties]:
-            raise ToolError(
-                f"{self.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
-            )
-        required = self.parameters.get("required", ())
-        given = {
-            name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])
-        }
+        given = _given(self, arguments)
         current = context.request_context
         app: Shared = current.lifespan_context
         try:
@@ -189,10 +181,40 @@ class NeptunTool(Tool):
                 f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
             )
         if isinstance(cause, ValidationError):
-            wrong = dict.fromkeys(str(detail["loc"][0]) for detail in cause.errors(include_input=False))
-            return ToolError("; ".join(allowed(name, self.parameters["properties"][name]) for name in wrong) + ".")
+            return ToolError(_wrong_values(self, cause))
         # What remains is an answer to a question to the person that does not fit the form.
         return ToolError("The host's answer to the question could not be understood. Nothing was changed.")
+
+
+def misuse(tool: Tool, arguments: dict[str, Any]) -> str:
+    """What is wrong with arguments by themselves, in words; empty if nothing is. Nothing is called."""
+    try:
+        tool.fn_metadata.validate_arguments(_given(tool, arguments))
+    except ToolError as error:
+        return str(error)
+    except ValidationError as error:
+        return _wrong_values(tool, error)
+    return ""
+
+
+def _given(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that count as given.
+
+    Raises:
+        ToolError: there are others than the tool's.
+    """
+    properties: dict[str, Any] = tool.parameters["properties"]
+    if unknown := [quoted(name) for name in arguments if name not in properties]:
+        raise ToolError(
+            f"{tool.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
+        )
+    required = tool.parameters.get("required", ())
+    return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
+
+
+def _wrong_values(tool: Tool, error: ValidationError) -> str:
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False))
+    return "; ".join(allowed(name, tool.parameters["properties"][name]) for name in wrong) + "."
 
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)

@@ -43,8 +43,8 @@ def files_in(home: Path) -> list[Path]:
 def paste(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`login --cookie` with this on stdin."""
 
-    def run(pasted: str, *options: str) -> Completed:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(pasted))
+    def run(pasted: str, *options: str, encoding: str = "utf-8") -> Completed:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pasted.encode(encoding))))
         return command("login", "--cookie", *options)
 
     return run
@@ -71,7 +71,9 @@ def at_terminal(*arguments: str, typed: str) -> tuple[int, str]:
             shown += os.read(ours, 1024)
             # Each line is typed once it is asked for.
             if lines and shown.rstrip(b" ").endswith(b":"):
-                os.write(ours, lines.pop(0).encode())
+                typing = lines.pop(0).encode()
+                while typing:
+                    typing = typing[os.write(ours, typing) :]
     except OSError:
         pass  # the other end is closed
     finally:
@@ -90,6 +92,16 @@ def test_a_pasted_cookie_is_checked_and_kept(
     assert ran == Completed(0, f"Logged in to {site.url} as user 1. The session is kept in {file}.\n", "")
     assert json.loads(file.read_text()) == {site.url: {"cookie": COOKIE}}
     assert command("whoami") == Completed(0, f"User 1 at {site.url}, by neptun-mcp login.\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_cookie_may_come_from_a_file_as_windows_writes_it(paste: Command, home: Path, encoding: str) -> None:
+    assert paste(f"{COOKIE}\r\n", encoding=encoding).code == 0
+
+
+def test_a_file_that_is_too_large_is_no_cookie(paste: Command, home: Path) -> None:
+    said = "The cookie cannot be read: it is larger than 64 kB. Nothing is kept.\n"
+    assert paste("x" * 70_000) == Completed(1, "", said)
 
 
 def test_only_the_owner_may_read_the_file(paste: Command, home: Path) -> None:
@@ -115,6 +127,26 @@ def test_a_cookie_is_pasted_at_the_terminal_without_being_shown(home: Path) -> N
     assert "as user 1" in shown
     assert COOKIE not in shown
     assert files_in(home)
+
+
+def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(home: Path) -> None:
+    header = f"Cookie: consent={'x' * 5_000}; neptun-session={COOKIE}; theme=dark"
+    code, shown = at_terminal("login", "--cookie", typed=f"{header}\n")
+    assert code == 0, shown
+    assert COOKIE not in shown
+
+
+@pytest.mark.parametrize("typed", [f"{COOKIE}xy\x7f\b\n", f"garbage\n{COOKIE}\n"], ids=["corrected", "second try"])
+def test_a_cookie_can_be_corrected_while_it_is_typed(home: Path, typed: str) -> None:
+    code, shown = at_terminal("login", "--cookie", typed=typed)
+    assert code == 0, shown
+
+
+@pytest.mark.parametrize("typed", ["\n", "\x04"], ids=["Enter", "Ctrl-D"])
+def test_nothing_typed_is_no_log_in(home: Path, typed: str) -> None:
+    code, shown = at_terminal("login", "--cookie", typed=typed)
+    assert code == 1
+    assert "Nothing that could be a log-in was entered." in shown
 
 
 def test_a_wrong_password_keeps_nothing(home: Path) -> None:
@@ -215,6 +247,19 @@ def test_a_file_that_holds_something_else_counts_as_no_session(
     assert command("whoami").stderr.startswith("No Neptun credentials are set.")
     assert paste(COOKIE).code == 0
     assert command("whoami").code == 0
+
+
+def test_without_a_home_there_is_no_session_and_none_can_be_kept(
+    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    def no_home(*_: Any, **__: Any) -> Path:
+        raise RuntimeError("could not determine the home directory")  # as platformdirs does without HOME and a name
+
+    monkeypatch.setattr("platformdirs.user_config_path", no_home)
+    assert command("whoami").stderr.startswith("No Neptun credentials are set.")
+    assert command("logout") == Completed(0, f"There was no session of {site.url}.\n", "")
+    said = "The session cannot be kept: the home directory is not known; set HOME (sessions.json).\n"
+    assert paste(COOKIE) == Completed(1, "", said)
 
 
 # The server

@@ -23,6 +23,8 @@ from ..neptun.errors import SessionRefused
 from ..neptun.session import Credentials
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
 from ..tools.context import NotDone
+from ..tools.scope import EVERYTHING
+from ..tools.scope import Scope as ToolScope
 from .refusals import Refused, refused, unauthorized
 from .turns import Turns
 
@@ -57,11 +59,13 @@ class Caller:
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
         no_session: what is wrong with that header, two sentences; empty if nothing is.
+        scope: what the person allowed when signing in.
     """
 
     token: str
     cookie: str | None = field(default=None, repr=False)
     no_session: str = ""
+    scope: ToolScope = EVERYTHING
 
     @property
     def id(self) -> str:
@@ -336,6 +340,13 @@ class Tokens:
         return known
 
 
+_LOOKS_UP = ToolScope(
+    no_deletion="This sign-in is for looking up only. The person can sign in to this server again and allow deletions "
+    "there, or do it on the Neptun website."
+)
+_MAY_DELETE = ToolScope(always_ask=True)
+
+
 class SignedIn:
     """Authenticates people who have signed in with a browser, and the applications to which they did."""
 
@@ -349,7 +360,7 @@ class SignedIn:
             raise unauthorized(
                 error.words, no_token=error.no_token, resource_metadata=self._sign_in.metadata_url
             ) from None
-        return Caller(access.client_id, access.cookie)
+        return Caller(access.client_id, access.cookie, scope=_MAY_DELETE if access.may_delete else _LOOKS_UP)
 
     def ended(self) -> Refused:
         """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""

@@ -281,6 +281,7 @@ def _build_mcp_server(
         settings.confirm_delete,
         remember_outcome,
         keeps_sessions,
+        scope_for=lambda request: caller_of(request).scope,
         renewal=sessions.advice if sessions else "",
     )
 

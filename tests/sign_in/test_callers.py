@@ -28,6 +28,7 @@ from tests.processes import environment
 from tests.serving.nginx import behind_nginx
 from tests.serving.support import (
     AGREED,
+    ASKABLE,
     DELETE_IMPORT,
     LIST_FILES,
     LIST_IMPORTS,
@@ -82,7 +83,7 @@ class SignsIn:
         async with http:
             browser = Browser(http)
             page = await browser.open(url)
-            self._answer = await browser.submit(page, email=self.email, password=self.password)
+            self._answer = await browser.submit(page, email=self.email, password=self.password, access="delete")
 
     async def come_back(self) -> AuthorizationCodeResult:
         assert self._answer is not None
@@ -233,7 +234,7 @@ async def test_other_failures_are_messages(site: Site) -> None:
 
 async def test_an_answer_counts_for_who_was_asked_in_their_application(site: Site) -> None:
     async with sign_in_server(site) as server:
-        tokens = await server.tokens(cookie=COOKIE)
+        tokens = await server.tokens(cookie=COOKIE, access="delete")
         asked = (await server.caller(tokens).call("delete_import", DELETE_IMPORT))["result"]["requestState"]
 
         async def answered(tokens: Json) -> Json:
@@ -242,13 +243,29 @@ async def test_an_answer_counts_for_who_was_asked_in_their_application(site: Sit
             )
 
         renewed = (await server.app.refresh(tokens["refresh_token"])).json()
-        bobs = await server.tokens(cookie=BOB_COOKIE)
+        bobs = await server.tokens(cookie=BOB_COOKIE, access="delete")
         await server.app.register()
-        elsewhere = await server.tokens(cookie=COOKIE)
+        elsewhere = await server.tokens(cookie=COOKIE, access="delete")
         for others in (bobs, elsewhere):
             assert (await answered(others))["error"]["data"] == {"reason": "invalid_request_state"}
         assert site.deletions() == []
         assert content_in(await answered(renewed))["deleted"]
+
+
+@pytest.mark.parametrize("confirm_delete", ["off", "ask", "require"])
+async def test_nothing_is_deleted_that_the_person_did_not_allow(site: Site, confirm_delete: str) -> None:
+    async with sign_in_server(site, confirm_delete=confirm_delete) as server:
+        for access, tools in (("look-up", 2), ("delete", 3)):
+            caller = server.caller(await server.tokens(cookie=COOKIE, access=access))
+            listed = (await caller.post("tools/list", {})).json()["result"]["tools"]
+            assert len(listed) == tools
+            # Nobody is asked where nothing may be deleted; and where it may, a host that cannot ask deletes nothing.
+            caller.capabilities = {}
+            said = error_in(await caller.call("delete_import", DELETE_IMPORT))
+            assert ("This sign-in is for looking up only." in said) == (access == "look-up")
+        caller.capabilities = ASKABLE
+        assert (await caller.call("delete_import", DELETE_IMPORT))["result"]["resultType"] == "input_required"
+    assert site.deletions() == []
 
 
 async def test_strangers_at_the_door_leave_connections_to_callers(site: Site) -> None:

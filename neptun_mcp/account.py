@@ -52,10 +52,12 @@ def session_store() -> SessionStore:
         from platformdirs import user_config_path  # not needed to start
 
         try:
-            return user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
+            file = user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
         except RuntimeError:
-            why = "the home directory is not known; set HOME"
-            raise OSError(errno.ENOENT, why, "sessions.json") from None
+            file = Path("~")
+        if not file.is_absolute():  # `~` without a home directory
+            raise OSError(errno.ENOENT, "the home directory is not known; set HOME", "sessions.json")
+        return file
 
     return SessionStore(find_file, "neptun-mcp")
 

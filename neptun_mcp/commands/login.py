@@ -16,7 +16,7 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials
 from ..settings import Settings
-from ..tools.words import advice, happened
+from ..tools.words import advice, happened, why
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         place = session_store().save(settings.base_url, cookie)
     except OSError as error:
-        tell(f"The session cannot be kept: {error.strerror} ({error.filename}).")
+        tell(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
         return FAILURE
     show(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
     if settings.has_credentials:

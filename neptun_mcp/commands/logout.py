@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..account import session_store
+from ..tools.words import why
 from . import FAILURE, SUCCESS, settings_or_exit, show, tell
 
 
@@ -14,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         removed = session_store().remove(address)
     except OSError as error:
-        tell(f"The session cannot be removed: {error.strerror} ({error.filename}).")
+        tell(f"The session is still kept, as it cannot be removed: {why(error)}. Correct that, and log out again.")
         return FAILURE
     show(f"Logged out of {address}." if removed else f"There was no session of {address}.")
     return SUCCESS

@@ -95,11 +95,14 @@ class StoreUnreadable(CredentialsMissing):
 
     Attributes:
         problem: why, in words.
+        file: the file that cannot be read; empty if it is the system's keyring.
     """
 
-    def __init__(self, address: str, problem: str) -> None:
-        super().__init__(address, f"The kept session cannot be read: {problem}.")
-        self.problem = problem
+    def __init__(self, address: str, problem: str, file: str = "") -> None:
+        shown = f" ({file})" if file else ""
+        super().__init__(address, f"The kept session cannot be read: {problem}{shown}.")
+        self.problem = f"{problem}{shown}"
+        self.file = file
 
 
 class Source(Enum):

@@ -6,8 +6,13 @@ import codecs
 import errno
 import os
 import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 MAX_SECRET_FILE = 64 * 2**10
 """Bytes. A browser's whole cookies.txt fits."""
@@ -16,35 +21,142 @@ INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 """For `str.translate`: characters without width, which come along when people copy. No secret holds them."""
 
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_LOCK_SECONDS = 15.0
+
+T = TypeVar("T")
 
 
-def read_secret_file(path: Path) -> str:
+def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
     """The text of a file that holds a secret: UTF-8 or, as Windows writes it, UTF-16; without `INVISIBLE` characters.
 
+    Args:
+        path: the file; `~` is the home directory.
+        limit: bytes.
+
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger than `MAX_SECRET_FILE`; `strerror` says which.
+        OSError: it cannot be read, is no regular file, or is larger than `limit`; `strerror` says which.
     """
     try:
         with open(path.expanduser(), "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            return read_secret(file)
+            return read_secret(file, limit)
     except (RuntimeError, ValueError):
         # A home directory that is not known, a character that no path holds.
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
 
-def read_secret(file: BinaryIO) -> str:
+def read_secret(file: BinaryIO, limit: int = MAX_SECRET_FILE) -> str:
     """The text of an open file, which may be a pipe, as `read_secret_file` has it.
 
     Raises:
-        OSError: it cannot be read, or is larger than `MAX_SECRET_FILE`.
+        OSError: it cannot be read, or is larger than `limit` bytes.
     """
-    content = file.read(MAX_SECRET_FILE + 1)
-    if len(content) > MAX_SECRET_FILE:
-        raise OSError(errno.EFBIG, f"it is larger than {MAX_SECRET_FILE // 2**10} kB")
+    content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit // 2**10} kB")
     text = content.decode(_BYTE_ORDER_MARKS.get(content[:2], "utf-8"), "replace")
     return text.translate(INVISIBLE)
+
+
+def write_secret_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file that holds a secret, as a whole or not at all; nobody else may read it, not even meanwhile.
+
+    A symbolic link stays one, and what it leads to is written. Missing directories are made for the owner alone.
+
+    Raises:
+        OSError: it cannot be written, or something is there that is no regular file; what was there stays as it was.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with open(descriptor, "wb") as new:
+            new.write(content)
+            new.flush()
+            os.fsync(descriptor)
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Keep other processes that lock this file, too, from reading and writing it during the block.
+
+    Its directory has to exist. Where the file system knows no locks there is none.
+
+    Raises:
+        OSError: another process does not give the lock up.
+    """
+    descriptor = _open_to_lock(path)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _lock(descriptor):
+            if time.monotonic() > deadline:
+                raise OSError(errno.EAGAIN, "another process keeps it locked", str(path))
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _open_to_lock(path: Path) -> int:
+        return os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+
+    def _lock(descriptor: int) -> bool:
+        with suppress(OSError):
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            return True
+        return False
+
+else:
+    import fcntl
+
+    def _open_to_lock(path: Path) -> int:
+        return os.open(path.parent, os.O_RDONLY)
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # no locks here
+            return True
+        return True
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """What `work` returns. It runs in a thread that does not keep the process alive, if it never ends.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not outcome:
+        raise TimeoutError
+    return outcome[0]
 
 
 def _without_waiting(path: str, flags: int) -> int:

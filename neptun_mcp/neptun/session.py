@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -40,7 +41,7 @@ from .errors import (
     UnknownUser,
 )
 from .models import COOKIE_NAME, Item
-from .secret_files import MAX_SECRET_FILE, path_text, read_secret_file, shown_path
+from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import KeptSession
 from .transport import Transport
 
@@ -245,7 +246,7 @@ class Session:
             try:
                 kept = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
             except OSError as error:
-                raise StoreUnreadable(self._transport.address, f"{error.strerror}") from None
+                raise StoreUnreadable(self._transport.address, f"{error.strerror}", error.filename or "") from None
             cookie = cookie_value(kept or "")
             if cookie and cookie != refused:
                 _log.debug("session: read from the log-in")
@@ -258,8 +259,8 @@ class Session:
     async def _from_file(self, path: Path) -> str:
         try:
             # In a thread: a file on a hung mount must not stop everything else.
-            with anyio.fail_after(_FILE_SECONDS):
-                text = await anyio.to_thread.run_sync(read_secret_file, path, abandon_on_cancel=True)
+            read = partial(in_time, partial(read_secret_file, path), _FILE_SECONDS)
+            text = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
         except TimeoutError:
             # Not to be looked at: that would take as long again.
             problem = f"could not be read in time ({path_text(path)})"

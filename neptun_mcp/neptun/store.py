@@ -9,22 +9,30 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-_IN_KEYRING = {"keyring": True}
+from .secret_files import in_time, locked, read_secret_file, write_secret_file
+
+KEYRING_SECONDS = 10.0
+"""How long a keyring may take. One that is locked may be waiting for a person."""
+
+_MAX_FILE = 2**20
+_NO_KEYRING = "the system's keyring is locked, or not there"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class SessionStore:
-    """Where sessions are kept.
+    """Where sessions are kept. Several processes may use it at the same time.
 
     Attributes:
-        find_file: finds the file; called when it is needed.
+        find_file: finds the file; called when it is needed. Raises OSError where there is no place for one.
         service: the name under which the keyring has the sessions.
     """
 
@@ -38,36 +46,54 @@ class SessionStore:
             Where it is kept, in words.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be read or written.
         """
-        in_keyring = _save_in_keyring(self.service, address, cookie)
-        self._write(self._read() | {address: _IN_KEYRING if in_keyring else {"cookie": cookie}})
-        return "the system's keyring" if in_keyring else str(self.find_file())
+        file = self.find_file()
+        with self._kept(file) as kept:
+            in_keyring = self._save_in_keyring(address, cookie)
+            entry = kept.get(address, {})
+            # An earlier one may be in a keyring that does not answer now: a log-out has to look there, too.
+            marks = {"keyring": True} if in_keyring or entry.get("keyring") else {}
+            kept[address] = marks if in_keyring else {"cookie": cookie, **marks}
+        return "the system's keyring" if in_keyring else str(file)
 
     def load(self, address: str) -> str | None:
         """The cookie kept for an address; None if there is none.
 
         Raises:
-            OSError: it is in the system's keyring, which cannot be read now.
+            OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read.
         """
-        kept = self._read().get(address)
-        if kept == _IN_KEYRING:
-            return _load_from_keyring(self.service, address)
-        cookie: Any = cast("dict[str, Any]", kept).get("cookie") if isinstance(kept, dict) else None
-        return cookie if isinstance(cookie, str) else None
+        try:
+            file = self.find_file()
+        except OSError:  # nothing can have been kept
+            return None
+        entry = _read(file).get(address, {})
+        if isinstance(cookie := entry.get("cookie"), str):
+            return cookie
+        if not entry.get("keyring"):
+            return None
+        return _ask_keyring(lambda keyring: keyring.get_password(self.service, address))
 
     def remove(self, address: str) -> bool:
-        """Remove the session of an address; whether there was one.
+        """Remove the session of an address from every place; whether there was one.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: one of the places cannot be read or written; the session is still there, and in no other.
         """
-        kept = self._read()
-        if address not in kept:
+        try:
+            file = self.find_file()
+        except OSError:
             return False
-        if kept.pop(address) == _IN_KEYRING:
-            _remove_from_keyring(self.service, address)
-        self._write(kept)
+        if not file.exists():
+            return False
+        with self._kept(file) as kept:
+            if (entry := kept.get(address)) is None:
+                return False
+            if entry.get("keyring"):
+                if entry.pop("cookie", None):
+                    _write(file, kept)  # whatever the keyring answers
+                _ask_keyring(lambda keyring: self._remove_from_keyring(keyring, address))
+            del kept[address]
         return True
 
     def stamp(self) -> object:
@@ -78,26 +104,29 @@ class SessionStore:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            kept: Any = json.loads(self.find_file().read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}
-
-    def _write(self, kept: dict[str, Any]) -> None:
-        file = self.find_file()
+    @contextmanager
+    def _kept(self, file: Path) -> Generator[dict[str, dict[str, Any]]]:
+        """What the file holds, written again if the block ends without an error, with no other process in between."""
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Nobody ever sees half of it, or may read it: the new file is made for its owner alone.
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        with locked(file):
+            kept = _read(file)
+            yield kept
+            _write(file, kept)
+
+    def _save_in_keyring(self, address: str, cookie: str) -> bool:
+        def save(keyring: Any) -> bool:
+            keyring.set_password(self.service, address, cookie)
+            return keyring.get_password(self.service, address) == cookie
+
         try:
-            with open(descriptor, "w", encoding="utf-8") as new:
-                json.dump(kept, new)
-            os.replace(name, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+            return _ask_keyring(save)
+        except OSError:
+            return False
+
+    def _remove_from_keyring(self, keyring: Any, address: str) -> None:
+        # A password that is not there cannot be deleted, in most backends.
+        if keyring.get_password(self.service, address) is not None:
+            keyring.delete_password(self.service, address)
 
 
 @dataclass(frozen=True)
@@ -113,7 +142,7 @@ class KeptSession:
     address: str
 
     def cookie(self) -> str | None:
-        """The cookie; None if there is none."""
+        """The cookie; None if there is none. Raises as `SessionStore.load` does."""
         return self.store.load(self.address)
 
     def stamp(self) -> object:
@@ -121,36 +150,54 @@ class KeptSession:
         return self.store.stamp()
 
 
-def _keyring() -> Any:
-    """The keyring, if the package is there and has a backend that works; else None."""
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The entries of the file, by address.
+
+    Raises:
+        OSError: it cannot be read, or holds something else, which is not to be lost.
+    """
     try:
+        text = read_secret_file(file, _MAX_FILE)
+        kept: Any = json.loads(text) if text.strip() else {}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
+    except (ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict):
+        raise OSError(errno.EINVAL, "it is damaged", str(file))
+    entries = cast("dict[str, Any]", kept)
+    return {address: entry for address, entry in entries.items() if isinstance(entry, dict)}
+
+
+def _write(file: Path, kept: dict[str, dict[str, Any]]) -> None:
+    write_secret_file(file, json.dumps(kept).encode())
+
+
+def _ask_keyring(ask: Callable[[Any], T]) -> T:
+    """What the system's keyring answers. It must not ask on stdin, where another program may be writing.
+
+    Raises:
+        OSError: it is not there, is locked, or does not answer in time. Each backend has errors of its own.
+    """
+
+    def work() -> T:
         import keyring
 
         # Backends that only fail, or keep nothing, say so by their priority.
-        return keyring if keyring.get_keyring().priority > 0 else None
-    except Exception:  # each backend has errors of its own, and the file is there for all of them
-        return None
+        if keyring.get_keyring().priority <= 0:
+            raise RuntimeError
+        return ask(keyring)
 
-
-def _save_in_keyring(service: str, address: str, cookie: str) -> bool:
-    keyring = _keyring()
-    if keyring is None:
-        return False
+    stdin = sys.stdin
     try:
-        keyring.set_password(service, address, cookie)
-        return keyring.get_password(service, address) == cookie
+        with open(os.devnull) as nothing:
+            sys.stdin = nothing
+            return in_time(work, KEYRING_SECONDS)
+    except TimeoutError:
+        raise OSError(errno.ETIMEDOUT, "the system's keyring does not answer: it may be waiting for you") from None
     except Exception:
-        return False
-
-
-def _load_from_keyring(service: str, address: str) -> str | None:
-    keyring = _keyring()
-    try:
-        return keyring.get_password(service, address)
-    except Exception:
-        raise OSError(errno.EACCES, "the system's keyring is locked, or not there") from None
-
-
-def _remove_from_keyring(service: str, address: str) -> None:
-    with suppress(Exception):
-        _keyring().delete_password(service, address)
+        raise OSError(errno.EACCES, _NO_KEYRING) from None
+    finally:
+        sys.stdin = stdin

@@ -128,6 +128,10 @@ def _how_to_log_in(error: CredentialsMissing | SessionRefused) -> str:
     match error:
         case CookieFileUnusable():
             return f"Save the cookie there ({how}); {_NO_RESTART}."
+        case StoreUnreadable() if error.file:
+            return f"Make that file readable for you, or delete it and run {command}; {_NO_RESTART}."
+        case StoreUnreadable():
+            return f"Unlock the keyring, or run {command} again; {_NO_RESTART}."
         case CredentialsMissing():
             return (
                 f"Run {command} in a terminal; {_NO_RESTART}. Or set NEPTUN_SESSION_COOKIE (to get it, {how}), or "
@@ -205,6 +209,11 @@ def _duration(seconds: float) -> str:
 def _in_seconds(seconds: float) -> str:
     whole = max(1, round(seconds))
     return f"{whole} second{'s' if whole > 1 else ''}"
+
+
+def why(error: OSError) -> str:
+    """Why a file cannot be used, and which, to follow a colon."""
+    return f"{error.strerror or 'it cannot be used'}{f' ({error.filename})' if error.filename else ''}"
 
 
 def login_command(address: str) -> str:

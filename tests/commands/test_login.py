@@ -237,29 +237,39 @@ def test_without_a_terminal_only_a_cookie_is_taken(command: Command, home: Path)
     assert "neptun-mcp login --cookie < FILE" in ran.stderr
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"http://x": 1}', "\xff"])
-def test_a_file_that_holds_something_else_counts_as_no_session(
-    paste: Command, command: Command, home: Path, content: str
-) -> None:
+def test_a_damaged_file_is_named_and_nothing_in_it_is_lost(paste: Command, command: Command, home: Path) -> None:
     paste(COOKIE)
     (file,) = files_in(home)
-    file.write_text(content, "latin-1")
+    file.write_text(damaged := file.read_text()[:-1])
+    for ran in (command("whoami"), command("logout"), paste(COOKIE)):
+        assert ran.code == 1
+        assert f"it is damaged ({file})" in ran.stderr
+    assert file.read_text() == damaged
+
+
+def test_without_a_home_directory_there_is_no_session(
+    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pwd
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name)
+    assert command("whoami").stderr.startswith("No Neptun credentials are set.")
+    assert command("logout").stdout.startswith("There was no session")
+    assert "the home directory is not known; set HOME" in paste(COOKIE).stderr
+
+
+def test_an_empty_file_counts_as_no_session(paste: Command, command: Command, home: Path) -> None:
+    paste(COOKIE)
+    (file,) = files_in(home)
+    file.write_text("")
     assert command("whoami").stderr.startswith("No Neptun credentials are set.")
     assert paste(COOKIE).code == 0
     assert command("whoami").code == 0
-
-
-def test_without_a_home_there_is_no_session_and_none_can_be_kept(
-    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, site: Site
-) -> None:
-    def no_home(*_: Any, **__: Any) -> Path:
-        raise RuntimeError("could not determine the home directory")  # as platformdirs does without HOME and a name
-
-    monkeypatch.setattr("platformdirs.user_config_path", no_home)
-    assert command("whoami").stderr.startswith("No Neptun credentials are set.")
-    assert command("logout") == Completed(0, f"There was no session of {site.url}.\n", "")
-    said = "The session cannot be kept: the home directory is not known; set HOME (sessions.json).\n"
-    assert paste(COOKIE) == Completed(1, "", said)
 
 
 # The server

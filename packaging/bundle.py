@@ -1,26 +1,34 @@
 """Build the MCPB bundle: `python packaging/bundle.py` writes `dist/neptun-mcp-VERSION.mcpb`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 ROOT = Path(__file__).parents[1]
+PACKAGING = ROOT / "packaging"
 
 
-def build(folder: Path) -> Path:
-    """Write the bundle into a folder, which is made if it is missing."""
-    manifest = ROOT / "packaging" / "manifest.json"
-    package = [path for path in sorted((ROOT / "neptun_mcp").rglob("*")) if "__pycache__" not in path.parts]
+def build(folder: Path, root: Path = ROOT) -> Path:
+    """Write the bundle of a clone into a folder, which is made if it is missing. A bundle that fails leaves none."""
+    manifest = PACKAGING / "manifest.json"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"neptun-mcp-{json.loads(manifest.read_text('utf-8'))['version']}.mcpb"
-    with ZipFile(target, "w", ZIP_DEFLATED) as bundle:
-        bundle.write(manifest, manifest.name)
-        # What uv needs to install the package, on the person's machine.
-        for path in (ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "LICENSE", *package):
-            # Hosts fail at entries for folders.
-            if path.is_file():
-                bundle.write(path, path.relative_to(ROOT).as_posix())
+    unfinished = target.with_suffix(".unfinished")
+    try:
+        # Files may be older than what ZIP can say, 1980.
+        with ZipFile(unfinished, "w", ZIP_DEFLATED, strict_timestamps=False) as bundle:
+            for path in (manifest, PACKAGING / "icon.png"):
+                bundle.write(path, path.name)
+            # What uv needs to install the package, on the person's machine, and nothing else that lies about.
+            package = sorted((root / "neptun_mcp").rglob("*.py"))
+            for path in (root / "pyproject.toml", root / "README.md", root / "LICENSE", *package):
+                bundle.write(path, path.relative_to(root).as_posix())
+            bundle.write(root / "neptun_mcp" / "py.typed", "neptun_mcp/py.typed")
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return target
 
 

@@ -11,9 +11,11 @@ import tarfile
 from importlib.metadata import metadata
 from pathlib import Path
 from runpy import run_path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from jsonschema import Draft202012Validator
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -61,9 +63,10 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_git
-def test_the_sdist_holds_every_file_that_is_not_hidden(sdist: Path) -> None:
+def test_the_sdist_holds_every_file_that_is_not_hidden_and_what_docker_leaves_out(sdist: Path) -> None:
     held = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
-    assert held - {"PKG-INFO", ".gitignore"} == {name for name in files() if not name.startswith(".")}
+    published = {name for name in files() if not name.startswith(".")} | {".dockerignore"}
+    assert held - {"PKG-INFO", ".gitignore"} == published
 
 
 @needs_git
@@ -140,7 +143,22 @@ def test_the_bundle_runs_on_the_versions_of_python_of_the_package() -> None:
     assert read("manifest.json")["compatibility"]["runtimes"]["python"] == metadata("neptun-mcp")["Requires-Python"]
 
 
+def schema(name: str) -> Any:
+    return Draft202012Validator(json.loads((ROOT / "tests" / "schemas" / name).read_text("utf-8")))
+
+
+def test_the_bundles_manifest_is_one() -> None:
+    schema("mcpb-manifest.json").validate(read("manifest.json"))
+
+
 # Servers over HTTP
+
+
+@pytest.mark.parametrize("name", ["compose", "kubernetes"])
+def test_the_files_for_containers_are_what_their_programs_read(name: str) -> None:
+    yaml: Any = pytest.importorskip("yaml", reason="PyYAML, of the extra dev, is not installed")
+    for document in yaml.safe_load_all((PACKAGING / f"{name}.yaml").read_text("utf-8")):
+        schema(f"{name}.json").validate(document)
 
 
 def test_the_settings_for_containers_are_settings() -> None:
@@ -181,8 +199,28 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_git
 def test_the_bundle_holds_the_package_and_what_uv_needs_to_install_it(bundle: Path) -> None:
     held = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
-    assert held == files("neptun_mcp") | {"manifest.json", "pyproject.toml", "README.md", "LICENSE"}
+    beside = {"manifest.json", "icon.png", "pyproject.toml", "README.md", "LICENSE"}
+    assert held == files("neptun_mcp") | beside
     assert (bundle / read("manifest.json")["server"]["entry_point"]).is_file()
+    assert (bundle / read("manifest.json")["icon"]).is_file()
+
+
+def test_the_bundle_leaves_out_what_lies_about_and_takes_files_of_any_age(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    (clone / "neptun_mcp").mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "neptun_mcp/__init__.py", "neptun_mcp/py.typed"):
+        (clone / name).touch()
+        os.utime(clone / name, (0, 0))
+    for name in (".env", "neptun_mcp/.env", "neptun_mcp/notes.txt"):
+        (clone / name).write_text("NEPTUN_PASSWORD=secret")
+    build = run_path(str(PACKAGING / "bundle.py"))["build"]
+    with ZipFile(build(tmp_path / "dist", clone)) as archive:
+        beside = {"manifest.json", "icon.png", "pyproject.toml", "README.md", "LICENSE"}
+        assert set(archive.namelist()) == beside | {"neptun_mcp/__init__.py", "neptun_mcp/py.typed"}
+    (clone / "LICENSE").unlink()
+    with pytest.raises(FileNotFoundError):
+        build(tmp_path / "other", clone)
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 @pytest.mark.anyio

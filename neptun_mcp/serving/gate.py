@@ -7,7 +7,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -25,6 +25,7 @@ from ..sign_in.routes import ADVICE, NoAccess, SignIn
 from ..tools.context import NotDone
 from ..tools.scope import EVERYTHING
 from ..tools.scope import Scope as ToolScope
+from .narrowing import narrowed
 from .refusals import Refused, refused, unauthorized
 from .turns import Turns
 
@@ -59,7 +60,7 @@ class Caller:
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
         no_session: what is wrong with that header, two sentences; empty if nothing is.
-        scope: what the person allowed when signing in.
+        scope: what the person allowed when signing in, less what the address takes away.
     """
 
     token: str
@@ -74,8 +75,8 @@ class Caller:
 
     @property
     def principal(self) -> str:
-        """What an answer of the person is bound to: token and session."""
-        return f"{self.token} {self.id}"
+        """What an MCP session, and an answer of the person, is bound to: token, Neptun session, and scope."""
+        return f"{self.token} {self.id} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
 
 
 def caller_of(request: Request[Any]) -> Caller:
@@ -124,6 +125,7 @@ class Gate:
             self._check_address(headers)
             _check_length(headers)
             caller = self._authenticate(headers)
+            caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
             self._check_form(scope["method"], headers)
             body = await _read_body(headers, receive)
             async with self._turns.take((self._turns_of(caller), _kind(headers, body))) as turn:

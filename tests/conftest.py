@@ -37,6 +37,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None:
         monkeypatch.setenv(name, str(empty_home))
     for name in [name for name in os.environ if name.startswith("NEPTUN_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("COLUMNS", raising=False)  # of a test runner
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,7 @@ def test_other_commands_do_without_a_stream(redirections: str, code: int, said: 
         pytest.skip("no /dev/full on this system")
     ran = in_shell("call list_imports project_id=1 " + redirections)
     assert (ran.code, ran.stderr) == (code, said)
-    assert ran.stdout.startswith("project_id: 1") is (redirections == "<&- 2>&-")
+    assert ran.stdout.startswith("id   kind ") is (redirections == "<&- 2>&-")
 
 
 def in_shell(words: str) -> Completed:

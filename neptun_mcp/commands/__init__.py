@@ -10,11 +10,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ..settings import Settings
 
 SUCCESS, FAILURE, MISUSE, INTERRUPTED = 0, 1, 2, 130
@@ -83,19 +85,50 @@ def interrupt(*_: object) -> None:
     os._exit(INTERRUPTED)
 
 
-def show(text: str) -> None:
-    """Write text to stdout, which must not be lost unnoticed."""
+@contextmanager
+def _output_not_lost() -> Generator[None]:
+    """End the program with a word about it where stdout cannot be written."""
     try:
-        print(text, flush=True)
+        yield
     except OSError as error:
         tell(f"The output cannot be written: {error.strerror}.")
         os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
 
 
-def tell(*lines: str) -> None:
-    """Write lines for a person to stderr."""
+def show(text: str) -> None:
+    """Write text to stdout as it is."""
+    with _output_not_lost():
+        print(text, flush=True)
+
+
+def show_rendered(*what: RenderableType) -> None:
+    """Write to stdout what rich renders as the terminal allows."""
+    from .console import write  # rich takes its time, and a server shows nothing
+
+    with _output_not_lost():
+        write(sys.stdout, *what)
+
+
+def show_line(head: str, text: str, colour: str) -> None:
+    """Write a line to stdout whose head has a colour."""
+    from .console import as_text
+
+    show_rendered(as_text(head, colour) + as_text(f" {text}"))
+
+
+def say(*lines: str) -> None:
+    """Write lines for a person to stdout, at a terminal wrapped between words."""
+    from .console import as_text
+
+    show_rendered(*map(as_text, lines))
+
+
+def tell(*lines: str, colour: str = "") -> None:
+    """Write lines for a person to stderr, at a terminal wrapped between words."""
+    from .console import as_text, write
+
     with suppress(OSError):
-        print(*lines, sep="\n", file=sys.stderr)
+        write(sys.stderr, *(as_text(line, colour) for line in lines))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

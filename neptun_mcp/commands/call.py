@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -21,8 +22,8 @@ from ..neptun.errors import quoted
 from ..server import create_server
 from ..settings import Settings
 from ..tools import create_tools, misuse
-from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, settings_or_exit, show
-from .console import Waiting, show_error, show_result
+from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, settings_or_exit, show, show_rendered, tell
+from .console import NARROW, Waiting, render
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,25 +33,25 @@ def run(options: argparse.Namespace) -> int:
     name: str = options.tool
     if name and name not in tools:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
-        show_error(f"There is no tool {quoted(name)}. {hint}")
+        tell(f"There is no tool {quoted(name)}. {hint}", colour="red")
         return MISUSE
     if options.help or not name:
         show(options.usage() if not name and options.help else _help([tools[name]] if name else tools.values()))
         return SUCCESS
     arguments = {argument: value for argument, _, value in (word.partition("=") for word in options.arguments)}
     if wrong := _wrong(tools[name], options.arguments) or misuse(tools[name], arguments):
-        show_error(wrong)
+        tell(wrong, colour="red")
         return MISUSE
     settings = settings_or_exit(options)
     result = anyio.run(call, settings, name, arguments)
     if result.is_error:
-        show_error(*(block.text for block in result.content if block.type == "text"))
+        tell(*(block.text for block in result.content if block.type == "text"), colour="red")
         return FAILURE
     content: dict[str, Any] = result.structured_content or {}
     if options.json:
         show(json.dumps(content))
     else:
-        show_result(content)
+        show_rendered(render(content))
     return SUCCESS
 
 
@@ -68,10 +69,12 @@ def _wrong(tool: Tool, words: Iterable[str]) -> str:
 
 
 def _help(tools: Iterable[Tool]) -> str:
-    """What tools do, and their arguments."""
+    """What tools do, and their arguments, as wide as the terminal."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    indent = " " * (19 if width >= NARROW else 8)
     lines: list[str] = []
     for tool in tools:
-        lines += [tool.name, *textwrap.wrap(tool.description, 100, initial_indent="  ", subsequent_indent="  ")]
+        lines += [tool.name, *textwrap.wrap(tool.description, width, initial_indent="  ", subsequent_indent="  ")]
         required = tool.parameters.get("required", [])
         for name, schema in tool.parameters["properties"].items():
             notes = [
@@ -81,7 +84,7 @@ def _help(tools: Iterable[Tool]) -> str:
                 f"default {schema['default']}" if "default" in schema else "",
             ]
             text = f"{name + '=':<15}{'; '.join(filter(None, notes))}"
-            lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent=" " * 19, break_on_hyphens=False)
+            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent=indent, break_on_hyphens=False)
         lines.append("")
     return "\n".join(lines[:-1])
 
@@ -103,14 +106,14 @@ async def _ask(waiting: Waiting, context: ClientRequestContext, params: ElicitRe
 
 def _asked(params: ElicitRequestParams) -> ElicitResult:
     """Ask for each field of the form: a number for a choice from a list, yes or no, or a text."""
-    print(params.message, file=sys.stderr)
+    tell(params.message)
     answers: dict[str, Any] = {}
     form: dict[str, Any] = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
     fields: dict[str, dict[str, Any]] = form.get("properties", {})
     for name, field in fields.items():
         choices: list[str] = field.get("enum", [])
         for number, choice in enumerate(choices, 1):
-            print(f"  {number}  {choice}", file=sys.stderr)
+            tell(f"  {number}  {choice}")
         is_yes_or_no = field["type"] == "boolean"
         hint = " (number)" if choices else " (y/N)" if is_yes_or_no else ""
         print(f"{field['title']}{hint}: ", end="", file=sys.stderr, flush=True)

@@ -1,157 +1,265 @@
-"""What a person reads in a terminal: tables, highlighted files and colours there, plain text elsewhere."""
+"""What a person reads: tables, highlighted files and colours in a terminal, the same as plain text elsewhere."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-import textwrap
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 import anyio
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from ..log import printable
-from . import show
+from ..tools.labels import day, kind_label
 
+NARROW = 60
+"""Columns of a terminal; with fewer, a list takes the place of a table."""
+
+_UNLIMITED = 100_000  # columns of a file or a pipe: what is searched and cut there is a line an item
+_LEAST = 12  # columns of a path, a name or a text in a table; with fewer, too, a list is easier to read
 _COLOURS = {"completed": "green", "failed": "red", "pending": "yellow", "processing": "yellow"}
-_HIDDEN = ("neptun_user_id", "project_id", "updated_at", "github_account_avatar_url")
-_SHORT = ("id", "kind", "imported", "created")
 _QUIET_SECONDS = 1.0
 
 
-def is_plain() -> bool:
-    """Whether stdout gets plain text: it is no terminal, or the person wants no colours (https://no-color.org)."""
-    return not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+def console_for(file: TextIO) -> Console:
+    """The one renderer for a stream. Colours follow the terminal, NO_COLOR and FORCE_COLOR, as rich reads them."""
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdecimal():
+        console.width = _UNLIMITED
+    return console
 
 
-def render(result: dict[str, Any]) -> RenderableType:
-    """A tool's result for a terminal."""
-    if "imports" in result:
-        return Group(_imports(result["imports"]), _footer(result, "imports"))
-    if "resources" in result:
-        files = result["resource_type"] == "user-files"
-        shown = [_file(item) for item in result["resources"]] if files else [_table(result["resources"])]
-        return Group(*shown, _footer(result, result["resource_type"]))
-    return _deletion(result)
+def write(file: TextIO, *what: RenderableType) -> None:
+    """Render for a stream. Text is wrapped between words at a terminal; elsewhere no line has blanks at its end.
+
+    Raises:
+        OSError: the stream cannot be written.
+    """
+    console = console_for(file)
+    if console.is_terminal:
+        console.print(*what, sep="\n")
+        file.flush()
+        return
+    with console.capture() as captured:
+        console.print(*what, sep="\n")
+    print(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE), end="", file=file, flush=True)
 
 
-def plain(result: dict[str, Any]) -> str:
-    """A tool's result as plain text: its values, then a block for each item; texts of several lines indented below."""
-    return "\n".join(_lines(result, ""))
-
-
-def _imports(imports: list[dict[str, Any]]) -> Table:
-    table = _new_table("id", "kind", "path", "status", "imported")
-    for item in imports:
-        status = item.get("import_status", "")
-        error = f"\n{item['error_message']}" if item.get("error_message") else ""
-        table.add_row(
-            str(item["id"]),
-            _text(item["source_type"]),
-            _text(item["source_path"]),
-            _text(status + error, _COLOURS.get(status, "")),
-            _date(item),
-        )
-    return table
-
-
-def _table(items: list[dict[str, Any]]) -> Table:
-    names = list(dict.fromkeys(name for item in items for name in item if name not in _HIDDEN))
-    table = _new_table(*names)
-    for item in items:
-        table.add_row(*(_date(item) if name == "created_at" else _text(str(item.get(name, ""))) for name in names))
-    return table
-
-
-def _new_table(*names: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in names:
-        table.add_column(name.removesuffix("_at"), overflow="fold", no_wrap=name.removesuffix("_at") in _SHORT)
-    return table
-
-
-def _file(item: dict[str, Any]) -> RenderableType:
-    """A file with its text, highlighted by its language."""
-    name = f"{item.get('title') or 'untitled'}.{item['extension']}" if item.get("extension") else item.get("title", "")
-    part = [f"{key.removeprefix('text_')} {item[key]:,}" for key in ("text_length", "text_offset") if item.get(key)]
-    part += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
-    head = Text.assemble(
-        (f"{item['id']}  ", "bold"), _text(str(name), "bold cyan"), f"  {_date(item)}  {', '.join(part)}"
-    )
-    text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
-    code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default", word_wrap=True)
-    return Group(head, Padding(code, (0, 0, 1, 2)))
-
-
-def _deletion(result: dict[str, Any]) -> RenderableType:
-    colour = "green" if result["deleted"] else "yellow"
-    return Group(_text(result["message"], colour), _imports([result["import"]]))
-
-
-def _footer(result: dict[str, Any], what: str) -> Text:
-    shown = len(result["imports" if "imports" in result else "resources"])
-    notes = [f"{shown} of {result['total']} {what} in project {result['project_id']}"]
-    if "next_offset" in result:
-        notes.append(f"offset={result['next_offset']} shows more")
-    notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if name in result]
-    notes += [result["note"]] if "note" in result else []
-    return Text("; ".join(notes), style="dim")
-
-
-def _text(value: str, style: str = "") -> Text:
+def as_text(value: str, style: str = "") -> Text:
     """Text as it is: nothing in it is markup, and nothing controls the terminal."""
     return Text(printable(value, kept="\n"), style=style)
 
 
-def _date(item: dict[str, Any]) -> str:
-    return printable(str(item.get("created_at", "")))[:16].replace("T", " ")
+class PathText:
+    """A path or a name, broken after the separators of paths, then after those of words, and elsewhere only if it must
+    be."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self.text, self.style = printable(text), style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(_LEAST, cell_len(self.text)), cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for piece in _pieces(self.text, options.max_width):
+            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > options.max_width:
+                lines.append("")
+            lines[-1] += piece
+        yield Text("\n".join(lines), self.style, overflow="fold")
 
 
-def _lines(value: dict[str, Any], indent: str) -> list[str]:
-    short: list[str] = []
-    long: list[str] = []
-    for name, field in value.items():
-        if isinstance(field, dict):
-            long += [f"{indent}{name}:", *_lines(cast("dict[str, Any]", field), indent + "  ")]
-        elif isinstance(field, list):
-            for item in cast("list[dict[str, Any]]", field):
-                first, *others = _lines(item, indent + "  ")
-                long += [f"{indent}- {first.lstrip()}", *others]
-        elif "\n" in str(field):
-            lines = printable(field, kept="\n\t").split("\n")
-            long += [f"{indent}{name}:", *(f"{indent}  | {line}" for line in lines)]
+def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@")) -> Iterator[str]:
+    """The parts of a text, each with the separators after it: coarse ones first, finer ones where these do not fit."""
+    for piece in re.findall(rf"[^{separators[0]}]*(?:[{separators[0]}]+|$)", text):
+        if cell_len(piece) > width and len(separators) > 1:
+            yield from _pieces(piece, width, separators[1:])
         else:
-            shown = printable(str(field), kept="\t")
-            short.append(f"{name}: {shown}")
-    head = textwrap.wrap("   ".join(short), 110, initial_indent=indent, subsequent_indent=indent + "  ")
-    return head + long
+            yield piece
 
 
-def show_result(result: dict[str, Any]) -> None:
-    """Write a tool's result to stdout."""
-    if is_plain():
-        show(plain(result))
-    else:
-        Console().print(render(result))
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. In one that stretches stand paths, names and texts, and what belongs to them below."""
+
+    title: str
+    stretches: bool = False
 
 
-def show_line(head: str, text: str, colour: str) -> None:
-    """Write a line to stdout whose head has a colour."""
-    if is_plain():
-        show(f"{head} {text}")
-    else:
-        Console(soft_wrap=True).print(Text.assemble((head, colour), " ", _text(text)))
+Cell = list[RenderableType]
 
 
-def show_error(*lines: str) -> None:
-    """Write what went wrong to stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(*(_text(line, "red") for line in lines), sep="\n")
+@dataclass(frozen=True)
+class Rows:
+    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut.
+
+    Attributes:
+        columns: the first holds the id.
+        cells: for each item a cell for each column, each with the lines in it.
+    """
+
+    columns: Sequence[Column]
+    cells: Sequence[Sequence[Cell]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            [
+                Measurement.get(console, options, line)
+                for line in (Text(column.title), *(one for row in rows for one in row))
+            ]
+            for column, *rows in zip(self.columns, *self.cells, strict=True)
+        ]
+        least = [max(width.minimum for width in column) for column in widths]
+        gaps = 2 * (len(self.columns) - 1)
+        fixed = sum(width for width, column in zip(least, self.columns, strict=True) if not column.stretches)
+        rest = options.max_width - gaps - fixed
+        if options.max_width < NARROW or rest < _LEAST * sum(column.stretches for column in self.columns):
+            yield from self._list()
+            return
+        roomy = gaps + sum(max(width.maximum for width in column) for column in widths) <= options.max_width
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        for column, width in zip(self.columns, least, strict=True):
+            table.add_column(column.title, overflow="fold", width=None if roomy or column.stretches else width)
+        for row in self.cells:
+            table.add_row(*(Group(*cell) for cell in row))
+        yield table
+
+    def _list(self) -> Iterator[RenderableType]:
+        for row in self.cells:
+            short = [
+                line for cell, column in zip(row, self.columns, strict=True) if not column.stretches for line in cell
+            ]
+            head = Text("  ").join(line for line in short if isinstance(line, Text) and line)
+            head.stylize("bold", 0, len(row[0][0]) if isinstance(row[0][0], Text) else 0)
+            yield head
+            long = [line for cell, column in zip(row, self.columns, strict=True) if column.stretches for line in cell]
+            yield from (Padding(line, (0, 0, 0, 2)) for line in long)
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """A tool's result for a person."""
+    if "imports" in result:
+        return _page(_imports(result["imports"], _project_names(result)), result, "imports")
+    if "resources" in result:
+        resource_type, items = result["resource_type"], result["resources"]
+        if resource_type == "user-files":
+            return _page(Group(*map(_file, items)), result, resource_type)
+        return _page(_resources(resource_type, items, _project_names(result)), result, resource_type)
+    colour = "green" if result["deleted"] else "yellow"
+    return Group(as_text(result["message"], colour), _imports([result["import"]], {}))
+
+
+def _project_names(result: dict[str, Any]) -> dict[int, str]:
+    """The names of the projects of a result that is about several."""
+    return {project["id"]: project["name"] for project in result.get("projects", [])}
+
+
+def _imports(imports: Sequence[dict[str, Any]], projects: dict[int, str]) -> Rows:
+    has_status = any("import_status" in item for item in imports)
+    columns = [Column("id"), Column("kind"), Column("path", stretches=True)]
+    columns += [Column("project", stretches=True)] if projects else []
+    columns += [Column("status")] if has_status else []
+    return Rows([*columns, Column("imported")], [_import(item, projects, has_status) for item in imports])
+
+
+def _import(item: dict[str, Any], projects: dict[int, str], has_status: bool) -> list[Cell]:
+    branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
+    path: Cell = [PathText(f"{item['source_path']}{branch}")]
+    path += [as_text(item["title"], "dim")] if item.get("title") else []
+    path += [as_text(item["error_message"], "red")] if item.get("error_message") else []
+    path += [as_text(f"replaced by import {item['replaced_by']}", "yellow")] if item.get("replaced_by") else []
+    status = str(item.get("import_status") or "")
+    return [
+        [Text(str(item["id"]))],
+        [as_text(kind_label(item["source_type"]))],
+        path,
+        *([_project(item, projects)] if projects else []),
+        *([[as_text(status, _COLOURS.get(status, ""))]] if has_status else []),
+        [as_text(day(item.get("created_at")))],
+    ]
+
+
+def _project(item: dict[str, Any], projects: dict[int, str]) -> Cell:
+    number = item.get("project_id", 0)
+    return [PathText(f"{projects.get(number, 'project')} ({number})")]
+
+
+_FIELDS = {
+    "template-collections": ("name", "description", "is_shared"),
+    "github-installations": ("github_account_name", "github_account_type"),
+    "chat-conversations": ("name", "model"),
+}
+_TITLES = {"is_shared": "sharing", "github_account_name": "account", "github_account_type": "type"}
+_STRETCHES = ("name", "description", "model", "github_account_name")
+
+
+def _resources(resource_type: str, items: Sequence[dict[str, Any]], projects: dict[int, str]) -> Rows:
+    fields = _FIELDS[resource_type]
+    columns = [Column(_TITLES.get(field, field), stretches=field in _STRETCHES) for field in fields]
+    columns += [Column("project", stretches=True)] if projects else []
+    rows: list[list[Cell]] = []
+    for item in items:
+        middle = [_value(item, field) for field in fields] + ([_project(item, projects)] if projects else [])
+        rows.append([[Text(str(item["id"]))], *middle, [as_text(day(item.get("created_at")))]])
+    return Rows([Column("id"), *columns, Column("created")], rows)
+
+
+def _value(item: dict[str, Any], field: str) -> Cell:
+    value = item.get(field)
+    if field == "github_account_name" and not value:
+        value = f"account {item.get('github_account_id', '')}"  # a running server may know no name
+    if isinstance(value, bool):
+        value = "shared" if value else "not shared"
+    text = "" if value is None else str(value)
+    return [PathText(text) if field in ("model", "github_account_name") else as_text(text)]
+
+
+def _file(item: dict[str, Any]) -> RenderableType:
+    """A file with its text, highlighted by its language."""
+    name = item.get("title") or "untitled"
+    name += f".{item['extension']}" if item.get("extension") and item["extension"] != name else ""
+    notes = [f"{item['text_length']:,} characters"] if item.get("text_length") else []
+    notes += [f"from character {item['text_offset']:,}"] if item.get("text_offset") else []
+    notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
+    notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
+    head = Text("  ").join(
+        part
+        for part in (
+            Text(str(item["id"]), "bold"),
+            as_text(str(name), "bold cyan"),
+            as_text(day(item.get("created_at"))),
+            as_text(", ".join(notes), "dim"),
+        )
+        if part
+    )
+    text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
+    code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)
+    code.rstrip()
+    code.no_wrap, code.overflow = False, "fold"
+    return Group(head, Padding(code, (0, 0, 1, 2), expand=False))
+
+
+def _page(items: RenderableType, result: dict[str, Any], what: str) -> RenderableType:
+    """Items, and below them how many there are and how to see more."""
+    projects: list[Any] = result.get("projects", [])
+    where = f"in {len(projects)} projects" if projects else f"in project {result.get('project_id', '')}"
+    shown = len(result["imports" if "imports" in result else "resources"])
+    notes = [f"{shown} of {result['total']} {what} {where}" if result["total"] else f"no {what} found {where}"]
+    notes += [f"offset={result['next_offset']} shows more"] if "next_offset" in result else []
+    notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if result.get(name)]
+    notes += [result["note"]] if result.get("note") else []
+    footer = as_text("; ".join(notes), "dim")
+    return Group(items, footer) if shown else footer
 
 
 class Waiting:
@@ -174,7 +282,7 @@ class Waiting:
 
     async def update(self, progress: float, total: float | None, message: str | None) -> None:
         """Show what the server says of its progress."""
-        self._status.update(_text(message or ""))
+        self._status.update(as_text(message or ""))
 
     def stop(self) -> None:
         """Say no more, as when the person is asked something."""

@@ -1,72 +1,82 @@
-"""`neptun-mcp demo`: a conversation with the server over stdio, as a host has it, on sample data."""
+"""`neptun-mcp demo`: a chat as a person has it with an assistant that has this server, on sample data.
+
+The person's words and the calls that an assistant makes of them stand here; everything else is the real server's.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any, TypeAlias, get_args
+from collections.abc import Callable
+from typing import Any
 
 import anyio
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
-from rich.console import Console
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from ..neptun.models import ResourceType
-from . import SUCCESS, end_at_once, show
-from .console import is_plain, plain, render
+from ..command_line import command_line
+from . import SUCCESS, end_at_once, show_rendered
+from .console import as_text, render
 
-Call: TypeAlias = tuple[str, dict[str, Any]]
-
-IMPORTS: Call = ("list_imports", {"project_id": 1})
-DELETION: Call = ("delete_import", {"project_id": 1, "import_id": 105})
-RESOURCES: list[Call] = [
-    ("list_resources", {"project_id": 1, "resource_type": resource_type, "limit": 2})
-    for resource_type in get_args(ResourceType)
-]
+CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("Which imports of the webshop failed?", "list_imports", {"project_id": 1, "query": "failed"}),
+    ("The repository is gone. Delete that one.", "delete_import", {"project_id": 1, "import_id": 105}),
+    (
+        "What does the runbook say about certificates?",
+        "list_resources",
+        {"project_id": 1, "resource_type": "user-files", "query": "runbook certificates"},
+    ),
+)
+"""What the person says, and the call that an assistant makes of it."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the conversation."""
+    """Show the chat, and what to do next."""
     end_at_once()
-    anyio.run(demo, Console(), is_plain())
+    show_rendered(as_text("A chat on sample data: an assistant makes calls of what you say.\n", "dim"))
+    anyio.run(demo, show_rendered)
+    command = command_line()
+    next_steps = (
+        f"\nThat was sample data. For your own: {command} login, then {command} install. "
+        f"To try it without an account in your host: {command} install --sandbox."
+    )
+    show_rendered(as_text(next_steps if command else "\nThat was sample data."))
     return SUCCESS
 
 
-async def demo(
-    console: Console, plainly: bool, calls: Sequence[Call] = (IMPORTS, *RESOURCES, DELETION, IMPORTS)
-) -> None:
-    """Start the server on the embedded sandbox in a process of its own, and use its tools.
+async def demo(show: Callable[[RenderableType], None]) -> None:
+    """Start the server on the embedded sandbox in a process of its own, as a host does, and have the chat.
 
     Args:
-        console: where the conversation is shown.
-        plainly: as text without colours and tables.
-        calls: the tools to call, with their arguments.
+        show: shows one thing after the other.
     """
 
-    def say(text: str, style: str = "") -> None:
-        if plainly:
-            show(text)
-        else:
-            console.print(Text(text, style=style))
-
     async def agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        say(f"\nthe person is asked: {params.message}\nthe person answers:  yes", "bold yellow")
+        show(_line("asks you", params.message, "yellow"))
+        show(_line("you", "yes", "green"))
         return ElicitResult(action="accept", content={"delete": True})
 
     server = StdioServerParameters(command=sys.executable, args=["-m", "neptun_mcp", "--sandbox"])
     async with Client(stdio_client(server), elicitation_callback=agree) as client:
-        say(f"connected to neptun-mcp, MCP {client.protocol_version}; its tools:\n")
-        for tool in (await client.list_tools()).tools:
-            say(f"  {tool.name}: {tool.description}", "dim")
+        for number, (words, tool, arguments) in enumerate(CHAT):
+            if number:
+                show("")
+            show(_line("you", words, "green"))
+            given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            show(_line("assistant", f"{tool}({given})", "cyan"))
+            result: dict[str, Any] = (await client.call_tool(tool, arguments)).structured_content or {}
+            show(as_text(result["message"], "bold") if "message" in result else render(result))
 
-        for name, arguments in calls:
-            say(f"\n>>> {name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})", "bold cyan")
-            result: dict[str, Any] = (await client.call_tool(name, arguments)).structured_content or {}
-            if plainly:
-                show(plain(result))
-            else:
-                console.print(render(result))
+
+def _line(who: str, words: str, colour: str) -> RenderableType:
+    """What somebody says, indented below their name."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(width=len("assistant"))
+    line.add_column(overflow="fold")
+    line.add_row(Text(who, f"bold {colour}"), as_text(words, colour))
+    return line

@@ -22,8 +22,7 @@ from ..neptun.errors import NeptunError, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import advice, happened
-from . import FAILURE, SUCCESS, end_at_once, read_settings, show
-from .console import show_line
+from . import FAILURE, SUCCESS, end_at_once, read_settings, show, show_line
 from .hosts import installed
 
 

@@ -17,7 +17,7 @@ from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials
 from ..settings import Settings
 from ..tools.words import advice, happened, why
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
+from . import FAILURE, MISUSE, SUCCESS, say, settings_or_exit, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
 _SHORTEST = 20
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
         return FAILURE
-    show(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
+    say(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
     if settings.has_credentials:
         tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
     return SUCCESS

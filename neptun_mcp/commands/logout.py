@@ -6,7 +6,7 @@ import argparse
 
 from ..account import session_store
 from ..tools.words import why
-from . import FAILURE, SUCCESS, settings_or_exit, show, tell
+from . import FAILURE, SUCCESS, say, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,5 +17,5 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"The session is still kept, as it cannot be removed: {why(error)}. Correct that, and log out again.")
         return FAILURE
-    show(f"Logged out of {address}." if removed else f"There was no session of {address}.")
+    say(f"Logged out of {address}." if removed else f"There was no session of {address}.")
     return SUCCESS

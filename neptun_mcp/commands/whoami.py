@@ -10,7 +10,7 @@ from ..account import create_client
 from ..neptun.errors import NeptunError
 from ..settings import Settings
 from ..tools.words import explained
-from . import FAILURE, SUCCESS, settings_or_exit, show, tell
+from . import FAILURE, SUCCESS, say, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
         tell(explained(error))
         return FAILURE
     source = "the environment" if settings.has_credentials else "neptun-mcp login"
-    show(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
+    say(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
     return SUCCESS
 
 

@@ -1,21 +1,55 @@
-"""`neptun-mcp demo`."""
+"""`neptun-mcp demo`, and its picture in the README."""
 
 from __future__ import annotations
 
-from tests.processes import run
+import re
+from html import unescape
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+
+from neptun_mcp.commands.demo import CHAT
+from tests.processes import COMMAND, Completed, run
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_demo_shows_a_whole_conversation() -> None:
-    ran = run("demo")
-    assert (ran.code, ran.stderr) == (0, "")
-    before, _, after = ran.stdout.partition("\n>>> delete_import(project_id=1, import_id=105)\n")
-    assert before.startswith("connected to neptun-mcp, MCP 2026-07-28; its tools:\n")
-    for tool in ("list_imports", "list_resources", "delete_import"):
-        assert f"\n  {tool}: " in before
-    assert "checkout-forms" in before
-    for resource_type in ("user-files", "template-collections", "github-installations", "chat-conversations"):
-        assert f"\n>>> list_resources(project_id=1, resource_type='{resource_type}', limit=2)\n" in before
-    assert "\nthe person is asked: Delete import 105 of project 1 from Neptun?" in after
-    assert "\nthe person answers:  yes\ndeleted: True" in after
-    assert "\n>>> list_imports(project_id=1)\nproject_id: 1   total: 6\n" in after
-    assert "checkout-forms" not in after.partition(">>> list_imports")[2]
+@pytest.fixture(scope="module")
+def demo() -> Completed:
+    return run("demo", program=["env", "COLUMNS=80", *COMMAND])
+
+
+def test_the_demo_is_a_chat_that_fits_a_screen(demo: Completed) -> None:
+    assert (demo.code, demo.stderr) == (0, "")
+    lines = demo.stdout.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+    said = " ".join(demo.stdout.split())
+    for words, tool, _ in CHAT:
+        assert f"you {words} assistant {tool}(" in said
+    assert "https://github.com/example/checkout-forms failed 2026-09-02" in said
+    assert "asks you Delete import 105" in said
+    assert "you yes Import 105 was deleted." in said
+
+
+def test_the_demo_ends_with_what_to_do_next(demo: Completed) -> None:
+    said = " ".join(demo.stdout.split())
+    assert said.endswith("-m neptun_mcp install --sandbox.")
+    assert "-m neptun_mcp login, then " in said
+
+
+def test_the_picture_shows_the_demo_of_today() -> None:
+    drawn = run_path(str(ROOT / "packaging" / "picture.py"))["picture"]()
+    kept = (ROOT / "docs" / "demo.svg").read_text("utf-8")
+    assert words(kept) == words(drawn), "run: python packaging/picture.py"
+
+
+def test_the_picture_needs_nothing_from_elsewhere() -> None:
+    kept = re.sub("<text.*?</text>", "", (ROOT / "docs" / "demo.svg").read_text("utf-8"))
+    assert set(re.findall(r"https?://[^\"' )]+", kept)) <= {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
+
+
+def words(svg: str) -> str:
+    """What stands in a picture. How it is drawn depends on the version of rich."""
+    return " ".join(unescape(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))).split())

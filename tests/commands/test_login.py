@@ -60,7 +60,7 @@ def at_terminal(*arguments: str, typed: str) -> tuple[int, str]:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment(base_url=os.environ["NEPTUN_BASE_URL"]),
+        env=environment(base_url=os.environ["NEPTUN_BASE_URL"]) | {"COLUMNS": "300"},
         start_new_session=True,
     )
     os.close(theirs)

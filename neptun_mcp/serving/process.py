@@ -36,7 +36,10 @@ def start_up() -> Generator[None]:
 
 
 def read_long_bodies() -> None:
-    """Read long bodies in larger pieces; HTTPX has no setting for it."""
+    """Read long bodies in larger pieces.
+
+    HTTPX has no setting for it, so a constant of httpcore2 (read in 2.14) is set, which is not part of its public API.
+    """
     from httpcore2 import AsyncHTTP11Connection
 
     AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]

@@ -41,6 +41,10 @@ def test_the_package_is_typed() -> None:
             "from neptun_mcp.account import create_client; from neptun_mcp import Settings; create_client(Settings())",
             {"mcp", "starlette", "uvicorn"},
         ),
+        (
+            "import neptun_mcp.commands.serve, neptun_mcp.server, neptun_mcp.serving.stdio",
+            {"neptun_mcp.serving.http", "neptun_mcp.sign_in", "neptun_mcp.sandbox"},
+        ),
     ],
 )
 def test_only_what_is_used_is_imported(code: str, absent: set[str]) -> None:

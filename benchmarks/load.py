@@ -67,7 +67,7 @@ from harness import (
 )
 
 INVENTED = "invented" + COOKIE
-TOKEN, HOST = "t" * 32, "localhost:8000"
+TOKEN, HOST = "0123456789abcdef" * 2, "localhost:8000"
 SERVERS = 2
 CALL = {"name": "list_resources", "arguments": {"project_id": 1, "resource_type": "user-files", "limit": 1}}
 VERSION = "2026-07-28"
@@ -285,7 +285,7 @@ def environment_of(neptun: Neptun, connections: int) -> dict[str, str]:
         "NEPTUN_MAX_CONNECTIONS": str(connections),
         "NEPTUN_MCP_TOKEN": TOKEN,
         "NEPTUN_MCP_ALLOWED_HOSTS": HOST.partition(":")[0],
-        "NEPTUN_MCP_STATE_KEY": "k" * 32,
+        "NEPTUN_MCP_STATE_KEY": "fedcba9876543210" * 2,
     }
 
 

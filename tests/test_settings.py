@@ -102,12 +102,12 @@ VALUES: dict[str, tuple[str, Any]] = {
     "confirm_delete": ("off", "off"),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
-    "mcp_token": ("t" * 32, SecretStr("t" * 32)),
+    "mcp_token": ("bearer-token-" * 3, SecretStr("bearer-token-" * 3)),
     "mcp_token_file": ("tokens of this", Path("tokens of this")),
     "mcp_allowed_hosts": ("mcp.example.com", ("mcp.example.com",)),
     "mcp_credentials": ("caller", "caller"),
     "mcp_public_url": ("https://mcp.example.com/mcp", "https://mcp.example.com"),
-    "mcp_state_key": ("k" * 32, SecretStr("k" * 32)),
+    "mcp_state_key": ("state-key-01-" * 3, SecretStr("state-key-01-" * 3)),
     "mcp_sessions": ("1", True),
     "mcp_keep_alive": ("30", 30),
     "sandbox": ("1", "observed"),
@@ -121,7 +121,7 @@ def test_quotes_and_blanks_around_a_value_are_removed(
 ) -> None:
     """Docker's --env-file keeps quotes, and the carriage return of a file from Windows."""
     monkeypatch.chdir(tmp_path)
-    Path("tokens of this").write_text("t" * 32)
+    Path("tokens of this").write_text("bearer-token-" * 3)
     given, value = VALUES[name]
     monkeypatch.setenv(f"NEPTUN_{name.upper()}", form.format(given))
     for other in {"email", "password"} - {name}:
@@ -366,3 +366,15 @@ async def test_the_sandbox_needs_nothing_else(contract: ContractName) -> None:
             "scratch",
             "webshop",
         ]
+
+
+@pytest.mark.parametrize("name", ["mcp_state_key", "mcp_token"])
+@pytest.mark.parametrize("key", ["a" * 32, "abcdefg" * 9, f"{'0123456789abcdef' * 2} {'ab' * 16}"])
+def test_a_key_that_repeats_a_few_characters_is_refused(name: str, key: str) -> None:
+    given: dict[str, Any] = {name: key}
+    with pytest.raises(ValidationError) as refused:
+        Settings(**given)
+    (problem,) = problems(refused.value)
+    assert f"NEPTUN_{name.upper()}: holds a key of fewer than 8 different characters" in problem
+    assert "make one with: python -c" in problem
+    assert key not in problem

@@ -18,6 +18,7 @@ from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Command
 
+KEY = "0123456789abcdef" * 2
 PLANTED = "hunter2-planted"
 NAMES = [f"NEPTUN_{name.upper()}" for name in Settings.model_fields]
 
@@ -30,7 +31,7 @@ WELL_FORMED = st.sampled_from(
         *("1", "0", "true", "off", "ask", "caller", "debug", "json", "documented", "2147483648", "1e400", "nan", "-0"),
         *("https://example.com", "http://[::1]", "http://localhost:", "https://a:b@c?d#e", "mcp.example.com", "::1"),
         *("~", "~/x", "~nobody_x/y", "/", ".", "/dev/zero", "/dev/stdin", "/proc/self/mem", "${NAME}", "$NAME", "%N%"),
-        *(COOKIE, f"neptun-session={COOKIE}; Path=/", "k" * 32, f"{'k' * 32},{'l' * 32}", "k" * 32 + "\u0661"),
+        *(COOKIE, f"neptun-session={COOKIE}; Path=/", KEY, f"{KEY},{KEY[::-1]}", f"{KEY}\u0661"),
     ]
 )
 VALUES = st.one_of(

@@ -25,8 +25,8 @@ from tests.processes import Child, free_port, start
 from tests.running_neptun import create_app
 from tests.support import Json, Site, until
 
-TOKEN, OTHER_TOKEN = "a" * 32, "b" * 32
-STATE_KEY, OTHER_STATE_KEY = "k" * 32, "o" * 32
+TOKEN, OTHER_TOKEN = "token-of-the-tests-0123456789-one", "token-of-the-tests-0123456789-two"
+STATE_KEY, OTHER_STATE_KEY = "key-of-the-tests-0123456789-seals", "key-of-the-tests-0123456789-other"
 HOST = "mcp.example.com"
 REMOTE = {
     "mcp_token": f"{TOKEN} {OTHER_TOKEN}",

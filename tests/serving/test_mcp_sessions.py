@@ -34,6 +34,7 @@ from tests.serving.support import (
     LIST_IMPORTS,
     REMOTE,
     STARTED,
+    TOKEN,
     Caller,
     HeldNeptun,
     content_in,
@@ -152,14 +153,14 @@ async def test_without_a_session_the_same_server_answers_too(site: Site) -> None
     [
         ({}, True),
         ({"mcp_sessions": False}, False),
-        ({"mcp_allowed_hosts": "mcp.example.com", "mcp_token": "t" * 32}, False),
-        ({"mcp_allowed_hosts": "mcp.example.com", "mcp_token": "t" * 32, "mcp_sessions": True}, True),
+        ({"mcp_allowed_hosts": "mcp.example.com", "mcp_token": TOKEN}, False),
+        ({"mcp_allowed_hosts": "mcp.example.com", "mcp_token": TOKEN, "mcp_sessions": True}, True),
     ],
 )
 async def test_sessions_are_kept_where_one_process_serves(site: Site, settings: Json, kept: bool) -> None:
     async with start_in_process(site, session_cookie=COOKIE, **settings) as caller:
         host = settings.get("mcp_allowed_hosts", "127.0.0.1")
-        caller.headers = {"Host": host, "Authorization": f"Bearer {'t' * 32}", **EVENTS}
+        caller.headers = {"Host": host, "Authorization": f"Bearer {TOKEN}", **EVENTS}
         caller.era = ERA
         response = await caller.post("initialize", INITIALIZE)
         assert ("mcp-session-id" in response.headers) == kept

@@ -208,7 +208,7 @@ def test_what_people_sign_in_by_is_complete_and_without_contradictions(site: Sit
     for name, value, words in (
         ("mcp_public_url", None, "^NEPTUN_MCP_PUBLIC_URL is not set. .* needs the address by which people reach it"),
         ("mcp_state_key", None, "^NEPTUN_MCP_STATE_KEY is not set. .* needs a key "),
-        ("mcp_token", "t" * 32, "NEPTUN_MCP_TOKEN and NEPTUN_MCP_TOKEN_FILE do not go with"),
+        ("mcp_token", "bearer-token-" * 3, "NEPTUN_MCP_TOKEN and NEPTUN_MCP_TOKEN_FILE do not go with"),
         ("mcp_credentials", "caller", "NEPTUN_MCP_PUBLIC_URL goes with NEPTUN_MCP_CREDENTIALS=sign-in"),
     ):
         given: Json = {**complete, name: value}

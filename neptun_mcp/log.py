@@ -36,11 +36,15 @@ class RedactingFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._secrets = list(secrets)
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
+
     def format(self, record: logging.LogRecord) -> str:
         return printable(self.redacted(super().format(record)), kept="\n")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = getattr(record, "fields", {})
+        fields = _fields(record)
         shown = [f"{name}={_plain(value)}" for name, value in fields.items()]
         # Only a traceback has several lines.
         return " ".join([super().formatMessage(record), *shown]).replace("\n", "\\n")
@@ -49,6 +53,15 @@ class RedactingFormatter(logging.Formatter):
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return _COOKIE.sub(r"\1[secret]", text)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What belongs to a record besides its message: its own fields, and the trace that it was made in."""
+    from opentelemetry.trace import format_trace_id, get_current_span  # at hand in a server, and slow to import
+
+    trace = get_current_span().get_span_context()
+    traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
+    return {**getattr(record, "fields", {}), **traced}
 
 
 def _plain(value: Any) -> str:
@@ -61,11 +74,11 @@ class JsonFormatter(RedactingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            **_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -83,7 +83,7 @@ def assert_each_step_is_there(log: str) -> None:
     """Each request, retry and renewal, in order, and nothing besides: no id of a person, header, body or secret."""
     lines = [line for line in log.splitlines() if "DEBUG" in line]
     for line, expected in zip_longest(lines, LINES, fillvalue=""):
-        assert re.fullmatch(r"[\d-]{10} [\d:,]{12} DEBUG " + expected, line), log
+        assert re.fullmatch(r"[\d-]{10}T[\d:.]{12}Z DEBUG " + expected, line), log
 
 
 async def test_debug_shows_each_step_on_stdio(site: Site, tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class Session:
         self._error_round = 0
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether Neptun has said whose session it is."""
-        return self._user_id is not None
+    def known_user_id(self) -> int | None:
+        """The user's id, if Neptun has said whose session it is."""
+        return self._user_id
 
     async def run(self, attempt: Callable[[str], Awaitable[T]]) -> T:
         """What `attempt` returns when it is called with a session cookie; again with another one after a 401.

@@ -22,7 +22,8 @@ from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.errors import SessionRefused
 from ..neptun.session import Credentials
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
-from ..tools.context import NotDone
+from ..tools.context import NoSession
+from ..tools.report import Report
 from ..tools.scope import EVERYTHING
 from ..tools.scope import Scope as ToolScope
 from .narrowing import narrowed
@@ -129,7 +130,7 @@ class Gate:
             self._check_form(scope["method"], headers)
             body = await _read_body(headers, receive)
             async with self._turns.take((self._turns_of(caller), _kind(headers, body))) as turn:
-                state = {**scope.get("state", {}), "caller": caller, "turn": turn}
+                state = {**scope.get("state", {}), "caller": caller, "turn": turn, "report": Report()}
                 scope = {**scope, "headers": _tolerant(headers), "state": state}
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
             if caller.cookie and self._sessions:
@@ -179,7 +180,7 @@ class Gate:
 
         async def send_unless_ended(message: Message) -> None:
             nonlocal replaced
-            ended = isinstance(scope["state"].get("outcome"), SessionRefused)
+            ended = isinstance(scope["state"]["report"].outcome, SessionRefused)
             if self._on_ended and ended and message["type"] == "http.response.start":
                 replaced = True
                 await self._on_ended().response(scope, receive, send)
@@ -399,11 +400,11 @@ class Sessions:
         """The client for a request, in its caller's session.
 
         Raises:
-            NotDone: the request has none.
+            NoSession: the request has none.
         """
         caller = caller_of(request)
         if caller.cookie is None:
-            raise NotDone(f"{caller.no_session} {self.advice}")
+            raise NoSession(f"{caller.no_session} {self.advice}")
         known = self._confirmed if self.is_confirmed(caller.cookie) else self._new
         client = known.get(caller.cookie) or self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))
         _keep(known, caller.cookie, client, MAX_SESSIONS if known is self._confirmed else MAX_NEW_SESSIONS)
@@ -416,7 +417,7 @@ class Sessions:
     def note_confirmed(self, cookie: str) -> None:
         """Keep a session with the confirmed ones if Neptun has said, in the call that ends now, whose it is."""
         client = self._new.get(cookie)
-        if client and client.session.is_confirmed:
+        if client and client.session.known_user_id is not None:
             _keep(self._confirmed, cookie, self._new.pop(cookie), MAX_SESSIONS)
 
 

@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .._version import __version__
 from ..account import create_client, credentials_of, sample_login
 from ..log import configure_logging
 from ..neptun.client import NeptunClient
@@ -41,7 +42,7 @@ from . import process
 from .deadlines import Ending, end_unread_connections
 from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
-from .observability import call_logger, remember_outcome, start_tracing
+from .observability import log_call, report_of_request, start_tracing
 
 MCP_PATHS = ("/mcp", "/mcp/")
 HEALTH_PATHS = ("/health", "/ready")
@@ -88,6 +89,7 @@ def create_app() -> Starlette:
     uvicorn_log.handlers.clear()
     uvicorn_log.propagate = True
     prepare_process()
+    _serve.info("serving", extra={"fields": _described(settings)})
     return app
 
 
@@ -117,11 +119,16 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     here, public = f"http://{bracketed(host)}:{port}", settings.mcp_public_url
     fields = {"listens_on": here} if public else {}
-    fields["credentials"] = settings.mcp_credentials
+    fields |= _described(settings)
     if settings.sandbox != "off":
         fields["neptun"] = "sample data"
     _serve.info("MCP is at %s/mcp", public or here, extra={"fields": fields})
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _described(settings: Settings) -> dict[str, Any]:
+    """What the log says at the start."""
+    return {"version": __version__, "credentials": settings.mcp_credentials, "tokens": len(settings.tokens)}
 
 
 def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
@@ -279,7 +286,7 @@ def _build_mcp_server(
         pages,
         settings.project_id,
         settings.confirm_delete,
-        remember_outcome,
+        report_of_request,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
         renewal=sessions.advice if sessions else "",
@@ -294,7 +301,7 @@ def _build_mcp_server(
     return build_server(
         tools,
         lifespan,
-        around=(end_calls(ending), call_logger(tools)),  # answers that are refused for their state are logged, too
+        around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
         inside=(_limit_streams(settings.timeout, ending),),
         request_state_security=security,
     )

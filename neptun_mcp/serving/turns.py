@@ -21,6 +21,7 @@ class Turn:
 
     Attributes:
         call: what the request has begun in a session, as long as it lasts; cancelled when the request is over.
+        queued: for how many seconds it has waited for turns.
         waited: for how many seconds the person was asked, in all.
     """
 
@@ -28,10 +29,13 @@ class Turn:
         self._limiter = limiter
         self._begun = False
         self.call: anyio.CancelScope | None = None
+        self.queued = 0.0
         self.waited = 0.0
 
     async def begin(self) -> None:
+        started = anyio.current_time()
         await self._limiter.acquire_on_behalf_of(self)
+        self.queued += anyio.current_time() - started
         self._begun = True
 
     def end(self) -> None:

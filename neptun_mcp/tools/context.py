@@ -15,15 +15,24 @@ from ..neptun.client import NeptunClient
 from ..neptun.time_limit import TimeLimit
 from .pages import Pages
 from .progress import current_transfer
+from .report import Report
 from .scope import EVERYTHING, Scope
 
 
 class NotDone(ToolError):
-    """A call that the tools themselves do not carry out, in words for the assistant."""
+    """A call that the tools themselves do not carry out, in words for the assistant: it has to be another one."""
 
 
-def _ignore(request: Any, outcome: BaseModel | BaseException) -> None:
-    pass
+class NotAllowed(NotDone):
+    """The settings, or the person's host, do not allow it."""
+
+
+class NotThere(NotDone):
+    """What it was about is not there, or not any more."""
+
+
+class NoSession(NotDone):
+    """It came without the session that it needs."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Shared:
         pages: the lists of which there is more to read.
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
-        on_outcome: told the HTTP request and the result or the error of each call, before it goes on the wire.
+        report_for: where the call is reported that came with an HTTP request (None on stdio, where nobody reads it).
         scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
         renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
@@ -45,7 +54,7 @@ class Shared:
     pages: Pages
     project_id: int | None = None
     confirm_delete: Literal["ask", "require", "off"] = "ask"
-    on_outcome: Callable[[Any, BaseModel | BaseException], None] = _ignore
+    report_for: Callable[[Any], Report] = lambda _: Report()
     keeps_sessions: bool = False
     scope_for: Callable[[Any], Scope] = lambda _: EVERYTHING
     renewal: str = ""
@@ -69,6 +78,11 @@ def shared_by(ctx: Context[Shared, Any]) -> Shared:
 def scope_of(ctx: Context[Shared, Any]) -> Scope:
     current = ctx.request_context
     return current.lifespan_context.scope_for(current.request)
+
+
+def report_of(ctx: Context[Shared, Any]) -> Report:
+    current = ctx.request_context
+    return current.lifespan_context.report_for(current.request)
 
 
 def client_of(ctx: Context[Shared, Any]) -> NeptunClient:

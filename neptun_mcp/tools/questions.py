@@ -21,8 +21,9 @@ from pydantic import Field
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
-from .context import Form, NotDone, Shared, can_ask, scope_of, shared_by
+from .context import Form, NotAllowed, NotDone, NotThere, Shared, can_ask, report_of, scope_of, shared_by
 from .projects import Call, InProject
+from .report import Answered
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
@@ -62,14 +63,17 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     Raises:
         NeptunError: it could not be looked up.
     """
+    report = report_of(ctx)
+    report.project_id = call.project_id
     try:
-        return await call.neptun.find_import(call.project_id, import_id)
+        report.found = await call.neptun.find_import(call.project_id, import_id)
+        return report.found
     except ImportNotFound:
         shared_by(ctx).pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
         if scope_of(ctx).project_id is None and (other := await _project_with(call, import_id)):
-            raise NotDone(
+            raise NotThere(
                 f"Import {import_id} is not in project {call.project_id} but in project {other.id} "
                 f"{quoted(other.name)}; nothing was deleted. Call delete_import with project_id {other.id} if that one "
                 "is meant."
@@ -105,17 +109,17 @@ async def ask_deletion(
     if ctx.client_capabilities is None:
         earlier = ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
         how = "" if app.keeps_sessions else f"{earlier}NEPTUN_MCP_SESSIONS=1"
-        raise NotDone(
+        raise NotAllowed(
             f"Import {found.id} was not deleted: the person has to agree, and cannot be asked here. It can be deleted "
             f"on the Neptun website, or from a host that asks{how}."
         )
     if always_ask:
-        raise NotDone(
+        raise NotAllowed(
             f"Import {found.id} was not deleted: whoever signed in here allowed deletions only after being asked, and "
             "this host cannot ask. It can be deleted on the Neptun website, or from a host that asks."
         )
     if policy == "require":
-        raise NotDone(
+        raise NotAllowed(
             f"Import {found.id} was not deleted: the person has to agree, and this host cannot ask. "
             "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
         )
@@ -144,6 +148,9 @@ async def decide(
     answer: Annotated[ElicitationResult[Any], Resolve(ask_deletion)],
 ) -> Decision:
     """The person's decision, which holds for what they were shown and nothing else."""
+    report = report_of(ctx)
+    report.answered = _answered(answer)
+    report.asked = report.answered is not None
     if isinstance(answer, CancelledElicitation):
         return Decision(found, "The question was not answered.")
     if not isinstance(answer, AcceptedElicitation):
@@ -166,6 +173,15 @@ async def decide(
     return Decision(found)
 
 
+def _answered(answer: ElicitationResult[Any]) -> Answered | None:
+    """What came back to the question; None if there was none."""
+    if not isinstance(answer, AcceptedElicitation):
+        return "cancelled" if isinstance(answer, CancelledElicitation) else "declined"
+    if not isinstance(answer.data, Confirmation):
+        return None
+    return "yes" if answer.data.delete else "no"
+
+
 def _brings_answer(ctx: Context[Shared, Any]) -> bool:
     """Whether the person has answered before this call, so that what it looks up is newer than the answer."""
     answers = (ctx.input_responses or {}).values()
@@ -173,7 +189,7 @@ def _brings_answer(ctx: Context[Shared, Any]) -> bool:
 
 
 def _no_longer_there(import_id: int, project_id: int) -> NotDone:
-    return NotDone(
+    return NotThere(
         f"Import {import_id} is no longer in project {project_id}; nothing was deleted here. "
         "Call list_imports to see what the project has now."
     )

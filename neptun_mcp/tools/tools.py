@@ -155,11 +155,11 @@ class NeptunTool(Tool):
         try:
             result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
-            app.on_outcome(current.request, error.__cause__ or error)
+            app.report_for(current.request).outcome = error.__cause__ or error
             raise self._in_words(error, app, current.request) from error.__cause__
         if isinstance(result, InputRequiredResult):
             return result
-        app.on_outcome(current.request, result)
+        app.report_for(current.request).outcome = result
         return tool_result(result)
 
     def _in_words(self, error: ToolError, shared: Shared, request: Any) -> ToolError:
@@ -284,6 +284,11 @@ def withheld_tools(tools: Iterable[Tool]) -> list[str]:
 def changes_something(tool: Tool) -> bool:
     """Whether a tool does more than read: it is audited, and not there in read-only mode."""
     return tool.annotations is None or _changes_something(tool.annotations)
+
+
+def audited_tools() -> list[str]:
+    """The names of the tools that do more than read, whether they are published or not."""
+    return [declared.name for declared in _DECLARED if _changes_something(declared.hints)]
 
 
 def _changes_something(hints: ToolAnnotations) -> bool:

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
+from neptun_mcp._version import __version__
 from neptun_mcp.account import session_store
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
@@ -237,7 +238,8 @@ async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_p
     command = (*COMMAND, "serve", "--http", "--port", port)
     async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
         await child.answering(f"http://127.0.0.1:{port}/health")
-        line = f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp credentials=environment\n"
+        about = f"version={__version__} credentials=environment tokens=0"
+        line = f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp {about}\n"
         assert line in (tmp_path / "log").read_text()
 
 

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.anyio
 
 DISAGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
 GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
-ALICE = sha256(COOKIE.encode()).hexdigest()[:16]
+UNKNOWN = f"token-{sha256(TOKEN.encode()).hexdigest()[:16]}"
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def asked_and_answered(caller: Caller, responses: Json) -> Json:
 
 
 async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: Path) -> None:
-    env = environment(base_url=site.url, **REMOTE, log_format="json", log_level="error")
+    env = environment(base_url=site.url, **REMOTE, confirm_delete="require", log_format="json", log_level="error")
     async with caller_of_worker(tmp_path / "log", env) as caller:
         content_in(await caller.call("list_imports", LIST_IMPORTS))
         error_in(await caller.call("list_imports", {"limit": "many"}))
@@ -71,28 +71,44 @@ async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: 
         error_in(await asked_and_answered(caller, AGREED))
         del site.answers[f"DELETE {resources(1, 'imports/104')}"]
         await asked_and_answered(caller, AGREED)
+        caller.capabilities = {}
+        error_in(await caller.call("delete_import", {"project_id": 1, "import_id": "105"}))
+        caller.headers = {**GATEWAY_HEADERS, "Neptun-Session": seal("ended")}
+        error_in(await caller.call("list_imports", LIST_IMPORTS))
     log = (tmp_path / "log").read_text()
     lines: list[Json] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     calls = [line for line in lines if line["logger"] == "neptun_mcp.calls"]
     deletions = [line for line in lines if line["logger"] == "neptun_mcp.audit"]
-    assert [(line["tool"], line["outcome"]) for line in calls] == [
-        ("list_imports", "ok"),
-        ("list_imports", "error"),
-        ('no "such" tool', "error"),
-        ("list_imports", "refused"),
-        ("delete_import", "asked"),
-        ("delete_import", "ok"),
-        ("delete_import", "refused"),
-        ("delete_import", "asked"),
-        ("delete_import", "error"),
-        ("delete_import", "asked"),
-        ("delete_import", "ok"),
+    assert [(line["tool"], line["outcome"], line.get("reason")) for line in calls] == [
+        ("list_imports", "ok", None),
+        ("list_imports", "error", "caller_mistake"),
+        ('no "such" tool', "error", "caller_mistake"),
+        ("list_imports", "refused", "caller_mistake"),
+        ("delete_import", "asked", None),
+        ("delete_import", "ok", None),
+        ("delete_import", "refused", "caller_mistake"),
+        ("delete_import", "asked", None),
+        ("delete_import", "error", "neptun_failed"),
+        ("delete_import", "asked", None),
+        ("delete_import", "ok", None),
+        ("delete_import", "error", "refused"),
+        ("list_imports", "error", "session_ended"),
     ]
-    assert all(line["ms"] > 0 for line in calls)
-    assert [line["outcome"] for line in deletions] == ["declined", "refused", "error", "deleted"]
-    assert {(str(line["project_id"]), str(line["import_id"])) for line in deletions} == {("1", "104")}
+    assert all(line["ms"] > 0 and line["waited_ms"] >= 0 for line in calls)
+    told = [(line["outcome"], line.get("asked"), line.get("answered"), line["import_id"]) for line in deletions]
+    assert told == [
+        ("declined", True, "declined", 104),
+        ("refused", None, None, 104),
+        ("error", True, "yes", 104),
+        ("deleted", True, "yes", 104),
+        ("error", None, None, 105),
+    ]
     assert "Import 104 is still there" in deletions[2]["why"]
-    assert {(line["request_id"], line["caller"]) for line in (*calls, *deletions)} == {("gateway-1", ALICE)}
+    about = {"user_id": 1, "project_id": 1, "path": "/home/alice/webshop", "host": "test", "host_version": "1"}
+    assert {**deletions[3], **about} == deletions[3]
+    everyone = {(line["request_id"], line["caller"]) for line in (*calls[:-1], *deletions)}
+    assert everyone == {("gateway-1", "user-1")}
+    assert calls[-1]["caller"] == UNKNOWN
     assert not any(secret in log for secret in (COOKIE, TOKEN, STATE_KEY))
 
 
@@ -100,10 +116,9 @@ async def test_each_call_is_a_line_of_text(site: Site, tmp_path: Path) -> None:
     async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as caller:
         caller.headers = {**HEADERS, "X-Request-Id": "not one id, but words"}
         await caller.call('no "such" tool', {})
-    line = (
-        r'INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error ms=[\d.]+ request_id=[0-9a-f]{32} caller='
-    )
-    assert re.search(line + ALICE, (tmp_path / "log").read_text())
+    line = r'INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error reason=caller_mistake '
+    line += r"ms=[\d.]+ waited_ms=[\d.]+ request_id=[0-9a-f]{32} caller="
+    assert re.search(line + UNKNOWN, (tmp_path / "log").read_text())
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -1,4 +1,4 @@
-"""The connections to Neptun: a few for everybody, each of which serves the session that opened it and no other.
+"""The connections to Neptun: one HTTPX client, with its pool, for each session, within one limit for all of them.
 
 The HTTP library hands what is left over of an answer to the next request on its connection, as that request's answer.
 Within one session that would be a mistake; between two it would show one person the other's data.
@@ -6,9 +6,10 @@ Within one session that would be a mistake; between two it would show one person
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from http.cookiejar import CookieJar
@@ -39,39 +40,43 @@ class _Shared(httpx.AsyncBaseTransport):
         return await self._transport.handle_async_request(request)
 
 
-class Connection:
-    """A connection for one request at a time; it opens with the first.
+class _Pool:
+    """The connections of one session.
 
     Attributes:
-        http: the HTTPX client that sends on it.
-        kept: it has answered before. If it has silently died since, nobody knows.
+        http: the HTTPX client.
+        in_use: how many requests are under way.
+        opened: how many connections may be open, in use or idle: as many as were in use at the same time.
     """
 
-    def __init__(self, http: httpx.AsyncClient, cookie: str | None) -> None:
+    def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
-        self.kept = False
-        self._cookie = cookie
-        self._idle_since = 0.0
-
-    def serves(self, cookie: str | None) -> bool:
-        return self._cookie == cookie
-
-    def keep(self) -> None:
-        # The clock of the wall: others stand still while a laptop sleeps.
-        self.kept, self._idle_since = True, time.time()
+        self.in_use = 0
+        self.opened = 0
+        self._used_at = time.time()
 
     @property
     def expired(self) -> bool:
-        return not 0 <= time.time() - self._idle_since <= _KEEPALIVE_SECONDS
+        """Whether nothing was sent for so long that the server may have closed the connections."""
+        # The clock of the wall: others stand still while a laptop sleeps.
+        return not 0 <= time.time() - self._used_at <= _KEEPALIVE_SECONDS
+
+    def begin(self) -> None:
+        self.in_use += 1
+        self.opened = max(self.opened, self.in_use)
+
+    def end(self) -> None:
+        self.in_use -= 1
+        self._used_at = time.time()
 
 
 class Connections:
-    """At most `limit` connections to one address, in use or idle.
+    """At most `limit` requests to one address at the same time, and as many idle connections.
 
     Args:
         address: the base URL.
         connect_timeout: seconds for connecting.
-        limit: how many are open at the same time at most; requests wait for one.
+        limit: how many requests are under way at the same time at most; the others wait.
         http_transport: an HTTPX transport to use in place of the network.
     """
 
@@ -89,63 +94,95 @@ class Connections:
         # The caller's deadline covers everything after connecting.
         self._timeout = httpx.Timeout(None, connect=connect_timeout)
         self._http_transport = http_transport
+        self._limit = limit
         self._turns = anyio.Semaphore(limit)
-        self._idle: list[Connection] = []  # the one that was used last is the last
+        self._by_cookie: dict[str, _Pool] = {}  # the one that was used last is the last
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def lease(self, cookie: str | None, *, fresh: bool = False) -> AsyncGenerator[Connection]:
-        """A connection for one request, to be kept if the block ends without an error.
+    async def lease(self, cookie: str | None) -> AsyncGenerator[tuple[httpx.AsyncClient, bool]]:
+        """The client to send one request with, and whether that will go over a connection that has answered before.
 
         Args:
             cookie: the session. Without one the connection is used once.
-            fresh: open one, even if there is an idle one.
 
         Raises:
             Unreachable: a TLS or proxy setting of this machine cannot be used.
         """
         async with self._turns:
-            connection = await self._take(cookie, fresh)
+            pool, has_idle = await self._take(cookie)
             try:
-                yield connection
-            except BaseException:
-                await _close(connection)
-                raise
-            if cookie is None:
-                await _close(connection)
-            else:
-                connection.keep()
-                self._idle.append(connection)
+                yield pool.http, has_idle
+            finally:
+                pool.end()
+                if cookie is not None and self._by_cookie.get(cookie) is pool:
+                    self._close_in_time()
+                else:
+                    await _close([pool])
 
-    def has_idle(self, cookie: str | None) -> bool:
-        """Whether a connection of the session would be used again."""
-        return any(connection.serves(cookie) for connection in self._idle)
-
-    async def close_idle(self) -> None:
-        """Close the connections that are not in use."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await _close(connection)
+    async def renew(self, cookie: str | None) -> None:
+        """Use none of a session's connections again: one of them was lost, and the others may be, too."""
+        if cookie is not None and (lost := self._by_cookie.pop(cookie, None)):
+            await _close([lost])
 
     async def aclose(self) -> None:
-        """Close every connection that is not in use, and the transport that was given."""
-        await self.close_idle()
+        """Close the connections, those in use after it, and the transport that was given."""
+        if self._timer:
+            self._timer.cancel()
+        pools, self._by_cookie = list(self._by_cookie.values()), {}
+        await _close(pools)
         if self._http_transport:
             await self._http_transport.aclose()
 
-    async def _take(self, cookie: str | None, fresh: bool) -> Connection:
-        expired = [connection for connection in self._idle if connection.expired]
-        self._idle = [connection for connection in self._idle if not connection.expired]
-        mine = [] if fresh else [connection for connection in self._idle if connection.serves(cookie)]
-        if mine:
-            self._idle.remove(mine[-1])
-        elif len(self._idle) > self._turns.value:
-            # All others are in use: somebody else's makes room.
-            expired.append(self._idle.pop(0))
-        for connection in expired:
-            await _close(connection)
-        return mine[-1] if mine else Connection(self._open(), cookie)
+    async def _take(self, cookie: str | None) -> tuple[_Pool, bool]:
+        """The pool for a request, which is counted as begun; and whether it has an idle connection."""
+        closed = self._remove_expired()
+        pool = self._by_cookie.pop(cookie, None) if cookie is not None else None
+        if pool is None or pool.expired:  # an expired one is in use still: whoever uses it last closes it
+            pool = _Pool(self._open(keep=cookie is not None))
+        has_idle = pool.in_use < pool.opened
+        if not has_idle:
+            closed += self._make_room()
+        if cookie is not None:
+            self._by_cookie[cookie] = pool
+        pool.begin()
+        await _close(closed)
+        return pool, has_idle
 
-    def _open(self) -> httpx.AsyncClient:
+    def _make_room(self) -> list[_Pool]:
+        """The pools that were not used for longest, which give way to a new connection."""
+        free = self._limit - sum(pool.opened for pool in self._by_cookie.values())
+        closed: list[_Pool] = []
+        for cookie, pool in list(self._by_cookie.items()):
+            if free > 0:
+                break
+            if not pool.in_use:
+                closed.append(self._by_cookie.pop(cookie))
+                free += pool.opened
+        return closed
+
+    def _remove_expired(self) -> list[_Pool]:
+        expired = {cookie: pool for cookie, pool in self._by_cookie.items() if pool.expired and not pool.in_use}
+        for cookie in expired:
+            del self._by_cookie[cookie]
+        return list(expired.values())
+
+    def _close_in_time(self) -> None:
+        """See to it that idle connections are closed when they expire, whether or not there is another request."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_KEEPALIVE_SECONDS, self._close_expired, loop)
+
+    def _close_expired(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if expired := self._remove_expired():
+            self._closing = loop.create_task(_close(expired))
+        if self._by_cookie:
+            self._close_in_time()
+
+    def _open(self, *, keep: bool) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_KEEPALIVE_SECONDS)
         try:
             return httpx.AsyncClient(
                 cookies=_NoCookies(),
@@ -153,7 +190,7 @@ class Connections:
                 trust_env=self._encrypted,
                 follow_redirects=False,
                 timeout=self._timeout,
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
+                limits=limits,
                 transport=self._http_transport and _Shared(self._http_transport),
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
@@ -164,6 +201,9 @@ class Connections:
         return httpx.create_ssl_context(verify=self._encrypted, trust_env=self._encrypted)
 
 
-async def _close(connection: Connection) -> None:
-    with anyio.CancelScope(shield=True):
-        await connection.http.aclose()
+async def _close(pools: Iterable[_Pool]) -> None:
+    """Close those that are not in use; whoever uses another last closes it."""
+    for pool in pools:
+        if not pool.in_use:
+            with anyio.CancelScope(shield=True):
+                await pool.http.aclose()

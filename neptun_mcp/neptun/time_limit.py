@@ -1,14 +1,11 @@
-"""How long a call may take, and what happens if a part of it takes long."""
+"""How long a call may take, however many requests it makes."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 
 class TimeLimit:
@@ -39,22 +36,3 @@ class TimeLimit:
                 yield
         finally:
             self.spent += min(allowed, anyio.current_time() - started)
-
-
-def start_later(
-    tasks: TaskGroup, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
-) -> Callable[[], object]:
-    """Start a task in a while; the function that is returned keeps it from being started."""
-    try:
-        # A task that sleeps until then would cost every request a twentieth of its time.
-        return asyncio.get_running_loop().call_later(seconds, tasks.start_soon, work).cancel
-    except RuntimeError:  # trio
-        waiting = anyio.CancelScope()
-
-        async def wait() -> None:
-            with waiting:
-                await anyio.sleep(seconds)
-                tasks.start_soon(work)
-
-        tasks.start_soon(wait)
-        return waiting.cancel

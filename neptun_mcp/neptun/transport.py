@@ -7,7 +7,6 @@ without ids, headers or bodies.
 from __future__ import annotations
 
 import logging
-import math
 import random
 import re
 import ssl
@@ -21,10 +20,9 @@ import anyio
 import httpx2 as httpx
 
 from .connections import Connections
-from .errors import ConnectionLost, NeptunError, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
+from .errors import ConnectionLost, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
 from .failures import Progress, refusal, unreachable
 from .models import COOKIE_NAME
-from .time_limit import start_later
 
 ATTEMPTS = 3
 """How often a reading request is sent at most, where sending it again can help."""
@@ -104,14 +102,12 @@ class Transport:
         The pause is what the server asked for, else half a second doubled each time and jittered. It ends with
         the caller's deadline at the latest.
         """
-        fresh = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                if attempt == 1:
-                    return await self._first_attempt(method, path, **options)
-                return await self.send(method, path, attempt=attempt, fresh=fresh, **options)
+                return await self.send(method, path, attempt=attempt, **options)
             except (RateLimited, ServerFailed, ConnectionLost) as error:
-                fresh = isinstance(error, ConnectionLost)
+                if isinstance(error, ConnectionLost):
+                    await self._connections.renew(options.get("cookie"))
                 pause = getattr(error, "retry_after", None)
                 if pause is None:
                     pause = 0.25 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
@@ -121,49 +117,6 @@ class Transport:
             await anyio.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def _first_attempt(self, method: str, path: str, *, cookie: str | None = None, **options: Any) -> Answer:
-        """`send` once; and once more, on a new connection, while a kept one stays silent.
-
-        A kept connection may be dead without anybody having been told. If the head of the answer has not come in a
-        third of the time that is left, the second request goes beside the first, which may still be answered: a slow
-        server has all the time that the caller has. The first outcome counts.
-        """
-        left = anyio.current_effective_deadline() - anyio.current_time()
-        if math.isinf(left) or not self._connections.has_idle(cookie):
-            return await self.send(method, path, cookie=cookie, **options)
-        outcomes: list[Answer | NeptunError] = []
-        asked_again = False
-
-        async with anyio.create_task_group() as tasks:
-
-            async def ask(fresh: bool) -> None:
-                try:
-                    answer = await self.send(method, path, cookie=cookie, on_answer=call_off, fresh=fresh, **options)
-                    outcomes.append(answer)
-                except NeptunError as error:
-                    outcomes.append(error)
-                if asked_again:
-                    tasks.cancel_scope.cancel()
-
-            async def ask_again() -> None:
-                nonlocal asked_again
-                if outcomes:
-                    return
-                asked_again = True
-                _log.debug("%s %s: a kept connection is silent, trying a new one", method, route_of(path))
-                await self._connections.close_idle()
-                await ask(fresh=True)
-
-            call_off = start_later(tasks, left / 3, ask_again)
-            try:
-                await ask(fresh=False)
-            finally:
-                call_off()
-        outcome = outcomes.pop(0)
-        if isinstance(outcome, NeptunError):
-            raise outcome
-        return outcome
-
     async def send(
         self,
         method: str,
@@ -172,9 +125,7 @@ class Transport:
         cookie: str | None = None,
         json: object = None,
         on_sending: Callable[[], None] | None = None,
-        on_answer: Callable[[], object] | None = None,
         transfer: Transfer | None = None,
-        fresh: bool = False,
         attempt: int = 1,
     ) -> Answer:
         """One request and its complete answer; never repeated.
@@ -183,9 +134,7 @@ class Transport:
             cookie: the session; sent to the configured address alone.
             on_sending: called when there is a connection and the first byte is about to be written. Until then the
                 request certainly did not arrive.
-            on_answer: called when the head of the answer has come.
             transfer: told what is received.
-            fresh: use a new connection, even if there is an idle one.
             attempt: which one this is, for the log.
 
         Raises:
@@ -206,13 +155,11 @@ class Transport:
         progress = Progress(on_sending)
         started, outcome = anyio.current_time(), "given up"
         try:
-            async with self._connections.lease(cookie, fresh=fresh) as connection:
-                if on_sending or not connection.kept:
+            async with self._connections.lease(cookie) as (http, has_answered):
+                if on_sending or not has_answered:
                     request.extensions["trace"] = progress.follow
-                response = await connection.http.send(request, stream=True)
+                response = await http.send(request, stream=True)
                 outcome = f"{response.status_code}, incomplete"
-                if on_answer:
-                    on_answer()
                 try:
                     body = await self._body(response, transfer)
                 finally:

@@ -14,7 +14,7 @@ import pytest
 from tests.support import content_of
 
 from .neptun import LOG_IN, FaultyNeptun, Place, open_tools, plain_error_of, start_neptun
-from .server import Action, Exchange, answer, say, stay_silent
+from .server import Action, Exchange, answer, say
 
 pytestmark = pytest.mark.anyio
 
@@ -152,38 +152,6 @@ async def test_an_idle_connection_that_neptun_has_closed_is_replaced(neptun: Fau
             neptun.break_at(place, hang_up_when_reused)
             content_of(await tools.ask_for(place))
             assert [request.reused for request in neptun.asked_for(place)] == [True, False]
-
-
-async def test_a_kept_connection_that_has_silently_died_is_replaced(neptun: FaultyNeptun) -> None:
-    async def stay_silent_when_reused(exchange: Exchange) -> None:
-        await (stay_silent() if exchange.request.reused else neptun.healthy)(exchange)
-
-    async with open_tools(neptun.settings(user_id=1, timeout=3)) as tools:
-        for place in (Place.IMPORTS, Place.FILES, Place.PROJECTS):
-            content_of(await tools.ask_for(place))
-            neptun.heal()
-            neptun.break_at(place, stay_silent_when_reused)
-            content_of(await tools.ask_for(place))
-            assert [request.reused for request in neptun.asked_for(place)] == [True, False]
-
-
-async def test_a_kept_connection_is_not_given_up_for_its_replacement(neptun: FaultyNeptun) -> None:
-    """A slow server has all the time of the call."""
-    replaced = anyio.Event()
-
-    async def answer_once_replaced(exchange: Exchange) -> None:
-        if exchange.request.reused:
-            await replaced.wait()
-            await neptun.healthy(exchange)
-        else:
-            replaced.set()
-            await stay_silent()(exchange)
-
-    async with open_tools(neptun.settings(user_id=1, timeout=3)) as tools:
-        content_of(await tools.list_files())
-        neptun.break_at(Place.FILES, answer_once_replaced)
-        content_of(await tools.list_files())
-    assert len(neptun.asked_for(Place.FILES)) == 3
 
 
 # A running server is asked for each kind of import by itself

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
+import httpx2 as httpx
 import pytest
 
 from neptun_mcp import Credentials, NeptunClient
+from neptun_mcp.neptun import connections
 from neptun_mcp.neptun.errors import ConnectionLost
 from neptun_mcp.sandbox import COOKIE
 from tests.faults.server import Action, Exchange, Server, http, say, serve, to_json
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +85,53 @@ async def test_people_share_one_limit() -> None:
         assert len(server.requests) == 20 + 60
     # One that is being closed may still be seen beside the one that takes its place.
     assert most_open <= 3 + 1
+
+
+async def test_idle_connections_of_many_people_share_the_limit_too() -> None:
+    async with people(answer_by_cookie, 20, limit=3) as (server, clients):
+        for client in clients:
+            await file_owners(client)
+            assert server.open <= 3 + 1
+
+
+async def test_idle_connections_are_closed_without_another_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_KEEPALIVE_SECONDS", 0.01)
+    async with people(answer_by_cookie, 5) as (server, clients):
+        for client in clients:
+            await file_owners(client)
+        with anyio.fail_after(PATIENCE):
+            await server.all_closed()
+
+
+async def test_a_connection_from_before_a_laptop_slept_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(time=lambda: now[0]))
+    async with people(answer_by_cookie, 1) as (server, (client,)):
+        await file_owners(client)
+        now[0] += 3
+        await file_owners(client)
+        assert server.connections == 1
+        now[0] += 3_600
+        await file_owners(client)
+        assert server.connections == 2
+        now[0] -= 7_200  # a clock may be corrected
+        await file_owners(client)
+        assert server.connections == 3
+
+
+async def test_people_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ssl.SSLContext] = []
+    real = httpx.create_ssl_context
+
+    def create(**options: Any) -> ssl.SSLContext:
+        made.append(real(**options))
+        return made[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", create)
+    async with people(answer_by_cookie, 5) as (_, clients):
+        for client in clients:
+            await file_owners(client)
+    assert len(made) == 1
 
 
 async def test_every_connection_is_closed_in_the_end() -> None:

@@ -143,7 +143,6 @@ def test_where_to_listen_goes_with_http(command: Command, arguments: list[str]) 
 @pytest.mark.parametrize(
     ("redirections", "code", "said"),
     [
-        ("<&-", 2, "but stdin is closed. Start it with both open"),
         (">&-", 2, "but stdout is closed. Start it with both open"),
         ("<&- >&-", 2, "but stdin and stdout are closed. Start it with both open"),
         ("<&- 2>&-", 2, ""),

@@ -216,6 +216,7 @@ async def refusing(url: str) -> None:
             await anyio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_the_next_call_works_after_a_process_was_killed(site: Site, tmp_path: Path) -> None:
     neptun, http = HeldNeptun(site), httpx.AsyncClient(timeout=60)
     env = environment(base_url=site.url, **REMOTE)

@@ -168,6 +168,7 @@ async def test_another_browser_is_told_to_begin_again(chromium: Any, site: Site)
         await other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(28, 32, 36)")])
 async def test_fits_a_phone_in_light_and_dark(chromium: Any, site: Site, scheme: str, background: str) -> None:
     phone: Json = {"viewport": {"width": 320, "height": 640}, "color_scheme": scheme}

@@ -141,6 +141,7 @@ async def test_whose_session_has_ended_signs_in_again(site: Site, era: str) -> N
             store.sessions.clear()
 
 
+@pytest.mark.slow
 async def test_three_people_take_turns_at_two_processes(site: Site, tmp_path: Path) -> None:
     store, port = site.sandbox(), free_port()
     carol = User(3, "carol@example.com", "Passw0rd!carol")

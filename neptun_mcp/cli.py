@@ -130,12 +130,16 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     add("whoami", sandbox, account, about="show which account is used")
     add("logout", account, about="remove the session that was kept")
 
-    install = add("install", sandbox, about="add the server to a host, such as claude-code or cursor")
-    install.add_argument("host", nargs="?", default="", help="the host; all are listed if none is given")
+    install = add("install", sandbox, about="add the server to hosts, such as claude-code or cursor")
+    install.add_argument("host", nargs="*", help="the hosts; without one, choose among those on this machine")
     install.add_argument("--print", action="store_true", help="show the entry, and change no file")
     install.add_argument(
         "--with-secrets", action="store_true", help="put cookie, e-mail address and password into the host's file, too"
     )
+
+    uninstall = add("uninstall", about="take the server out of hosts again")
+    uninstall.add_argument("host", nargs="*", help="the hosts")
+    uninstall.add_argument("--all", action="store_true", help="take it out of every host that has it")
 
     doctor = add("doctor", sandbox, about="find out why it does not work")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")

@@ -11,6 +11,7 @@ import pytest
 from neptun_mcp import Settings
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.tools import create_tools
+from tests.processes import Command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -37,13 +38,14 @@ def test_the_tools_table_has_each_tool_with_its_arguments() -> None:
                 assert f"`{name}` ({schema['default']})" in arguments
 
 
-def test_the_example_configuration_is_that_of_the_readme() -> None:
+def test_the_example_configuration_is_that_of_the_readme_and_of_install(command: Command) -> None:
     example = json.loads((ROOT / "claude_config_example.json").read_text("utf-8"))
     (shown,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
     assert shown == example
     (server,) = example["mcpServers"].values()
-    assert server["command"].endswith("/.venv/bin/neptun-mcp")
-    assert set(server["env"]) == {"NEPTUN_SESSION_COOKIE"}
+    assert server.pop("command").endswith("/.venv/bin/neptun-mcp")
+    (printed,) = json.loads(command("install", "claude-desktop", "--print").stdout)["mcpServers"].values()
+    assert server == {name: value for name, value in printed.items() if name != "command"}
 
 
 def test_the_page_about_hosts_has_each_host_with_its_name_and_its_file() -> None:

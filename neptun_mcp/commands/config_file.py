@@ -1,25 +1,32 @@
-"""A host's configuration file: set a value in it, and leave the rest of it as it is.
-
-TOML is edited with tomlkit. For JSON with comments no library on PyPI will do: json-five takes the module name of the
-package json5, jsonc-edit needs Node and a download, and the others refuse or drop comments, are under the GPL, or need
-Python 3.12. As the standard library does the parsing, what is left for this module is small.
-"""
+"""A host's configuration file: set a value in it or take it out, and leave the rest of it as it is."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import re
+import stat
 import tempfile
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-_STRING = r'"(?:[^"\\\n]|\\.)*"'
-_COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
-_TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[}}\]])")
-_DECODER = json.JSONDecoder()
+from .json_text import copy_json, read_json, remove_json, set_json
+from .toml_text import copy_toml, read_toml, remove_toml, set_toml
+
+MAX_FILE = 32 * 2**20
+"""Bytes. Claude Code keeps much else in its file."""
+
+_JSON = (read_json, set_json, remove_json, copy_json)
+_TOML = (read_toml, set_toml, remove_toml, copy_toml)
+
+
+class FileChanged(OSError):
+    """Somebody else has written to the file since it was read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was written by another program at the same time")
 
 
 def can_edit(path: Path) -> bool:
@@ -35,19 +42,20 @@ class ConfigFile:
         text: what is to be in it, with "\\n" at the ends of lines.
     """
 
-    def __init__(self, path: Path, before: bytes | None = None) -> None:
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
         """
         Args:
-            before: what is in it; None if there is no such file.
+            content: what is in it; None if there is no such file.
 
         Raises:
             ValueError: that cannot be parsed, or is something other than an object.
         """
         self.path = path
-        self._before = before
-        self._read, self._set = (read_toml, set_toml) if path.suffix == ".toml" else (read_json, set_json)
+        self._content = content
+        self._read, self._set, self._remove, self._copy = _TOML if path.suffix == ".toml" else _JSON
+        self._parsed: tuple[str, dict[str, Any]] | None = None
         try:
-            text = (before or b"").decode("utf-8-sig")
+            text = (content or b"").decode("utf-8-sig")
             self._newline = "\r\n" if 0 < text.count("\r\n") == text.count("\n") else "\n"
             self.text = self._first = text.replace(self._newline, "\n")
             self._object()
@@ -59,15 +67,32 @@ class ConfigFile:
         """The file at a path. Symbolic links are followed, so that they stay.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: it cannot be opened, is no regular file, or is larger than `MAX_FILE`.
             ValueError: it cannot be parsed, or holds something other than an object.
         """
         path = Path(os.path.realpath(path))
-        return cls(path, path.read_bytes() if path.exists() else None)
+        return cls(path, file_content(path))
+
+    @property
+    def backup(self) -> Path:
+        """Where the file is kept as it was before the first `install`."""
+        return self.path.with_name(f"{self.path.name}.before-neptun")
+
+    def read_backup(self) -> ConfigFile | None:
+        """The file as it was; None if there is no backup that can be read."""
+        with suppress(OSError, ValueError):
+            content = file_content(self.backup)
+            return None if content is None else ConfigFile(self.path, content)
+        return None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no such file yet."""
+        return self._content is None
 
     @property
     def changed(self) -> bool:
-        """Whether `set` has changed the text."""
+        """Whether the text is another than that of the file."""
         return self.text != self._first
 
     def get(self, *path: str) -> Any:
@@ -88,221 +113,135 @@ class ConfigFile:
         except ValueError as error:
             raise ValueError(f"{self.path} has no place for the entry: {error}") from None
 
-    def save(self) -> Path | None:
-        """Write the file, at once and whole, with the mode that it had; a new one is for its owner alone.
+    def remove(self, path: Sequence[str], before: ConfigFile | None = None) -> None:
+        """Undo `set` in the text, not yet in the file.
 
-        Returns:
-            Where the file as it was is kept; None if there was none.
+        Args:
+            before: the file as it was before `set`.
 
         Raises:
-            OSError: it cannot be written. The file is what it was.
+            ValueError: the value cannot be taken out by itself.
         """
-        before = self._before or b""
-        after = self.text.replace("\n", self._newline).encode()
-        if before.startswith(BOM_UTF8):
-            after = BOM_UTF8 + after
-        if self._before is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _write(self.path, after, 0o600)
-            return None
-        mode = self.path.stat().st_mode & 0o777
-        backup = self.path.with_name(f"{self.path.name}.before-neptun")
-        _write(backup, before, mode)
-        _write(self.path, after, mode)
-        return backup
+        try:
+            self.text = self._remove(self.text, path, before.text if before else None)
+        except ValueError as error:
+            raise ValueError(f"{self.path} has an entry that cannot be removed: {error}") from None
+
+    def copy(self, path: Sequence[str], other: ConfigFile) -> None:
+        """Take over a value, to the letter, from another state of the file. Both have one."""
+        self.text = self._copy(self.text, path, other.text)
+
+    def save(self, *, keep: bool = False, private: bool = False) -> None:
+        """Write the file, at once and whole. Its owner and mode stay; a new one is for its owner alone.
+
+        Args:
+            keep: whether to keep the file as it was, as `backup`.
+            private: whether file and backup are to be for their owner alone.
+
+        Raises:
+            FileChanged: the file is no longer what was read.
+            OSError: it cannot be written. In both cases the file is what it was.
+        """
+        _make_folder(self.path.parent)
+        like = self.path if self._content is not None else self.path.parent
+        mode = 0o600 if private or self._content is None else stat.S_IMODE(self.path.stat().st_mode)
+        if keep and self._content is not None:
+            _write(self.backup, self._content, mode, like)
+        elif private and self.backup.exists():
+            self.backup.chmod(0o600)
+        _write(self.path, self._encoded(), mode, like, self._require_unchanged)
+
+    def delete(self) -> None:
+        """Delete the file, and its folder if nothing else is in it.
+
+        Raises:
+            FileChanged: the file is no longer what was read.
+            OSError: it cannot be deleted.
+        """
+        self._require_unchanged()
+        self.path.unlink()
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
+    def close(self) -> None:
+        """Make file and backup readable by their owner alone."""
+        for path in (self.path, self.backup):
+            if path.exists():
+                path.chmod(0o600)
+
+    def is_readable_by_others(self) -> bool:
+        """Whether somebody else than the owner may read the file or its backup."""
+        return os.name != "nt" and any(
+            path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (self.path, self.backup)
+        )
+
+    def delete_backup_if_equal(self) -> bool:
+        """Delete the backup if it holds what the file is to hold; whether none is left."""
+        with suppress(OSError):
+            if file_content(self.backup) == self._encoded():
+                self.backup.unlink()
+        return not self.backup.exists()
+
+    def _encoded(self) -> bytes:
+        mark = BOM_UTF8 if (self._content or b"").startswith(BOM_UTF8) else b""
+        return mark + self.text.replace("\n", self._newline).encode()
+
+    def _require_unchanged(self) -> None:
+        if file_content(self.path) != self._content:
+            raise FileChanged(self.path)
 
     def _object(self) -> dict[str, Any]:
-        value = self._read(self.text)
-        if not isinstance(value, dict):
-            raise ValueError("what it holds is no object")
-        return cast("dict[str, Any]", value)
+        if self._parsed is None or self._parsed[0] is not self.text:
+            value = self._read(self.text)
+            if not isinstance(value, dict):
+                raise ValueError("what it holds is no object")
+            self._parsed = self.text, cast("dict[str, Any]", value)
+        return self._parsed[1]
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def file_content(path: Path) -> bytes | None:
+    """What is in a file of a host; None if there is none.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, or is larger than `MAX_FILE`.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if status.st_size > MAX_FILE:
+        raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE // 2**20} MB", str(path))
+    return path.read_bytes()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, for the owner of the first one that is there."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _give(folder, folder.parent)
+
+
+def _give(path: Path, like: Path) -> None:
+    """Give what root has made to the owner of another file."""
+    if os.name != "nt" and path.stat().st_uid != (owner := like.stat()).st_uid:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _write(path: Path, data: bytes, mode: int, like: Path, check: Callable[[], None] = lambda: None) -> None:
+    """Write a file, which belongs to the owner of another one: with `sudo`, too, it stays the person's."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        _give(Path(temporary), like)
         os.chmod(temporary, mode)
+        check()
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def read_json(text: str) -> Any:
-    """The value in a text of JSON, which may have comments and trailing commas; `{}` if there is none.
-
-    Raises:
-        ValueError: the text is malformed.
-    """
-    strict = _strict(_without_comments(text))
-    return json.loads(strict) if strict.strip() else {}
-
-
-def read_toml(text: str) -> Any:
-    """The table in a text of TOML.
-
-    Raises:
-        ValueError: the text is malformed.
-    """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    try:
-        return tomlkit.parse(text).unwrap()
-    except TOMLKitError as error:  # not all of which are a ValueError
-        raise ValueError(str(error)) from None
-
-
-def set_json(text: str, path: Sequence[str], value: Any) -> str:
-    """The text with the value at the path. Missing objects on the way are made.
-
-    Args:
-        text: one in which `read_json` finds an object.
-
-    Raises:
-        ValueError: something on the way is no object.
-    """
-    with_commas = _without_comments(text)
-    strict = _strict(with_commas)
-    if not strict.strip():
-        return f"{text}{json.dumps(_nested(path, value), indent=2, ensure_ascii=False)}\n"
-    opening = strict.index("{")
-    for depth, key in enumerate(path):
-        nested = _nested(path[depth + 1 :], value)
-        members = list(_members(strict, opening))
-        # Of two members with one name the last one counts, as in every parser.
-        found = next((member for member in reversed(members) if member.key == key), None)
-        if found is None:
-            return _insert(text, with_commas, opening, members, key, nested)
-        if depth == len(path) - 1 or strict[found.start : found.end] == "null":
-            shown = _dump(nested, _indentation(text, found.start), with_commas)
-            return f"{text[: found.start]}{shown}{text[found.end :]}"
-        if strict[found.start] != "{":
-            break
-        opening = found.start
-    raise ValueError(f"{'.'.join(path[:-1])} is no object")
-
-
-def set_toml(text: str, path: Sequence[str], value: Any) -> str:
-    """As `set_json`, for TOML. New tables go to the end; tomlkit would put them between a comment and its table.
-
-    Raises:
-        ValueError: something on the way is no table, or cannot be added to.
-    """
-    import tomlkit
-
-    document = tomlkit.parse(text)
-    table = cast("dict[str, Any]", document)
-    for key in path[:-1]:
-        found = table.get(key, {})
-        if not isinstance(found, dict):
-            raise ValueError(f"{key} is no table")
-        table = cast("dict[str, Any]", found)
-    old = table.get(path[-1])
-    if old is None and isinstance(value, dict):
-        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-        text = f"{text}{gap}{tomlkit.dumps(_nested(path, value))}"
-        read_toml(text)  # fails if the table around it is an inline one
-        return text
-    if isinstance(old, dict):
-        old = cast("dict[str, Any]", old)
-        for key in old.keys() - value.keys():
-            del old[key]
-        for key in value:
-            _set_key(old, key, value[key])
-    else:
-        _set_key(table, path[-1], value)
-    return tomlkit.dumps(document)
-
-
-def _set_key(table: dict[str, Any], key: str, value: Any) -> None:
-    """Set a key of a TOML table; a new one before the comments at its end, which are about what follows."""
-    from tomlkit.items import AbstractTable
-
-    body = table.value.body if isinstance(table, AbstractTable) and key not in table else []
-    end = len(body)
-    while end and body[end - 1][0] is None:
-        end -= 1
-    comments = body[end:]
-    del body[end:]
-    table[key] = value
-    body.extend(comments)
-
-
-def _nested(path: Sequence[str], value: Any) -> Any:
-    for key in reversed(path):
-        value = {key: value}
-    return value
-
-
-class _Member(NamedTuple):
-    """A member of an object: its name, where the name begins, and where its value begins and ends."""
-
-    key: str
-    at: int
-    start: int
-    end: int
-
-
-def _members(strict: str, opening: int) -> Iterator[_Member]:
-    """The members of the object that begins at a position."""
-    at = _skip(strict, opening + 1)
-    while strict[at] != "}":
-        key, end = _DECODER.raw_decode(strict, at)
-        start = _skip(strict, end, ":")
-        _, end = _DECODER.raw_decode(strict, start)
-        yield _Member(key, at, start, end)
-        at = _skip(strict, end, ",")
-
-
-def _skip(text: str, at: int, mark: str = "") -> int:
-    """The position after blanks and marks."""
-    while text[at].isspace() or text[at] == mark:
-        at += 1
-    return at
-
-
-def _insert(text: str, with_commas: str, opening: int, members: list[_Member], key: str, value: Any) -> str:
-    """Add a member after the last one and the comments on it."""
-    last = members[-1].end if members else opening + 1
-    closing = _skip(with_commas, last, ",")
-    comma = "," if "," in with_commas[last:closing] else ""
-    comments = text[last:closing].rstrip()
-    head = f"{text[:last]}{',' if members and not comma else ''}{comments}"
-    blank = text[last + len(comments) : closing]
-    if members and "\n" not in text[opening:closing]:
-        return f"{head} {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}{comma}{blank}{text[closing:]}"
-    outer = _indentation(text, opening)
-    indent = _indentation(text, members[-1].at) if members else outer + _unit(with_commas)
-    blank = blank if "\n" in blank else f"\n{outer}"
-    return f"{head}\n{indent}{json.dumps(key)}: {_dump(value, indent, with_commas)}{comma}{blank}{text[closing:]}"
-
-
-def _dump(value: Any, indent: str, text: str) -> str:
-    return json.dumps(value, indent=_unit(text), ensure_ascii=False).replace("\n", f"\n{indent}")
-
-
-def _unit(text: str) -> str:
-    """One step of the text's indentation."""
-    found = re.search(r"^[ \t]+(?=\S)", text, re.MULTILINE)
-    return found[0] if found else "  "
-
-
-def _indentation(text: str, at: int) -> str:
-    """What the line of a position is indented with."""
-    line = text[text.rfind("\n", 0, at) + 1 :]
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _without_comments(text: str) -> str:
-    """The text with blanks for comments, so that every position stays what it was."""
-    return _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
-
-
-def _strict(with_commas: str) -> str:
-    """The text with blanks for trailing commas as well, which makes it plain JSON."""
-    return _TRAILING_COMMA.sub(lambda found: found[1] or " ", with_commas)

@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from ..account import create_client
 from ..command_line import command_line
 from ..neptun.client import Contract, NeptunClient
-from ..neptun.errors import NeptunError, WrongUser, quoted
+from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import advice, happened
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show, show_line
-from .hosts import installed
+from .host_checks import check_entries
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
             show_line("ok  " if step.ok else "FAIL", f"{step.name}: {step.found}{took}", "green" if step.ok else "red")
 
     async def check() -> None:
-        async for step in check_steps(settings):
+        hosts, own = await check_hosts(settings)
+        add(hosts)
+        async for step in check_steps(settings, hosts_log_in=own):
             add(step)
 
     try:
@@ -68,7 +70,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         add(check_environment())
         add(Step("settings", True, "well-formed"))
-        add(check_hosts())
         anyio.run(check)
     to_do = next((step.to_do for step in steps if not step.ok), "")
     if options.json:
@@ -90,13 +91,14 @@ def check_environment(malformed: Collection[str] = ()) -> Step:
     )
 
 
-def check_hosts() -> Step:
-    """The hosts that have the server, and whether they can still start it."""
-    entries = installed()
-    found = ", ".join(f"{entry.host} ({entry.problem})" if entry.problem else entry.host for entry in entries)
-    broken = next((entry.host for entry in entries if entry.problem), None)
-    to_do = f"Run `{command_line()} install {broken}`, or remove the server from that host." if broken else ""
-    return Step("hosts", not broken, found or f"none has the server; `{command_line()} install` adds it", to_do)
+async def check_hosts(settings: Settings) -> tuple[Step, bool]:
+    """The hosts that have the server, whether it works there, and whether all of them use a log-in of their own."""
+    findings = [finding async for finding in check_entries(settings)]
+    found = "; ".join(f"{finding.host} ({finding.found})" for finding in findings)
+    to_do = next((finding.to_do for finding in findings if finding.to_do), "")
+    none = f"none has the server; `{command_line()} install` adds it"
+    own = bool(findings) and all(finding.is_own for finding in findings)
+    return Step("hosts", not to_do, found or none, to_do), own
 
 
 def _shown(setting: str, malformed: bool) -> str:
@@ -110,25 +112,55 @@ def _shown(setting: str, malformed: bool) -> str:
     return f"({len(value)} characters)" if malformed or setting in PRIVATE else quoted(value)
 
 
-async def check_steps(settings: Settings) -> AsyncGenerator[Step]:
-    """The steps of a call, one after the other; the first that fails is the last."""
+async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> AsyncGenerator[Step]:
+    """The steps of a call, one after the other; the first that fails is the last.
+
+    Args:
+        settings: whose account is used, and how.
+        hosts_log_in: whether the server in hosts uses log-ins of its own, so that none is needed here.
+    """
+    mode = settings.mcp_credentials
     neptun = create_client(settings)
     try:
         for name, look in (
             ("address", _address),
+            *([("HTTP", _http)] if mode != "environment" else []),
             ("session", _session),
             ("projects", _projects),
             ("imports", _imports),
         ):
+            if name == "session" and mode != "environment":
+                yield Step(
+                    name, True, f"none is needed here: over HTTP, {_WHOSE[mode]} (NEPTUN_MCP_CREDENTIALS={mode})"
+                )
+                return
             started = anyio.current_time()
             try:
                 found = await look(neptun, settings)
             except NeptunError as error:
-                yield Step(name, False, happened(error), advice(error), _since(started))
+                yield _failure(name, error, settings, _since(started), hosts_log_in=hosts_log_in)
+                return
+            except ValueError as error:
+                yield Step(name, False, str(error), "Correct the settings that are named.")
                 return
             yield Step(name, True, found, milliseconds=_since(started))
     finally:
         await neptun.aclose()
+
+
+_WHOSE = {
+    "caller": "each caller brings a session of their own",
+    "sign-in": "each person signs in with a browser",
+}
+
+
+def _failure(name: str, error: NeptunError, settings: Settings, took: float, *, hosts_log_in: bool) -> Step:
+    if isinstance(error, CredentialsMissing) and hosts_log_in and not settings.has_credentials:
+        return Step(name, True, "none here; the server in the hosts has log-ins of its own")
+    to_do = advice(error)
+    if isinstance(error, ProjectNotFound):
+        to_do = f"Correct NEPTUN_PROJECT_ID, or remove it. {to_do}"
+    return Step(name, False, happened(error), to_do, took)
 
 
 def _since(started: float) -> float:
@@ -139,6 +171,17 @@ async def _address(neptun: NeptunClient, settings: Settings) -> str:
     await neptun.check_reachable()
     tls = "TLS is good" if neptun.address.startswith("https:") else "without TLS, on this machine"
     return f"{neptun.address} answers; {tls}"
+
+
+async def _http(neptun: NeptunClient, settings: Settings) -> str:
+    """
+    Raises:
+        ValueError: a setting is missing that this way to serve needs.
+    """
+    from ..serving.http import build_asgi_app
+
+    build_asgi_app(settings, "127.0.0.1")
+    return "the settings are complete"
 
 
 async def _session(neptun: NeptunClient, settings: Settings) -> str:

@@ -9,12 +9,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from .config_file import ConfigFile, can_edit
+from .permission import Permission
 
 NAME = "neptun"
 """The server's name in every host."""
@@ -45,7 +45,7 @@ def _stdio(server: Server, **more: Any) -> dict[str, Any]:
 
 
 def _codex(server: Server) -> dict[str, Any]:
-    return {**_stdio(server), "required": True, "env_vars": _CODEX_PASSES_ON}
+    return {**_stdio(server), "env_vars": _CODEX_PASSES_ON}
 
 
 def _opencode(server: Server) -> dict[str, Any]:
@@ -57,13 +57,12 @@ def _goose(server: Server) -> dict[str, Any]:
     return {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300, **start}
 
 
-def _let_opencode_ask(file: ConfigFile) -> None:
-    """Set the permission of `delete_import`, unless the person has. The last rule that fits a tool counts."""
-    tool = f"{NAME}_delete_import"
-    if file.get("permission") == "allow":
-        file.set(["permission"], {"*": "allow", tool: "ask"})
-    elif not isinstance(file.get("permission"), str) and file.get("permission", tool) is None:
-        file.set(["permission", tool], "ask")
+_ASKS_FIRST = "Before a deletion {title} asks you, and then the server does, which says what would be lost."
+_UNTIL_ALLOWED = "Before a deletion {title} asks you, until you allow the tool for good."
+_REFUSES = (
+    "{title} may run tools without asking you, and does not show the server's question. So the entry makes "
+    "delete_import refuse (NEPTUN_CONFIRM_DELETE=require)."
+)
 
 
 @dataclass(frozen=True)
@@ -75,68 +74,114 @@ class Host:
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
         path: where the servers are in the file.
         entry: makes the server's entry.
-        prepare: changes what else has to be changed in the file.
+        dropped: what the entry of an earlier version had and must not have any more.
+        permission: changes what else has to be changed in the file, so that the host asks.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
-        note: what the person has to know.
+        asks: whether anybody is asked before a deletion, a sentence with `{title}` in it.
+        note: what else the person has to know.
+        expands: what the host replaces in the texts of an entry, so that no value may hold it; there is no escape.
+        program: the command that starts it, if it has one.
     """
 
     title: str
     files: tuple[str, ...] = ()
     path: tuple[str, ...] = ("mcpServers",)
     entry: Callable[[Server], dict[str, Any]] = _stdio
-    prepare: Callable[[ConfigFile], None] | None = None
+    dropped: dict[str, Any] = field(default_factory=dict[str, Any])
+    permission: Permission | None = None
     require: bool = False
+    asks: str = _ASKS_FIRST
     note: str = ""
+    expands: str = ""
+    program: str = ""
+
+    @property
+    def places(self) -> list[Path]:
+        """Every place of its files.
+
+        Raises:
+            OSError: there is no home directory.
+        """
+        return [Path(file.format_map(_folders())) for file in self.files]
 
     @property
     def file(self) -> Path | None:
         """The first of the files that exists; else the first whose folder does; else the likeliest."""
-        places = [Path(file.format_map(_folders())) for file in self.files]
-        exist = [place for place in places if place.exists()] or [place for place in places if place.parent.is_dir()]
-        return next(iter(exist or places), None)
+        exist = [place for place in self.places if place.exists()]
+        exist = exist or [place for place in self.places if place.parent.is_dir()]
+        return next(iter(exist or self.places), None)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the host is on this machine: its program, its file, or the folder of it."""
+        shared = {_folders()[name] for name in ("home", "xdg", "app")}
+        files = any(place.exists() or (place.parent.is_dir() and place.parent not in shared) for place in self.places)
+        return files or bool(self.program and shutil.which(self.program))
+
+
+_GEMINI = Host(
+    "Gemini CLI",
+    ("{gemini}/.gemini/settings.json",),
+    entry=partial(_stdio, trust=False),
+    asks='Before a deletion {title} asks you, unless "trust" is true here or --yolo is given.',
+    note="{title} starts servers in trusted folders only.",
+    expands=r"\$\w|\$\{",
+    program="gemini",
+)
 
 HOSTS = {
-    "claude-desktop": Host("Claude Desktop", ("{claude_desktop}/claude_desktop_config.json",)),
-    "claude-code": Host("Claude Code", ("{claude_code}/.claude.json",), entry=partial(_stdio, type="stdio")),
-    "cursor": Host("Cursor", ("{home}/.cursor/mcp.json",), entry=partial(_stdio, type="stdio")),
+    "claude-desktop": Host("Claude Desktop", ("{claude_desktop}/claude_desktop_config.json",), asks=_UNTIL_ALLOWED),
+    "claude-code": Host(
+        "Claude Code",
+        ("{claude_code}/.claude.json",),
+        entry=partial(_stdio, type="stdio"),
+        expands=r"\$\{",
+        program="claude",
+    ),
+    "cursor": Host("Cursor", ("{home}/.cursor/mcp.json",), entry=partial(_stdio, type="stdio"), expands=r"\$\{"),
     "vscode": Host(
         "VS Code",
         ("{app}/Code/User/mcp.json", "{app}/Code - Insiders/User/mcp.json"),
         ("servers",),
         partial(_stdio, type="stdio"),
+        expands=r"\$\{",
     ),
     "windsurf": Host(
         "Windsurf (now Devin Desktop)",
         ("{config}/devin/mcp_config.json", "{home}/.codeium/windsurf/mcp_config.json"),
+        asks=_UNTIL_ALLOWED,
+        expands=r"\$\{",
     ),
-    "zed": Host("Zed", ("{config}/zed/settings.json",), ("context_servers",)),
-    "codex": Host("Codex", ("{codex}/config.toml",), ("mcp_servers",), _codex),
-    "gemini-cli": Host(
-        "Gemini CLI",
-        ("{gemini}/.gemini/settings.json",),
-        entry=partial(_stdio, trust=False),
-        note='Gemini CLI asks before a tool runs, unless "trust" is true here or --yolo is given. It starts servers in '
-        "trusted folders only.",
+    "zed": Host("Zed", ("{config}/zed/settings.json",), ("context_servers",), asks=_UNTIL_ALLOWED),
+    # Where the entry is required, Codex does not start at all once the program is gone.
+    "codex": Host(
+        "Codex", ("{codex}/config.toml",), ("mcp_servers",), _codex, dropped={"required": True}, program="codex"
     ),
+    "gemini-cli": _GEMINI,
+    "qwen-code": replace(_GEMINI, title="Qwen Code", files=("{qwen}/settings.json",), program="qwen"),
     "copilot-cli": Host(
-        "Copilot CLI", ("{copilot}/mcp-config.json",), entry=partial(_stdio, type="local", tools=["*"])
+        "Copilot CLI",
+        ("{copilot}/mcp-config.json",),
+        entry=partial(_stdio, type="local", tools=["*"]),
+        expands=r"\$\w|\$\{",
+        program="copilot",
     ),
     "opencode": Host(
         "opencode",
         ("{xdg}/opencode/opencode.jsonc", "{xdg}/opencode/opencode.json"),
         ("mcp",),
         _opencode,
-        _let_opencode_ask,
-        note=f'opencode asks before a deletion because "permission" in this file says so for {NAME}_delete_import.',
+        permission=Permission(f"{NAME}_delete_import"),
+        expands=r"\{(env|file):",
+        program="opencode",
     ),
     "cline": Host(
         "Cline",
         ("{cline}/data/settings/cline_mcp_settings.json",),
         entry=partial(_stdio, timeout=60),  # seconds; without it, a server has 3 to start
         require=True,
-        note="Cline may run tools without asking you, and does not show the server's question. So the entry makes "
-        "delete_import refuse (NEPTUN_CONFIRM_DELETE=require).",
+        asks=_REFUSES,
+        program="cline",
     ),
     "goose": Host(
         "goose",
@@ -144,10 +189,16 @@ HOSTS = {
         ("extensions",),
         _goose,
         require=True,
-        note="goose runs tools without asking you. So the entry makes delete_import refuse unless goose shows the "
+        asks="{title} runs tools without asking you. So the entry makes delete_import refuse unless {title} shows the "
         "server's question (NEPTUN_CONFIRM_DELETE=require).",
+        program="goose",
     ),
-    "generic": Host("Your host"),
+    "generic": Host(
+        "Your host",
+        require=True,
+        asks="Not every host asks you before a deletion. So the entry makes delete_import refuse unless your host "
+        "shows the server's question (NEPTUN_CONFIRM_DELETE=require).",
+    ),
 }
 
 
@@ -178,40 +229,8 @@ def _folders() -> dict[str, Path]:
         "claude_code": folder("CLAUDE_CONFIG_DIR", ""),
         "codex": folder("CODEX_HOME", ".codex"),
         "gemini": folder("GEMINI_CLI_HOME", ""),
+        "qwen": folder("QWEN_HOME", ".qwen"),
         "copilot": folder("COPILOT_HOME", ".copilot"),
         "cline": folder("CLINE_DIR", ".cline"),
         "goose": roaming / "Block/goose/config" if PLATFORM == "win32" else xdg / "goose",
     }
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of the server that is in a host's file.
-
-    Attributes:
-        host: the host's name in `HOSTS`.
-        problem: why it does not work; empty if nothing speaks against it.
-    """
-
-    host: str
-    problem: str
-
-
-def installed() -> list[Entry]:
-    """The hosts of this person that have the server, and whether their entry can still start it."""
-    found: list[Entry] = []
-    for name, host in HOSTS.items():
-        try:
-            file = host.file
-            if file is None or not file.exists() or not can_edit(file):
-                continue
-            entry = ConfigFile.read(file).get(*host.path, NAME)
-        except (OSError, ValueError):
-            continue  # which is for the host to say
-        if isinstance(entry, dict):
-            command = cast("dict[str, Any]", entry).get("command")
-            # In opencode the arguments are in it, too.
-            program = next(iter(cast("list[Any]", command)), None) if isinstance(command, list) else command
-            works = isinstance(program, str) and shutil.which(program)
-            found.append(Entry(name, "" if works else "the command in its entry does not exist"))
-    return found

@@ -1,4 +1,4 @@
-"""`neptun-mcp install HOST`: writes the entry of this server into a host's configuration file, or prints it."""
+"""`neptun-mcp install [HOST …]`: writes the entry of this server into hosts' configuration files, or prints it."""
 
 from __future__ import annotations
 
@@ -6,53 +6,138 @@ import argparse
 import difflib
 import json
 import os
+import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
+
+from ..account import create_client, session_store
 from ..command_line import command_line
+from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, SessionRefused
+from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
-from .config_file import ConfigFile, can_edit
+from ..tools.words import happened
+from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
+from .config_file import ConfigFile, FileChanged, can_edit
+from .entries import Entry, entry_in
 from .hosts import HOSTS, NAME, Host, Server
 
-_CONFIRM = "NEPTUN_CONFIRM_DELETE"
+_CONFIRM, _BASE_URL = "NEPTUN_CONFIRM_DELETE", "NEPTUN_BASE_URL"
+_TRIES = 5
+_KEPT = ("timeout", "tools", "enabled")
+"""What of an entry is only where the person has not set it."""
+
+_SECONDS_TO_ASK = 5.0
+QUESTION = "Which of my Neptun imports failed?"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the entry, unless it is there already. With `--print`, show it."""
-    name: str = options.host
-    host = HOSTS.get(name)
-    if host is None:
-        near = difflib.get_close_matches(name, HOSTS, 1)
-        tell(
-            (f"There is no host {name!r}." if name else "Which host?") + (f" Did you mean {near[0]}?" if near else ""),
-            f"The hosts are: {', '.join(HOSTS)}.",
-        )
+    """Write the entries, unless they are there already. With `--print`, show them."""
+    names = known_hosts(options.host)
+    if names is None:
         return MISUSE
-    env, secrets = _variables(settings_or_exit(options))
-    if host.require:
-        env.setdefault(_CONFIRM, "require")
-    entry = host.entry(_server({**env, **secrets} if options.with_secrets else env))
-    notes = _notes(host, env, {} if options.with_secrets else secrets)
+    if not names:
+        here = [name for name, host in HOSTS.items() if host.is_here]
+        names = _chosen(here) if sys.stdin.isatty() and not options.print else None
+        if names is None:
+            tell(
+                f"Which host? On this machine: {', '.join(here) or 'none that is known'}.",
+                f"All hosts: {', '.join(HOSTS)}.",
+                f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
+            )
+            return MISUSE
+    settings = settings_or_exit(options)
+    plain, secrets = _variables(settings)
+    env = {**plain, **secrets} if options.with_secrets else plain
+    failed, written = False, list[str]()
+    for name in names:
+        try:
+            if _add(name, env, only_print=options.print):
+                written.append(name)
+        except (OSError, ValueError) as error:
+            tell(f"{HOSTS[name].title}: nothing was changed: {error}. Fix that, or add the output of --print by hand.")
+            failed = True
+    if secrets and not options.with_secrets:
+        tell(f"Not written, as secret: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
+    if not (options.print or failed):
+        (report if written else tell)(*_next_steps(settings, env, written))
+    return FAILURE if failed else SUCCESS
+
+
+def known_hosts(words: Iterable[str]) -> list[str] | None:
+    """The hosts that were named, each once; None, after a line about it, if one of them is unknown."""
+    names = list(dict.fromkeys(words))
+    for name in names:
+        if name not in HOSTS:
+            near = difflib.get_close_matches(name, HOSTS, 1)
+            tell(
+                f"There is no host {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
+                f"The hosts are: {', '.join(HOSTS)}.",
+            )
+            return None
+    return names
+
+
+def report(*lines: str) -> None:
+    """Say what was done. Where stdout takes nothing, stderr does: what was done was done all the same."""
     try:
-        file = host.file
-        if options.print or file is None or not can_edit(file):
-            print(_shown(host, file, entry))
-            tell(f"Add this to {file or 'the configuration of your host'}.", *notes)
-        else:
-            print(*_install(host, file, entry), *notes, sep="\n")
-    except (OSError, ValueError) as error:
-        tell(f"Nothing was changed: {error}. Fix that, or add the output of --print by hand.")
-        return FAILURE
-    return SUCCESS
+        print(*lines, sep="\n", flush=True)
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the end of the program would fail once more
+        tell(*lines)
+
+
+def _chosen(here: list[str]) -> list[str] | None:
+    """The hosts that the person chooses at the terminal; None if none is chosen."""
+    if not here:
+        return None
+    width = max(map(len, here))
+    tell("Found on this machine:", *(f"{n:3}  {name:{width}}  {HOSTS[name].title}" for n, name in enumerate(here, 1)))
+    print('Add the server to which? Numbers, "all", or Enter for none: ', end="", file=sys.stderr, flush=True)
+    words = sys.stdin.readline().replace(",", " ").split()
+    if words == ["all"]:
+        return here
+    chosen = [here[int(word) - 1] if word.isdecimal() and 0 < int(word) <= len(here) else word for word in words]
+    return known_hosts(chosen) or None
+
+
+def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
+    """Write or print the entry of one host; whether it was written.
+
+    Raises:
+        OSError: the file cannot be read or written.
+        ValueError: the file is malformed, or has no place for the entry.
+    """
+    host = HOSTS[name]
+    entry = host.entry(_server({_CONFIRM: "require", **env} if host.require else env))
+    _refuse_expanded(host, entry)
+    file = host.file
+    if only_print or file is None or not can_edit(file):
+        config = _fresh(host, file, entry)
+        show(_shown(host, file, entry) if file and not can_edit(file) else config.text.rstrip())
+        tell(f"Add this to {file or 'the configuration of your host'}.", *_about(name, config))
+        return False
+    for _ in range(_TRIES - 1):
+        try:
+            report(*_install(name, file, entry))
+            return True
+        except FileChanged:
+            continue
+    report(*_install(name, file, entry))
+    return True
 
 
 def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """The environment variables of the settings that are set and count on stdio: the plain and the secret ones."""
+    """The environment variables of the settings that are set and count on stdio: the plain and the secret ones.
+
+    The address of the only session that `login` keeps is one of them if nothing else says which account is meant.
+    """
     plain, secret = dict[str, str](), dict[str, str]()
     for setting in Settings.model_fields:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
@@ -60,6 +145,10 @@ def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
             # A host may start the server in any folder.
             text = str(value.expanduser().absolute()) if isinstance(value, Path) else os.environ.get(variable, value)
             (secret if setting in PRIVATE else plain)[variable] = str(text).strip()
+    if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
+        kept = session_store().addresses()
+        if len(kept) == 1 and kept != [DEFAULT_BASE_URL]:
+            plain[_BASE_URL] = kept[0]
     return plain, secret
 
 
@@ -69,20 +158,53 @@ def _server(env: dict[str, str]) -> Server:
     return Server(command, [], env) if command else Server(sys.executable, ["-m", "neptun_mcp"], env)
 
 
-def _shown(host: Host, file: Path | None, entry: dict[str, Any]) -> str:
-    """What a file with nothing but the entry looks like."""
+def _refuse_expanded(host: Host, entry: dict[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: the host would put something else in place of a text in the entry.
+    """
+    if not host.expands:
+        return
+    for key, value in entry.items():
+        texts = cast("dict[str, str]", value) if isinstance(value, dict) else {key: str(value)}
+        for name, text in texts.items():
+            if found := re.search(host.expands, text):
+                # No more of it than its first character: it may be a password.
+                raise ValueError(
+                    f"{name} holds a {found[0][0]!r} that {host.title} takes for the beginning of a variable's name, "
+                    "and there is no way to write it"
+                )
+
+
+def _shown(host: Host, file: Path, entry: dict[str, Any]) -> str:
+    """What a file of YAML with nothing but the entry looks like. In it, every JSON value is a value."""
     path = [*host.path, NAME]
-    if file and not can_edit(file):  # YAML, in which every JSON value is a value
-        above = [f"{'  ' * depth}{key}:" for depth, key in enumerate(path)]
-        return "\n".join([*above, *(f"{'  ' * len(path)}{key}: {json.dumps(entry[key])}" for key in entry)])
-    config = ConfigFile(file or Path("generic.json"))
-    config.set(path, entry)
-    if host.prepare:
-        host.prepare(config)
-    return config.text.rstrip()
+    above = [f"{'  ' * depth}{key}:" for depth, key in enumerate(path)]
+    return "\n".join([*above, *(f"{'  ' * len(path)}{key}: {json.dumps(entry[key])}" for key in entry)])
 
 
-def _install(host: Host, file: Path, entry: dict[str, Any]) -> list[str]:
+def _fresh(host: Host, file: Path | None, entry: dict[str, Any]) -> ConfigFile:
+    """A file with nothing but the entry."""
+    config = ConfigFile(file if file and can_edit(file) else Path("generic.json"))
+    config.set([*host.path, NAME], entry)
+    if host.permission:
+        host.permission.ask(config)
+    return config
+
+
+def _about(name: str, config: ConfigFile) -> Iterator[str]:
+    """What the person has to know of a host, with the entry that is in its file."""
+    host, entry = HOSTS[name], entry_in(name, config)
+    confirm = entry.environment.get(_CONFIRM) if entry else None
+    if host.note:
+        yield host.note.format(title=host.title)
+    if host.require and confirm != "require":
+        yield f"{_CONFIRM} is {confirm}, as you set it: {host.title} may delete imports without asking anyone."
+    else:
+        yield host.permission.sentence(config) if host.permission else host.asks.format(title=host.title)
+
+
+def _install(name: str, file: Path, entry: dict[str, Any]) -> list[str]:
     """Write the entry into the file. What else a person has put into it stays.
 
     Returns:
@@ -92,43 +214,101 @@ def _install(host: Host, file: Path, entry: dict[str, Any]) -> list[str]:
         OSError: the file cannot be read or written.
         ValueError: the file is malformed, or has no place for the entry.
     """
-    config = ConfigFile.read(file)
-    path = [*host.path, NAME]
-    old = config.get(*path)
-    gone: set[str] = set()
+    host, config = HOSTS[name], ConfigFile.read(file)
+    old = entry_in(name, config)
+    gone: list[str] = []
     if old is None:
-        config.set(path, entry)
-    elif not isinstance(old, dict) or "command" not in old:
+        config.set([*host.path, NAME], entry)
+    elif not old.command:
         raise ValueError(f"{config.path} has another kind of entry {NAME}, which starts no command")
     else:
-        for key, value in entry.items():
-            before = cast("dict[str, Any]", old).get(key)
-            if before != value:
-                config.set([*path, key], value)
-            if isinstance(before, dict):
-                gone = before.keys() - value.keys()
-    if host.prepare:
-        host.prepare(config)
-    if not config.changed:
-        return [f"{host.title}: {file} has this entry already, and was not changed."]
-    backup = config.save()
+        gone = _update(config, host, entry, old)
+    if host.permission:
+        host.permission.ask(config)
+    new = entry_in(name, config)
+    private = bool((new and new.holds_secret) or (old and old.holds_secret))
+    closed = private and config.is_readable_by_others()
+    if config.changed:
+        # Once the entry is ours, the file is no longer what the person had: the first backup stays.
+        ours = old is not None and (old.is_ours if config.backup.exists() else old.is_as_installed)
+        config.save(keep=not ours, private=private)
+        done = f"{'added the server to' if old is None else 'updated the server in'} {file}."
+    else:
+        if closed:
+            config.close()
+        done = f"{file} has this entry already, and was not changed."
     return [
-        f"{host.title}: {'added the server to' if old is None else 'updated the server in'} {file}.",
+        f"{host.title}: {done}",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
-        *([f"Backup: {backup}. Delete it once everything works."] if backup else []),
-        f"Restart {host.title}.",
+        *([f"As a secret is in it, only you can read {file} and its backup now."] if closed else []),
+        *([f"The file as it was: {config.backup}."] if config.changed and config.backup.exists() else []),
+        *_about(name, config),
+        *([f"Restart {host.title}."] if config.changed else []),
     ]
 
 
-def _notes(host: Host, env: dict[str, str], left_out: dict[str, str]) -> Iterator[str]:
-    if host.require and env[_CONFIRM] != "require":
-        yield f"{_CONFIRM} is {env[_CONFIRM]}, as you set it: {host.title} may delete imports without asking anyone."
-    elif host.note:
-        yield host.note
-    if left_out:
-        yield f"Not written, as secret: {', '.join(left_out)}. Run `{command_line()} login`, or use --with-secrets."
+def _update(config: ConfigFile, host: Host, entry: dict[str, Any], old: Entry) -> list[str]:
+    """Make an entry say the same as a new one. Variables that are not ours stay, as does what the person has added.
+
+    Returns:
+        The variables that were taken out.
+    """
+    path, gone = [*host.path, NAME], list[str]()
+    for key, value in entry.items():
+        now = old.value.get(key)
+        if isinstance(value, dict) and isinstance(now, dict):
+            variables, set_now = cast("dict[str, str]", value), cast("dict[str, Any]", now)
+            gone = [name for name in set_now if name.startswith("NEPTUN_") and name not in variables]
+            for name in gone:
+                config.remove([*path, key, name])
+            for name, text in variables.items():
+                if set_now.get(name) != text:
+                    config.set([*path, key, name], text)
+        elif key == "env_vars" and isinstance(now, list):
+            passed_on = cast("list[str]", now)
+            if missing := [name for name in cast("list[str]", value) if name not in passed_on]:
+                config.set([*path, key], [*passed_on, *missing])
+        elif now != value and not (key in _KEPT and now is not None):
+            config.set([*path, key], value)
+    for key, value in host.dropped.items():
+        if old.value.get(key) == value:
+            config.remove([*path, key])
+    return gone
+
+
+def _next_steps(settings: Settings, env: dict[str, str], names: list[str]) -> Iterator[str]:
+    """What the person needs to know after it, whatever the host."""
     if "cache" in sys.prefix.lower():
         yield (
             f"neptun-mcp runs from a cache that may be cleared ({sys.prefix}). "
             "Install it with `uv tool install` or `pipx install`, then run this again."
         )
+    yield _account(settings, env)
+    yield f'Then ask: "{QUESTION}"'
+    if names:
+        yield f"To undo this: {command_line()} uninstall {' '.join(names)}"
+
+
+def _account(settings: Settings, env: dict[str, str]) -> str:
+    """Whose account the server in the host will use, or how to log in."""
+    if settings.sandbox != "off":
+        return "The server uses sample data, because NEPTUN_SANDBOX is set: no log-in is needed."
+    without = {setting: None for setting in PRIVATE if f"NEPTUN_{setting.upper()}" not in env}
+    used = settings.model_copy(update={**without, "base_url": env.get(_BASE_URL, settings.base_url)})
+    here = "" if used.base_url == DEFAULT_BASE_URL else f" --base-url {used.base_url}"
+    login = f"{command_line()} login{here}"
+
+    async def user() -> int | None:
+        with anyio.move_on_after(_SECONDS_TO_ASK):
+            async with create_client(used) as neptun:
+                return await neptun.user_id()
+
+    try:
+        found = anyio.run(user)
+    except (CredentialsMissing, SessionRefused, LoginRefused):
+        return f"Next, log in: {login}"
+    except NeptunError as error:
+        return f"Whether you are logged in could not be checked. {happened(error)}"
+    if found is None:
+        return f"Whether you are logged in could not be checked: {used.base_url} does not answer."
+    return f"You are logged in to {used.base_url}, as user {found}."

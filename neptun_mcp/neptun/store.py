@@ -96,6 +96,13 @@ class SessionStore:
             del kept[address]
         return True
 
+    def addresses(self) -> list[str]:
+        """The addresses whose sessions are kept; none if that cannot be read."""
+        try:
+            return list(_read(self.find_file()))
+        except OSError:
+            return []
+
     def stamp(self) -> object:
         """Something that changes with each change of what is kept; costs no reading."""
         try:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from starlette.responses import JSONResponse
 
+from neptun_mcp.account import session_store
 from neptun_mcp.commands.hosts import HOSTS
-from neptun_mcp.sandbox import COOKIE, EMAIL
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import Command
 from tests.support import USER, Site, failure
 
@@ -17,10 +19,9 @@ SECRET = "Pa55word-that-nobody-may-see-in-a-report"
 
 
 @pytest.fixture
-def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path) -> Any:
+def doctor(site: Site, monkeypatch: pytest.MonkeyPatch, command: Command, person: Path) -> Any:
     """Runs the command with settings, and returns its exit code and what it printed."""
-    for home in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(home, str(tmp_path))
+    monkeypatch.delenv("NEPTUN_SANDBOX")
 
     def run(*options: str, **settings: str) -> tuple[int, str]:
         for name, value in {"BASE_URL": site.url, "SESSION_COOKIE": COOKIE, **settings}.items():
@@ -58,7 +59,12 @@ def test_it_says_which_contract_a_documented_server_speaks(doctor: Any, site: Si
         ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Run `neptun-mcp login --base-url http"),
         ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Run `neptun-mcp login --base-url http"),
         ({"USER_ID": "2"}, "session", "belongs to user 1", "Remove NEPTUN_USER_ID"),
-        ({"PROJECT_ID": "99"}, "imports", "no project 99", "Your projects are"),
+        (
+            {"PROJECT_ID": "99"},
+            "imports",
+            "no project 99",
+            "Correct NEPTUN_PROJECT_ID, or remove it. Your projects are",
+        ),
         ({"BASE_URL": "http://127.0.0.1:9"}, "address", "refused the connection", "Check NEPTUN_BASE_URL"),
         ({"TIMEOUT": "soon"}, "settings", "NEPTUN_TIMEOUT", "Correct the settings"),
         ({"PASSWORD": SECRET}, "settings", "NEPTUN_EMAIL and NEPTUN_PASSWORD go together", "Correct the settings"),
@@ -109,17 +115,155 @@ def test_an_address_with_a_password_in_it_is_not_printed(doctor: Any) -> None:
     assert SECRET not in printed
 
 
-def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: Any, tmp_path: Path) -> None:
+def put(host: str, **entry: Any) -> Path:
+    """An entry in the file of a host."""
+    file = HOSTS[host].file
+    assert file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = {HOSTS[host].path[0]: {"neptun": entry}}
+    file.write_text(tomlkit.dumps(whole) if file.suffix == ".toml" else json.dumps(whole), "utf-8")
+    return file
+
+
+PROGRAM = [sys.executable, "-m", "neptun_mcp"]
+
+
+def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: Any) -> None:
     assert "ok   hosts: none has the server; `neptun-mcp install` adds it\n" in doctor()[1]
-    for host, command in (("cursor", "gone"), ("gemini-cli", sys.executable)):
-        file = HOSTS[host].file
-        assert file
-        file.parent.mkdir()
-        file.write_text(json.dumps({"mcpServers": {"neptun": {"command": command}}}), "utf-8")
+    put("cursor", command="/gone/neptun-mcp")
+    put("zed", command=PROGRAM[0], args=PROGRAM[1:])
+    put("gemini-cli", command=sys.executable, args=["other.py"])
     code, printed = doctor()
     assert code == 1
-    assert "FAIL hosts: cursor (the command in its entry does not exist), gemini-cli\nok   address" in printed
-    assert printed.endswith("\nTo do: Run `neptun-mcp install cursor`, or remove the server from that host.\n")
+    assert "FAIL hosts: cursor (the command in its entry does not exist)" in printed
+    assert printed.endswith("\nTo do: Run `neptun-mcp install cursor`, or `neptun-mcp uninstall cursor`.\n")
+
+
+def test_an_entry_is_looked_at_with_its_own_environment(doctor: Any, site: Site) -> None:
+    put("cursor", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_SANDBOX": "1"})
+    own = {"NEPTUN_BASE_URL": site.url, "NEPTUN_EMAIL": EMAIL, "NEPTUN_PASSWORD": PASSWORD}
+    put("opencode", command=PROGRAM, environment=own)
+    code, printed = doctor(SESSION_COOKIE="")
+    assert code == 0
+    assert f"hosts: cursor (sample data); opencode (logged in to {site.url} as user 1)\n" in printed
+    assert "session: none here; the server in the hosts has log-ins of its own\n" in printed
+    put("zed", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url})
+    code, printed = doctor(SESSION_COOKIE="")
+    assert code == 1
+    assert "zed (the log-in of this command)" in printed
+
+
+@pytest.mark.parametrize(
+    ("env", "found", "to_do"),
+    [
+        ({"NEPTUN_TIMEOUT": "soon"}, "its settings are malformed: NEPTUN_TIMEOUT", "Correct the entry neptun in "),
+        ({"NEPTUN_SESSION_COOKIE": SECRET}, "expired or wrong", "Correct the entry neptun in "),
+        (
+            {"NEPTUN_BASE_URL": "http://127.0.0.1:9"},
+            "No Neptun credentials",
+            "Run `neptun-mcp login --base-url http://127",
+        ),
+    ],
+)
+def test_an_entry_with_settings_that_do_not_work_is_named(
+    doctor: Any, site: Site, env: dict[str, str], found: str, to_do: str
+) -> None:
+    put("cursor", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url, **env})
+    code, printed = doctor()
+    assert code == 1
+    assert "FAIL hosts: cursor (" in printed
+    assert found in printed
+    assert f"To do: {to_do}" in printed
+    assert SECRET not in printed
+
+
+def test_a_host_that_expands_variables_is_looked_at_as_it_does(
+    doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_COOKIE", COOKIE)
+    env = {"NEPTUN_BASE_URL": f"${{MY_URL:-{site.url}}}", "NEPTUN_SESSION_COOKIE": "$MY_COOKIE"}
+    put("gemini-cli", command=PROGRAM[0], args=PROGRAM[1:], env=env)
+    assert doctor(SESSION_COOKIE=f"{COOKIE}x")[1].count(f"gemini-cli (logged in to {site.url} as user 1)") == 1
+
+
+def test_an_entry_of_an_earlier_version_is_mended_by_what_it_says(doctor: Any, command: Command, site: Site) -> None:
+    session_store().save(site.url, COOKIE)
+    put("codex", command=PROGRAM[0], args=PROGRAM[1:], env={}, required=True, env_vars=[])
+    code, printed = doctor(SESSION_COOKIE="")
+    assert code == 1
+    assert "codex (with required = true in its entry it does not start at all without the server)" in printed
+    assert "\nTo do: Run `neptun-mcp install codex`, " in printed
+    assert command("install", "codex").code == 0
+    assert doctor(SESSION_COOKIE="")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "key"), [("claude-code", "url"), ("codex", "url"), ("gemini-cli", "httpUrl"), ("windsurf", "serverUrl")]
+)
+def test_an_entry_with_an_address_is_looked_at_over_http(doctor: Any, site: Site, host: str, key: str) -> None:
+    site.answers["POST /mcp"] = JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {}})
+    put(host, **{key: f"{site.url}/mcp", "headers": {"Authorization": "Bearer x"}})
+    code, printed = doctor()
+    assert code == 0
+    assert f"hosts: {host} ({site.url}/mcp answers)\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "found", "ok"),
+    [
+        (401, {}, "answers, and asks you to sign in", True),
+        (401, {"authorization": "Bearer x"}, "refuses the token in its entry (401)", False),
+        (404, {}, "answers 404, which no MCP server does", False),
+        (0, {}, "does not answer", False),
+    ],
+)
+def test_an_address_that_does_not_work_is_named(
+    doctor: Any, site: Site, status: int, headers: dict[str, str], found: str, ok: bool
+) -> None:
+    site.answers["POST /mcp"] = failure(status or 200)
+    url = f"{site.url}/mcp" if status else "http://127.0.0.1:9/mcp"
+    file = put("cursor", url=url, headers=headers)
+    code, printed = doctor()
+    assert (code == 0, f"cursor ({url} {found})" in printed) == (ok, True)
+    assert ok or f"the entry neptun in {file}.\n" in printed
+
+
+def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any) -> None:
+    file = HOSTS["goose"].file
+    assert file
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "extensions:\n  other:\n    cmd: x\n  neptun:\n    cmd: '/gone/neptun-mcp'\n    args: []\n", "utf-8"
+    )
+    code, printed = doctor()
+    assert code == 1
+    assert "goose (the command in its entry does not exist)" in printed
+
+
+@pytest.mark.parametrize(
+    ("settings", "ok", "found"),
+    [
+        ({"MCP_CREDENTIALS": "caller"}, True, "session: none is needed here: over HTTP, each caller brings a session"),
+        (
+            {
+                "MCP_CREDENTIALS": "sign-in",
+                "MCP_PUBLIC_URL": "https://mcp.example.com",
+                "MCP_STATE_KEY": "0123456789abcdef" * 3,
+            },
+            True,
+            "session: none is needed here: over HTTP, each person signs in with a browser",
+        ),
+        (
+            {"MCP_CREDENTIALS": "sign-in"},
+            False,
+            "FAIL HTTP: NEPTUN_MCP_PUBLIC_URL and NEPTUN_MCP_STATE_KEY are not set",
+        ),
+    ],
+)
+def test_it_checks_what_the_modes_of_http_need(doctor: Any, settings: dict[str, str], ok: bool, found: str) -> None:
+    code, printed = doctor(SESSION_COOKIE="", **settings)
+    assert (code == 0) == ok
+    assert found in printed
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -18,12 +20,16 @@ from hypothesis import strategies as st
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from neptun_mcp.commands import hosts
-from neptun_mcp.commands.config_file import read_json, set_json
-from neptun_mcp.commands.hosts import HOSTS, Entry, installed
+from neptun_mcp.account import session_store
+from neptun_mcp.commands import config_file, hosts
+from neptun_mcp.commands.entries import find_entries
+from neptun_mcp.commands.hosts import HOSTS
+from neptun_mcp.commands.json_text import read_json, remove_json, set_json
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.processes import Command, Completed
-from tests.support import Json
+from tests.commands.conftest import VARIABLES
+from tests.processes import COMMAND as PROGRAM
+from tests.processes import Command, Completed, environment
+from tests.support import Json, Site
 
 COMMAND = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
 SANDBOX = {"NEPTUN_SANDBOX": "1"}
@@ -41,6 +47,7 @@ FILES: dict[str, tuple[str, Json]] = {
     "windsurf": (".config/devin/mcp_config.json", {"mcpServers": {"neptun": STDIO}}),
     "zed": (".config/zed/settings.json", {"context_servers": {"neptun": STDIO}}),
     "gemini-cli": (".gemini/settings.json", {"mcpServers": {"neptun": {"trust": False, **STDIO}}}),
+    "qwen-code": (".qwen/settings.json", {"mcpServers": {"neptun": {"trust": False, **STDIO}}}),
     "copilot-cli": (
         ".copilot/mcp-config.json",
         {"mcpServers": {"neptun": {"type": "local", "tools": ["*"], **STDIO}}},
@@ -66,19 +73,12 @@ SESSION = [
     "XDG_RUNTIME_DIR",
     "DBUS_SESSION_BUS_ADDRESS",
 ]
-CODEX: Json = {**STDIO, "required": True, "env_vars": [*PROXIES, *SESSION]}
+CODEX: Json = {**STDIO, "env_vars": [*PROXIES, *SESSION]}
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a person on Linux, with the sandbox set and no host yet."""
-    monkeypatch.setattr(hosts, "PLATFORM", "linux")
-    for name in ("APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", *VARIABLES):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("NEPTUN_SANDBOX", "1")
-    return tmp_path
+def home(person: Path) -> Path:
+    return person
 
 
 # Entries and their places
@@ -120,20 +120,21 @@ def test_goose_is_shown_what_to_add_to_its_yaml(command: Command, home: Path) ->
         "    timeout: 300\n"
         f"    cmd: {json.dumps(COMMAND)}\n"
         "    args: []\n"
-        '    envs: {"NEPTUN_SANDBOX": "1", "NEPTUN_CONFIRM_DELETE": "require"}\n'
+        '    envs: {"NEPTUN_CONFIRM_DELETE": "require", "NEPTUN_SANDBOX": "1"}\n'
     )
     assert ran.stderr.startswith(f"Add this to {home / '.config/goose/config.yaml'}.\n")
 
 
-def test_another_host_is_shown_the_usual_entry(command: Command) -> None:
-    ran = command("install", "generic")
-    assert (ran.code, json.loads(ran.stdout)) == (0, {"mcpServers": {"neptun": STDIO}})
-    assert ran.stderr == "Add this to the configuration of your host.\n"
+def test_another_host_is_shown_the_usual_entry_which_refuses_to_delete_unasked(command: Command) -> None:
+    ran = command("install", "generic", "--print")
+    env = {"NEPTUN_CONFIRM_DELETE": "require", **SANDBOX}
+    assert (ran.code, json.loads(ran.stdout)) == (0, {"mcpServers": {"neptun": {**STDIO, "env": env}}})
+    assert ran.stderr.startswith("Add this to the configuration of your host.\n")
 
 
 @pytest.mark.anyio
 async def test_an_entry_starts_the_server(command: Command) -> None:
-    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
+    entry = json.loads(command("install", "generic", "--print").stdout)["mcpServers"]["neptun"]
     async with Client(stdio_client(StdioServerParameters(**entry))) as client:
         assert (await client.call_tool("list_imports", {"project_id": 1})).is_error is False
 
@@ -145,8 +146,8 @@ def test_without_a_script_the_entry_starts_python(
         return str(home)
 
     monkeypatch.setattr(sysconfig, "get_path", scripts)
-    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
-    assert entry == {"command": sys.executable, "args": ["-m", "neptun_mcp"], "env": SANDBOX}
+    entry = json.loads(command("install", "generic", "--print").stdout)["mcpServers"]["neptun"]
+    assert (entry["command"], entry["args"]) == (sys.executable, ["-m", "neptun_mcp"])
 
 
 APPLICATION_SUPPORT, ROAMING = "Library/Application Support", "AppData/Roaming"
@@ -176,15 +177,6 @@ def test_places_on_other_systems(
     for platform, place in (("darwin", macos), ("win32", windows)):
         monkeypatch.setattr(hosts, "PLATFORM", platform)
         assert HOSTS[host].file == home / place
-
-
-VARIABLES = {
-    "CLAUDE_CONFIG_DIR": ("claude-code", ".claude.json"),
-    "CODEX_HOME": ("codex", "config.toml"),
-    "COPILOT_HOME": ("copilot-cli", "mcp-config.json"),
-    "GEMINI_CLI_HOME": ("gemini-cli", ".gemini/settings.json"),
-    "CLINE_DIR": ("cline", "data/settings/cline_mcp_settings.json"),
-}
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
@@ -222,7 +214,6 @@ def test_the_place_in_use_is_chosen_of_several(
     [
         (["claude-cod"], "There is no host 'claude-cod'. Did you mean claude-code?"),
         (["emacs"], "There is no host 'emacs'."),
-        ([], "Which host?"),
     ],
 )
 def test_an_unknown_host_is_a_misuse_and_all_are_listed(command: Command, arguments: list[str], message: str) -> None:
@@ -241,8 +232,12 @@ def test_the_settings_that_are_set_go_into_the_entry(
     monkeypatch.setenv("NEPTUN_USER_ID", "")
     monkeypatch.setenv("NEPTUN_SESSION_COOKIE_FILE", "cookie.txt")
     monkeypatch.setenv("NEPTUN_MCP_ALLOWED_HOSTS", "example.com")  # counts over HTTP only
-    entry = json.loads(command("install", "generic").stdout)["mcpServers"]["neptun"]
-    assert entry["env"] == {"NEPTUN_PROJECT_ID": "3", "NEPTUN_SESSION_COOKIE_FILE": str(home / "cookie.txt")}
+    entry = json.loads(command("install", "generic", "--print").stdout)["mcpServers"]["neptun"]
+    assert entry["env"] == {
+        "NEPTUN_CONFIRM_DELETE": "require",
+        "NEPTUN_PROJECT_ID": "3",
+        "NEPTUN_SESSION_COOKIE_FILE": str(home / "cookie.txt"),
+    }
 
 
 SECRETS = {"NEPTUN_SESSION_COOKIE": COOKIE, "NEPTUN_EMAIL": EMAIL, "NEPTUN_PASSWORD": PASSWORD}
@@ -259,7 +254,7 @@ def test_secrets_stay_out_of_the_file_and_are_named(
     assert (
         "Not written, as secret: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
         "Run `neptun-mcp login`, or use --with-secrets.\n"
-    ) in ran.stdout
+    ) in ran.stderr
 
 
 def test_secrets_are_written_if_they_are_asked_for(
@@ -294,12 +289,21 @@ def test_a_command_in_a_cache_is_said_not_to_last(command: Command, monkeypatch:
         ({"permission": {"bash": "ask", "*": "allow"}}, {"bash": "ask", "*": "allow", "neptun_delete_import": "ask"}),
         ({"permission": "allow"}, {"*": "allow", "neptun_delete_import": "ask"}),
         ({"permission": "ask"}, "ask"),
+        ({"permission": {"neptun_delete_import": "ask", "*": "allow"}}, {"*": "allow", "neptun_delete_import": "ask"}),
+        ({"permission": {"neptun_*": "allow"}}, {"neptun_*": "allow", "neptun_delete_import": "ask"}),
+        ({"permission": {"neptun_*": "ask"}}, {"neptun_*": "ask"}),
         ({"permission": {"neptun_delete_import": "deny"}}, {"neptun_delete_import": "deny"}),
+        ({"permission": {"neptun_delete_import": "allow"}}, {"neptun_delete_import": "allow"}),
     ],
 )
-def test_opencode_is_made_to_ask(command: Command, home: Path, before: Json, after: Json | str) -> None:
+def test_opencode_is_made_to_ask_unless_the_person_has_said_otherwise(
+    command: Command, home: Path, before: Json, after: Json | str
+) -> None:
     file = put(home, "opencode", json.dumps(before))
-    assert command("install", "opencode").code == 0
+    ran = command("install", "opencode")
+    said = {"deny": "refuses every deletion", "allow": "deletes without asking anyone"}
+    last = after if isinstance(after, str) else list(after.values())[-1]
+    assert f"opencode {said.get(last, 'asks before a deletion')}, because" in ran.stdout
     permission: Any = json.loads(file.read_text("utf-8"))["permission"]
     assert permission == after
     assert list(permission) == list(after)  # in opencode the last rule counts
@@ -403,6 +407,7 @@ def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObjec
     after = set_json(text, ["mcpServers", "neptun"], STDIO)
     assert read_json(text) == {**value, "mcpServers": value}
     assert read_json(after) == {**value, "mcpServers": {**value, "neptun": STDIO}}
+    assert remove_json(after, ["mcpServers", "neptun"], text) == text
     # Nothing was taken away but blanks: what was there is there, in its order.
     rest = iter(after)
     assert all(character in rest for character in "".join(text.split()))
@@ -474,11 +479,7 @@ def test_the_file_as_it_was_is_kept(command: Command, home: Path) -> None:
     file = put(home, "cursor", '{"a": 1}')
     ran = command("install", "cursor")
     backup = home / ".cursor/mcp.json.before-neptun"
-    assert ran == Completed(
-        0,
-        f"Cursor: added the server to {file}.\nBackup: {backup}. Delete it once everything works.\nRestart Cursor.\n",
-        "",
-    )
+    assert ran.stdout.startswith(f"Cursor: added the server to {file}.\nThe file as it was: {backup}.\n")
     assert backup.read_text("utf-8") == '{"a": 1}'
 
 
@@ -517,7 +518,7 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     file = put(home, host, content)
     ran = command("install", host)
     assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(f"Nothing was changed: {file} ")
+    assert ran.stderr.startswith(f"{HOSTS[host].title}: nothing was changed: {file} ")
     assert ran.stderr.endswith(". Fix that, or add the output of --print by hand.\n")
     assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
 
@@ -527,22 +528,271 @@ def test_a_file_that_cannot_be_written_stays(command: Command, home: Path) -> No
     (home / ".cursor/mcp.json.before-neptun").mkdir()
     ran = command("install", "cursor")
     assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("Nothing was changed: ")
+    assert ran.stderr.startswith("Cursor: nothing was changed: ")
     assert (file.read_text("utf-8"), [path for path in home.rglob("*") if path.is_file()]) == ("{}", [file])
 
 
-# What doctor asks
+# What went wrong in the field
 
 
-def test_the_hosts_that_have_the_server_are_found(command: Command, home: Path) -> None:
-    for host in ("claude-code", "codex", "opencode"):
-        command("install", host)
-    put(home, "cursor", json.dumps({"mcpServers": {"neptun": {"command": str(home / "gone")}}}))
-    put(home, "zed", "{ malformed")
-    put(home, "gemini-cli", "{}")
-    assert installed() == [
-        Entry("claude-code", ""),
-        Entry("cursor", "the command in its entry does not exist"),
-        Entry("codex", ""),
-        Entry("opencode", ""),
+def test_the_first_backup_stays(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home, "cursor", '{"a": 1}')
+    command("install", "cursor")
+    monkeypatch.setenv("NEPTUN_PROJECT_ID", "3")
+    command("install", "cursor")
+    assert (home / ".cursor/mcp.json.before-neptun").read_text("utf-8") == '{"a": 1}'
+
+
+def test_a_file_that_only_install_wrote_gets_no_backup(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("install", "cursor")
+    monkeypatch.setenv("NEPTUN_PROJECT_ID", "3")
+    command("install", "cursor")
+    assert [path.name for path in (home / ".cursor").iterdir()] == ["mcp.json"]
+
+
+def test_what_a_host_writes_meanwhile_is_kept(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, written = put(home, "cursor", "{}"), iter(['{"host": 1}', '{"host": 2}'])
+    replace = os.chmod
+
+    def write_before(path: Any, mode: int) -> None:  # just before the file is replaced
+        if ".before-neptun" not in str(path) and (text := next(written, "")):
+            file.write_text(text)
+        replace(path, mode)
+
+    monkeypatch.setattr(config_file.os, "chmod", write_before)
+    assert command("install", "cursor").code == 0
+    assert json.loads(file.read_text("utf-8")) == {"host": 2, "mcpServers": {"neptun": TYPED}}
+    assert (home / ".cursor/mcp.json.before-neptun").read_text("utf-8") == '{"host": 2}'
+
+
+def test_a_host_that_never_stops_writing_keeps_its_file(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(home, "cursor", "{}")
+    replace = os.chmod
+
+    def write_before(path: Any, mode: int) -> None:
+        file.write_text(file.read_text() + " ")
+        replace(path, mode)
+
+    monkeypatch.setattr(config_file.os, "chmod", write_before)
+    ran = command("install", "cursor")
+    assert (ran.code, json.loads(file.read_text())) == (1, {})
+    assert "was written by another program at the same time" in ran.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_owner_and_mode_stay_when_root_installs(command: Command, home: Path) -> None:
+    file = put(home, "cursor", "{}")
+    file.chmod(0o640)
+    for path in (home, file.parent, file):
+        os.chown(path, 1234, 1235)
+    command("install", "cursor", "zed")
+    made = [file, file.with_name("mcp.json.before-neptun"), home / ".config", home / ".config/zed/settings.json"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(1234, 1235)}
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+@posix_only
+@pytest.mark.parametrize("first", [(), ("--with-secrets",)])
+def test_a_file_with_a_secret_is_for_its_owner_alone(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, first: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("NEPTUN_SESSION_COOKIE", COOKIE)
+    file = put(home, "cursor", "{}")
+    file.chmod(0o644)
+    command("install", "cursor", *first)
+    file.chmod(0o644)
+    said = f"As a secret is in it, only you can read {file} and its backup now.\n"
+    with_secret = command("install", "cursor", "--with-secrets")
+    modes = {path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    assert (said in with_secret.stdout, modes) == (True, {0o600})
+    file.chmod(0o644)
+    without = command("install", "cursor")  # the old entry holds it, which a backup may keep
+    assert said in without.stdout
+    assert {path.stat().st_mode & 0o777 for path in file.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("host", "password"),
+    [
+        ("gemini-cli", "pa$word"),
+        ("qwen-code", "${HOME}"),
+        ("copilot-cli", "pa$word"),
+        ("claude-code", "x${HOME}"),
+        ("cursor", "x${env:HOME}"),
+        ("vscode", "x${HOME}"),
+        ("windsurf", "x${HOME}"),
+        ("opencode", "{env:HOME}"),
+    ],
+)
+def test_what_a_host_would_replace_in_a_value_is_refused(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, host: str, password: str
+) -> None:
+    monkeypatch.setenv("NEPTUN_EMAIL", EMAIL)
+    monkeypatch.setenv("NEPTUN_PASSWORD", f"{password}!")
+    ran = command("install", host, "--with-secrets")
+    assert (ran.code, list(home.iterdir())) == (1, [])
+    assert f"NEPTUN_PASSWORD holds a {'{' if host == 'opencode' else '$'!r} that" in ran.stderr
+    assert password not in ran.stderr
+    assert command("install", "codex", "--with-secrets").code == 0
+
+
+def test_nobody_reads_the_output_and_the_file_is_written_all_the_same(home: Path) -> None:
+    with open("/dev/full" if Path("/dev/full").exists() else os.devnull, "w") as full:
+        ran = subprocess.run(
+            [*PROGRAM, "install", "cursor"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment(sandbox="1"),
+            check=False,
+        )
+    assert ran.returncode == 0
+    assert "Cursor: added the server to" in ran.stderr or not Path("/dev/full").exists()
+    assert json.loads((home / ".cursor/mcp.json").read_text("utf-8")) == {"mcpServers": {"neptun": TYPED}}
+
+
+@pytest.mark.parametrize("host", ["cursor", "codex"])
+def test_only_our_variables_are_replaced(command: Command, home: Path, host: str) -> None:
+    entry: Json = {"command": "/x/neptun-mcp", "args": [], "env": {"NEPTUN_TIMEOUT": "9", "NODE_EXTRA_CA_CERTS": "/ca"}}
+    file = HOSTS[host]
+    path = file.path[0]
+    text = json.dumps({path: {"neptun": entry}}) if host == "cursor" else tomlkit.dumps({path: {"neptun": entry}})
+    put(home, host, text)
+    ran = command("install", host)
+    assert "Removed from its entry: NEPTUN_TIMEOUT.\n" in ran.stdout
+    (found,) = find_entries()
+    assert found.environment == {"NODE_EXTRA_CA_CERTS": "/ca", **SANDBOX}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        '[mcp_servers.neptun]\ncommand = "old"\n\n# of b\n[b]\nx = 1\n',
+        '# of us\n[mcp_servers.neptun]\ncommand = "old"\n# of b\n[b]\nx = 1\n',
+        '[mcp_servers.neptun]\ncommand = "old"\n[mcp_servers.neptun.env]\nX = "1"\n\n# of b\n\n[[b]]\nx = 1\n',
+        '[mcp_servers.neptun]\ncommand = "old"\nrequired = true\n# the end',
+    ],
+)
+def test_comments_around_a_table_of_toml_stay_where_they_are(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    file = put(home, "codex", before)
+    head, _, tail = before.partition("[mcp_servers.neptun]")
+    tail = tail[tail.index("\n# ") if "\n# " in tail else 0 :]
+    for project_id in ("3", "4", ""):
+        monkeypatch.setenv("NEPTUN_PROJECT_ID", project_id)
+        assert command("install", "codex").code == 0
+        after = file.read_text("utf-8")
+        assert after.startswith(f"{head}[mcp_servers.neptun]\n")
+        assert after.endswith(tail)
+        assert "# " not in after[len(head) : len(after) - len(tail)]
+    (entry,) = find_entries()
+    assert "required" not in entry.value
+
+
+def test_what_the_person_set_for_the_host_stays(command: Command, home: Path) -> None:
+    put(home, "copilot-cli", json.dumps({"mcpServers": {"neptun": {**STDIO, "tools": ["list_imports"]}}}))
+    put(home, "cline", json.dumps({"mcpServers": {"neptun": {**STDIO, "timeout": 120}}}))
+    codex = {"mcp_servers": {"neptun": {"command": "x", "env_vars": ["MY_OWN"]}}}
+    put(home, "codex", tomlkit.dumps(codex))
+    command("install", "copilot-cli", "cline", "codex")
+    values = {entry.host: entry.value for entry in find_entries()}
+    assert values["copilot-cli"]["tools"] == ["list_imports"]
+    assert values["cline"]["timeout"] == 120
+    assert values["codex"]["env_vars"] == ["MY_OWN", *PROXIES, *SESSION]
+
+
+@posix_only
+def test_a_file_that_is_none_or_too_large_is_refused(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_file, "MAX_FILE", 2**20)
+    put(home, "zed", " " * (2**20 + 1))
+    file = put(home, "cursor", "")
+    file.unlink()
+    os.mkfifo(file)
+    ran = command("install", "cursor", "zed")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "it is not a regular file" in ran.stderr
+    assert "it is larger than 1 MB" in ran.stderr
+    assert list(find_entries()) == []
+
+
+def test_the_address_of_the_only_session_that_is_kept_goes_along(
+    command: Command, site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX")
+    session_store().save(site.url, COOKIE)
+    ran = command("install", "cursor")
+    (entry,) = find_entries()
+    assert entry.environment == {"NEPTUN_BASE_URL": site.url}
+    assert f"You are logged in to {site.url}, as user 1.\n" in ran.stdout
+
+
+# Choosing, and what comes next
+
+
+def test_without_a_host_or_a_terminal_those_on_this_machine_are_listed(command: Command, home: Path) -> None:
+    (home / ".cursor").mkdir()
+    put(home, "codex", "")
+    ran = command("install")
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"Which host? On this machine: cursor, codex.\nAll hosts: {', '.join(HOSTS)}.\n"
+        "For example: neptun-mcp install cursor\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "installed"),
+    [("2\n", 0, ["codex"]), ("all\n", 0, ["cursor", "codex"]), ("1, codex\n", 0, ["cursor", "codex"]), ("\n", 2, [])],
+)
+def test_at_a_terminal_the_person_chooses(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, installed: list[str]
+) -> None:
+    (home / ".cursor").mkdir()
+    put(home, "codex", "")
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    ran = command("install")
+    assert ran.code == code
+    assert "  1  cursor  Cursor\n  2  codex   Codex\n" in ran.stderr
+    assert [entry.host for entry in find_entries()] == installed
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("host", [*FILES, "codex"])
+def test_it_ends_with_what_one_needs_next(command: Command, home: Path, host: str) -> None:
+    ran = command("install", host)
+    lines = ran.stdout.splitlines()
+    assert lines[-3:] == [
+        "The server uses sample data, because NEPTUN_SANDBOX is set: no log-in is needed.",
+        'Then ask: "Which of my Neptun imports failed?"',
+        f"To undo this: neptun-mcp uninstall {host}",
     ]
+    assert any("delet" in line for line in lines)
+
+
+def test_without_a_log_in_the_next_step_is_to_log_in(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX")
+    monkeypatch.setenv("NEPTUN_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("NEPTUN_SESSION_COOKIE", COOKIE)  # stays out of the file, so that the host has none
+    ran = command("install", "cursor")
+    assert "\nNext, log in: neptun-mcp login --base-url http://127.0.0.1:9\n" in ran.stdout
+
+
+def test_a_neptun_that_does_not_answer_is_no_failure(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX")
+    session_store().save("http://127.0.0.1:9", COOKIE)
+    ran = command("install", "cursor")
+    assert ran.code == 0
+    assert "\nWhether you are logged in could not be checked. " in ran.stdout

@@ -1,0 +1,123 @@
+"""Whether the server's entries in hosts work: each is looked at as its host would, with its program or address."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import httpx2 as httpx
+from pydantic import ValidationError
+
+from ..account import create_client, credentials_of
+from ..command_line import command_line
+from ..neptun.errors import NeptunError, Unavailable
+from ..settings import Settings, problems
+from ..tools.words import advice, happened
+from .entries import Entry, find_entries
+from .hosts import HOSTS
+
+_SECONDS = 5.0
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}|\$(\w+)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of an entry.
+
+    Attributes:
+        host: the host's name in `HOSTS`.
+        found: what was found, in words.
+        to_do: what to do about it; empty if it works.
+        is_own: whether it does not use the log-in that the settings of this command name.
+    """
+
+    host: str
+    found: str
+    to_do: str = ""
+    is_own: bool = False
+
+
+async def check_entries(settings: Settings) -> AsyncGenerator[Finding]:
+    """What is found of each entry on this machine.
+
+    Args:
+        settings: those of this command; a log-in that is the same is left to its own steps.
+    """
+    for entry in find_entries():
+        yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+
+
+async def _check_program(entry: Entry, settings: Settings) -> Finding:
+    again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
+    program = next(iter(entry.command), "")
+    if not shutil.which(program, path=entry.environment.get("PATH")):
+        return Finding(entry.host, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
+    for key, value in HOSTS[entry.host].dropped.items():
+        if entry.value.get(key) == value:
+            problem = f"with {key} = {str(value).lower()} in its entry it does not start at all without the server"
+            return Finding(entry.host, problem, again)
+    if not entry.is_ours:
+        return Finding(entry.host, f"starts {program}", is_own=True)
+    try:
+        own = _settings_of(entry)
+    except ValidationError as error:
+        return Finding(entry.host, f"its settings are malformed: {'; '.join(problems(error))}", _edit(entry))
+    if own.sandbox != "off":
+        return Finding(entry.host, "sample data", is_own=True)
+    if (own.base_url, credentials_of(own)) == (settings.base_url, credentials_of(settings)):
+        return Finding(entry.host, "the log-in of this command")
+    try:
+        async with create_client(own) as neptun:
+            return Finding(entry.host, f"logged in to {own.base_url} as user {await neptun.user_id()}", is_own=True)
+    except NeptunError as error:
+        to_do = advice(error) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
+        return Finding(entry.host, happened(error), to_do)
+
+
+def _edit(entry: Entry) -> str:
+    return f"Correct the entry neptun in {entry.file}."
+
+
+def _settings_of(entry: Entry) -> Settings:
+    """The settings that its environment makes, and no other.
+
+    Raises:
+        ValidationError: one is malformed.
+    """
+    given = {name: _expanded(entry, value) for name, value in entry.environment.items()}
+    return Settings.model_validate({name: given.get(f"NEPTUN_{name.upper()}", "") for name in Settings.model_fields})
+
+
+def _expanded(entry: Entry, text: str) -> str:
+    """A text of the entry as the host passes it on."""
+    if not HOSTS[entry.host].expands:
+        return text
+    return _VARIABLE.sub(lambda found: os.environ.get(found[1] or found[3], found[2] or found[0]), text)
+
+
+async def _check_url(entry: Entry) -> Finding:
+    """Greet a server as the host does."""
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    headers = {name: _expanded(entry, value) for name, value in entry.headers.items()}
+    asked = {**headers, "Accept": "application/json, text/event-stream"}
+    to_do = f"Start the server there, or correct the entry neptun in {entry.file}."
+    try:
+        http = httpx.AsyncClient(timeout=_SECONDS)
+        async with http:
+            answer = await http.post(entry.url, json=message, headers=asked)
+            if session := answer.headers.get("Mcp-Session-Id"):
+                await http.delete(entry.url, headers={**headers, "Mcp-Session-Id": session})
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return Finding(entry.host, f"{entry.url} does not answer", to_do)
+    status = answer.status_code
+    if status in (401, 403) and "authorization" in {name.lower() for name in headers}:
+        return Finding(entry.host, f"{entry.url} refuses the token in its entry ({status})", _edit(entry))
+    if status == 401:
+        return Finding(entry.host, f"{entry.url} answers, and asks you to sign in", is_own=True)
+    if status >= 400:
+        return Finding(entry.host, f"{entry.url} answers {status}, which no MCP server does", to_do)
+    return Finding(entry.host, f"{entry.url} answers", is_own=True)

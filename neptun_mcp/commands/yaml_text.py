@@ -1,0 +1,37 @@
+"""What goose's YAML says: nested names, texts, lists and JSON, which is all that goose and `install` write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def read_yaml(text: str) -> Any:
+    """The value in a text of YAML in block style. What is beyond that is read wrongly, not refused."""
+    lines = [(len(line) - len(line.lstrip()), line.strip()) for line in text.splitlines()]
+    return _block([(indent, content) for indent, content in lines if content and not content.startswith(("#", "---"))])
+
+
+def _block(lines: list[tuple[int, str]]) -> Any:
+    if lines and lines[0][1].startswith("- "):
+        return [_scalar(content[2:]) for indent, content in lines if indent == lines[0][0]]
+    found: dict[str, Any] = {}
+    at = 0
+    while at < len(lines):
+        indent, content = lines[at]
+        end = at + 1
+        while end < len(lines) and (lines[end][0] > indent or (lines[end][0] == indent and lines[end][1][:2] == "- ")):
+            end += 1
+        name, _, value = content.partition(":")
+        found[str(_scalar(name))] = _scalar(value) if value.strip() else _block(lines[at + 1 : end])
+        at = end
+    return found
+
+
+def _scalar(text: str) -> Any:
+    text = text.strip()
+    try:
+        return json.loads(text)
+    except ValueError:
+        quoted = len(text) > 1 and text[0] == text[-1] == "'"
+        return text[1:-1].replace("''", "'") if quoted else text.partition(" #")[0].rstrip()

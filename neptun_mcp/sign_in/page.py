@@ -88,7 +88,8 @@ $content
 _FORMS = Template(
     """<h1>Sign in to Neptun</h1>
 $alert
-<p><bdi>$application</bdi> asks to $abilities. Continue only if you started this yourself.</p>
+<p><bdi>$application</bdi> asks to $abilities. Continue only if you started this yourself; you are
+then sent to <strong>$place</strong>.</p>
 $hint
 <form method="post" action="/sign-in">
 <input type="hidden" name="request" value="$request">
@@ -167,6 +168,7 @@ def form(question: Question, *, errors: Mapping[str, str] | None = None, status:
     words = {
         "application": quoted(question.application, LONGEST_NAME) if question.application else "An unnamed application",
         "abilities": f"look up everything in your projects{deleting}",
+        "place": _place(question.redirect_uri),
         "destination": destination(question.redirect_uri),
         "server": question.server,
         "neptun": question.neptun,
@@ -225,6 +227,11 @@ def _page(title: str, content: str, status: int) -> HTMLResponse:
 def destination(uri: AnyUrl) -> str:
     """Where an address leads, in words: the host, or which application on the person's own machine."""
     if uri.scheme == "https":
+        return _place(uri)
+    return f"{_place(uri)} ({uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''})"
+
+
+def _place(uri: AnyUrl) -> str:
+    if uri.scheme == "https":
         return f"{uri.host}" if uri.port == 443 else f"{uri.host}:{uri.port}"
-    application = EDITORS.get(uri.scheme, "an application")
-    return f"{application} on this computer ({uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''})"
+    return f"{EDITORS.get(uri.scheme, 'an application')} on this computer"

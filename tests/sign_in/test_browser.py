@@ -176,3 +176,12 @@ async def test_fits_a_phone_in_light_and_dark(chromium: Any, site: Site, scheme:
         await at.sign_in("Wr0ng!secret")
         assert await at.page.evaluate("document.documentElement.scrollWidth") == 320
         assert await at.page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == background
+
+
+async def test_the_button_is_seen_at_once_on_a_phone(chromium: Any, site: Site) -> None:
+    async with tab(chromium, site, viewport={"width": 360, "height": 640}) as at:
+        for wrong in (False, True):
+            if wrong:
+                await at.sign_in("Wr0ng!secret")
+            button = await at.page.get_by_role("button", name="Sign in", exact=True).bounding_box()
+            assert button["y"] + button["height"] <= 640

@@ -25,6 +25,13 @@ async def test_says_who_asks_and_where_it_leads_before_anything_is_typed(site: S
         )
         elsewhere = await server.page(redirect_uri="https://evil.example:8443/cb")
         here = await server.page()
+        editors = "vscode-insiders://publisher.extension/callback"
+        await server.app.register(redirect_uris=[editors])
+        editor = await server.page(redirect_uri=editors)
+    assert (
+        "Sends you afterwards to VS Code Insiders on this computer (vscode-insiders://publisher.extension) "
+        in words_of(editor)
+    )
     said = words_of(elsewhere)
     assert r'"<script>alert(\"x\")</script>\u202e & Co"' in said
     assert "<script>" not in elsewhere.text
@@ -32,6 +39,7 @@ async def test_says_who_asks_and_where_it_leads_before_anything_is_typed(site: S
     assert f"This server {server.url.removeprefix('http://')} Neptun {site.url} " in said
     asks = "asks to look up everything in your projects, and, if you allow it, to delete imports after asking you."
     assert asks in said
+    assert "started this yourself; you are then sent to evil.example:8443 ." in said
     assert "an application on this computer (http://localhost:3118)" in words_of(here)
 
 

@@ -17,11 +17,12 @@ from .settings import Settings
 from .tools import create_tools
 from .tools.arguments import call_reader
 from .tools.context import Shared
+from .tools.neptun_tool import changes_something
 from .tools.pages import Pages
 from .tools.prompts import create_prompts, prompt_reader
 from .tools.questions import explain_lost_question
 from .tools.scope import narrow
-from .tools.tools import changes_something, withheld_tools
+from .tools.tools import withheld_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 

@@ -29,7 +29,7 @@ from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.listening import serve
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store, seal
-from neptun_mcp.tools.results import MAX_BYTES
+from neptun_mcp.tools.fitting import MAX_BYTES
 
 from .running_neptun import RunningNeptun, create_app
 

@@ -248,12 +248,12 @@ def newest_first(items: Iterable[DatedT]) -> list[DatedT]:
     """
 
     def age(item: DatedT) -> tuple[str, int]:
-        return (_sortable(item.created_at) if item.created_at else "", item.id)
+        return (sortable(item.created_at) if item.created_at else "", item.id)
 
     return sorted({item.id: item for item in items}.values(), key=age, reverse=True)
 
 
-def _sortable(moment: str) -> str:
+def sortable(moment: str) -> str:
     """A moment in Neptun's own form, `2026-11-21T23:12:39.102Z`, in which moments sort as text."""
     if len(moment) == 24 and moment[10] == "T" and moment[-1] == "Z":
         return moment

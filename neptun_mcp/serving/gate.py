@@ -22,7 +22,7 @@ from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.errors import SessionRefused
 from ..neptun.session import Credentials
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
-from ..tools.context import NoSession
+from ..tools.not_done import NoSession
 from ..tools.report import Report
 from ..tools.scope import EVERYTHING
 from ..tools.scope import Scope as ToolScope

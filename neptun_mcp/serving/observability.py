@@ -30,7 +30,8 @@ from ..neptun.errors import (
     WrongUser,
 )
 from ..tools.arguments import parsed_arguments
-from ..tools.context import NoSession, NotAllowed, NotDone, NotThere, Shared
+from ..tools.context import Shared
+from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
 from ..tools.report import Report
 from ..tools.results import DeletionResult
 from ..tools.tools import audited_tools

@@ -5,6 +5,7 @@ lines each), `questions` (asked of the person before a tool runs), `search` (wha
 more to read), `results` (what is returned, and how it is made to fit). `schema` makes schemas that every host accepts.
 """
 
-from .tools import create_tools, misuse
+from .neptun_tool import misuse
+from .tools import create_tools
 
 __all__ = ["create_tools", "misuse"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ClientCapabilities
 from pydantic import BaseModel, ConfigDict
 
@@ -17,22 +16,6 @@ from .pages import Pages
 from .progress import current_transfer
 from .report import Report
 from .scope import EVERYTHING, Scope
-
-
-class NotDone(ToolError):
-    """A call that the tools themselves do not carry out, in words for the assistant: it has to be another one."""
-
-
-class NotAllowed(NotDone):
-    """The settings, or the person's host, do not allow it."""
-
-
-class NotThere(NotDone):
-    """What it was about is not there, or not any more."""
-
-
-class NoSession(NotDone):
-    """It came without the session that it needs."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +68,12 @@ def report_of(ctx: Context[Shared, Any]) -> Report:
     return current.lifespan_context.report_for(current.request)
 
 
-def client_of(ctx: Context[Shared, Any]) -> NeptunClient:
+def client_of(ctx: Context[Shared, Any]) -> tuple[NeptunClient, TimeLimit]:
+    """The caller's client, and the one time limit that it has for all that the call does."""
     current = ctx.request_context
     client = current.lifespan_context.client_for(current.request)
-    return client.with_options(time_limit=TimeLimit(client.timeout), transfer=current_transfer.get())
+    limit = TimeLimit(client.timeout)
+    return client.with_options(time_limit=limit, transfer=current_transfer.get()), limit
 
 
 def can_ask(capabilities: ClientCapabilities | None) -> bool:

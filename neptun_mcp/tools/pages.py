@@ -7,23 +7,43 @@ meanwhile is seen once, whole, without repetitions or gaps, as long as it is rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain
-from operator import attrgetter
+from dataclasses import dataclass, replace
+from sys import getsizeof
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
-from ..neptun.models import Item, Listing, text_fields
 from ..neptun.session import Session
+from .pace import ITEM, Pace
 
 SECONDS = 300.0
 """How long a list is remembered."""
 
 _ITEM_BYTES = 1_000  # an item without its texts, as measured
 
-SentT = TypeVar("SentT", bound=Listing[Any] | Item)
+_NAME, _NAMES = 100, 200  # characters of a name; names of a person's projects
+
+EVERY_PROJECT = 0
+"""Stands for the id of a project in the key of a list over all of them."""
+
+SentT = TypeVar("SentT", bound=Any)
+
+
+@dataclass(frozen=True)
+class Sent(Generic[SentT]):
+    """What Neptun has sent.
+
+    Attributes:
+        value: the list, or the single resource.
+        gone: the ids of the imports that have been deleted since.
+        anew: whether a later page had to be asked for, because the list was not remembered.
+    """
+
+    value: SentT
+    gone: frozenset[int] = frozenset()
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Key:
 
 @dataclass(frozen=True)
 class _Remembered:
-    sent: Listing[Any] | Item
+    sent: Sent[Any]
     size: int
     until: float
 
@@ -64,9 +84,30 @@ class Pages:
         self._seconds = seconds
         self._clock = clock
         self._lists: dict[Key, _Remembered] = {}
+        self._names: WeakKeyDictionary[Session, tuple[int, float, Mapping[int, str]]] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._lists)
+
+    @property
+    def max_bytes(self) -> int:
+        """What all lists may take together."""
+        return self._max_bytes
+
+    def name_projects(self, session: Session, names: Mapping[int, str]) -> None:
+        """Remember the names of a person's projects, to show them."""
+        short = {id: name[:_NAME] for id, name in list(names.items())[:_NAMES]}
+        self._names[session] = (session.changes, self._clock() + self._seconds, short)
+
+    def names(self, session: Session) -> Mapping[int, str]:
+        """The names of a person's projects, as far as they were seen lately."""
+        changes, until, names = self._names.get(session, (-1, 0.0, {}))
+        return names if changes == session.changes and self._clock() < until else {}
+
+    def holds(self, key: Key, value: Any) -> bool:
+        """Whether this very list is remembered."""
+        known = self._lists.get(key)
+        return known is not None and known.sent.value is value
 
     @staticmethod
     async def key(session: Session, project_id: int, *what: str | int | None) -> Key:
@@ -74,7 +115,7 @@ class Pages:
         await session.notice_log_in()
         return Key(session, session.changes, project_id, what)
 
-    async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[SentT]]) -> SentT:
+    async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[SentT]]) -> Sent[SentT]:
         """The list, or the single resource, that a later page continues if it is remembered; else what Neptun has now.
 
         Args:
@@ -84,29 +125,50 @@ class Pages:
         """
         self._expire()
         if later and (known := self._lists.get(key)):
-            return cast(SentT, known.sent)
+            return known.sent
         # Not needed any more, and it may be as large as what comes.
         self._lists.pop(key, None)
-        return await ask()
+        return Sent(await ask(), anew=later)
 
-    def remember(self, key: Key, sent: Listing[Any] | Item, more: bool) -> None:
-        """Remember what Neptun has sent, in place of what it sent before, if there is more to read of it."""
-        known = self._lists.get(key)
-        if known and known.sent is sent:
+    def remember(self, key: Key, value: Any, size: int) -> None:
+        """Remember what Neptun has sent, in place of what it sent before, if there is more to read of it.
+
+        Args:
+            size: bytes of memory that it takes, as `memory_of` counts them; 0 if there is no more to read.
+        """
+        if self.holds(key, value):
             return
         self._lists.pop(key, None)
-        if more:
-            size = _size(sent.items if isinstance(sent, Listing) else [sent])
-            self._lists[key] = _Remembered(sent, size, self._clock() + self._seconds)
+        if size:
+            self._lists[key] = _Remembered(Sent(value), size, self._clock() + self._seconds)
             self._expire()
             # Without asyncio, under trio, it is forgotten with the next call.
             with suppress(RuntimeError):
                 asyncio.get_running_loop().call_later(self._seconds + 0.1, self._expire)
 
-    def forget(self, session: Session, project_id: int) -> None:
-        """Forget a person's lists of a project, of which something may be gone."""
-        for key in [key for key in self._lists if key.session is session and key.project_id == project_id]:
-            del self._lists[key]
+    def forget(self, session: Session, project_id: int, deleted: int | None = None) -> None:
+        """Forget a person's lists of a project, of which something may be gone.
+
+        Args:
+            deleted: the import that is certainly gone: lists of imports are read on without it.
+        """
+        for key, known in list(self._lists.items()):
+            if key.session is not session or key.project_id not in (project_id, EVERY_PROJECT):
+                continue
+            if deleted and key.what[0] == "imports":
+                gone = known.sent.gone | {deleted}
+                self._lists[key] = replace(known, sent=replace(known.sent, gone=gone))
+            else:
+                del self._lists[key]
+
+    def project_of_import(self, session: Session, import_id: int) -> int | None:
+        """The project that has an import, as far as the lists tell that are remembered."""
+        for key, known in self._lists.items():
+            if key.session is session and key.what[0] == "imports" and import_id not in known.sent.gone:
+                for item in known.sent.value.items:
+                    if item.id == import_id:
+                        return key.project_id or item.project_id
+        return None
 
     def _expire(self) -> None:
         now, total = self._clock(), sum(known.size for known in self._lists.values())
@@ -116,10 +178,11 @@ class Pages:
                 del self._lists[key]
 
 
-def _size(items: Sequence[Item]) -> int:
-    """About how many bytes of memory items of one model take. Written for speed: each first page pays for it."""
-    if not items:
-        return 0
-    texts_of: Callable[[Item], tuple[str | None, ...]] = attrgetter(*text_fields(type(items[0])))
-    texts: Iterable[str | None] = chain.from_iterable(map(texts_of, items))
-    return _ITEM_BYTES * len(items) + sum(map(len, filter(None, texts)))
+def memory_of(items: Iterable[Any], pace: Pace) -> int:
+    """The bytes of memory that items and their texts take, as Python counts them."""
+    total = 0
+    for item in items:
+        pace.step(ITEM // 4)
+        fields = item.__dict__
+        total += _ITEM_BYTES + sum(getsizeof(value) for value in fields.values() if value.__class__ is str)
+    return total

@@ -21,7 +21,8 @@ from pydantic import Field
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
-from .context import Form, NotAllowed, NotDone, NotThere, Shared, can_ask, report_of, scope_of, shared_by
+from .context import Form, Shared, can_ask, report_of, scope_of, shared_by
+from .not_done import NotAllowed, NotDone, NotThere
 from .projects import Call, InProject
 from .report import Answered
 

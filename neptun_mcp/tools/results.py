@@ -1,76 +1,65 @@
-"""What the tools return, and how it is made to fit a context window."""
+"""What the tools return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, cast
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from ..neptun.models import (
-    ChatConversation,
-    Dated,
-    DatedT,
-    GithubInstallation,
-    Listing,
-    ProjectImport,
-    Resource,
-    ResourceType,
-    TemplateCollection,
-    UserFile,
-)
-from .search import find, search
-
-MAX_BYTES = 20_000
-"""The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
-
-PREVIEW = 500
-"""Characters of a file's text in a list, at most."""
+from ..neptun.client import is_kind
+from ..neptun.models import Listing, ProjectImport, Resource, ResourceType, UserFile
+from .duplicates import replacements
+from .excerpts import PREVIEW, excerpt, find_places
+from .fitting import fitted, fitted_files, full_text
+from .pace import ITEM, SMALL, Pace, work_on
+from .pages import Sent
+from .query import Query, search
+from .shown import ShownFile, ShownImport, ShownResource, as_shown, with_excerpt
 
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
 
-_ENVELOPE = 1_000  # what surrounds the items, reasons for leaving some out included
+NO_STATUS = "Neptun sends no status of these imports, so which of them are duplicates is unknown."
+
+ANEW = "The list was read again for this page, and may have changed since the page before."
 
 
-class ShownFile(UserFile):
-    """A file with a part of its text.
+class ProjectTotal(BaseModel):
+    """How many items of one project are in a list over all projects."""
 
-    Attributes:
-        text_length: characters of the whole text, if this is not all of it.
-        text_offset: where in the text this part begins, if not at its beginning.
-        next_text_offset: where the next part begins; None for the last, and in a list.
-    """
-
-    text_length: int | None = None
-    text_offset: int | None = None
-    next_text_offset: int | None = None
+    id: int
+    name: str
+    total: int
 
 
 class Page(BaseModel):
     """What every list has in common."""
 
-    project_id: int
-    total: Annotated[int, Field(description="On all pages")]
+    project_id: int | None = None
+    projects: list[ProjectTotal] | None = None
+    total: int
     next_offset: int | None = None
     left_out: int | None = None
     left_out_why: str | None = None
+    note: str | None = None
 
 
 class ImportsPage(Page):
     """What `list_imports` returns."""
 
-    imports: list[ProjectImport]
+    imports: list[ShownImport]
 
 
 class ResourcesPage(Page):
     """What `list_resources` returns."""
 
     resource_type: str
-    note: str | None = None
-    resources: list[ShownFile | TemplateCollection | GithubInstallation | ChatConversation]
+    resources: list[ShownResource]
 
 
 class DeletionResult(BaseModel):
@@ -85,150 +74,133 @@ class DeletionResult(BaseModel):
     deleted_import: Annotated[ProjectImport, Field(alias="import")]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of a list a call asks for.
+
+    Attributes:
+        query: what the items have to be.
+        limit: how many items, at most.
+        offset: how many come before; a negative one counts from the end.
+    """
+
+    query: Query
+    limit: int
+    offset: int
+
+    def part(self, total: int) -> range:
+        """The positions in a list of so many items."""
+        start = self.offset if self.offset >= 0 else max(0, total + self.offset)
+        return range(min(start, total), min(start + self.limit, total))
+
+
 def tool_result(result: BaseModel) -> CallToolResult:
     """The result as `structuredContent`, and the same object as compact JSON in the text block."""
     text = result.model_dump_json(by_alias=True, exclude_none=True)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=from_json(text))
 
 
-def imports_page(project_id: int, imports: Listing[ProjectImport], query: str, limit: int, offset: int) -> ImportsPage:
-    """One page of imports that contain the words of the query."""
-    matching = search(imports.items, query)
-    shown = _fitting(matching[offset : offset + limit], lambda item: item)
+def work_for(items: Sequence[Any], wanted: Wanted) -> int:
+    """How much work a page is, for `paced`."""
+    if len(items) * ITEM > SMALL or not wanted.query:
+        return len(items) * ITEM
+    return sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile)) + len(items) * ITEM
+
+
+def imports_page(
+    project_id: int, sent: Sent[Listing[ProjectImport]], kind: str, wanted: Wanted, pace: Pace
+) -> ImportsPage:
+    """One page of the imports of one kind that the query finds; of all kinds if none is given."""
+    listing, query = sent.value, wanted.query
+    found, replaced = found_imports(listing.items, kind, query, pace)
+    # What has been deleted since keeps its place, so that the offsets of the first page stay good.
+    gone = [item for item in found if item.id in sent.gone or replaced.get(item.id) in sent.gone]
+    part = wanted.part(len(found))
+    rows = [as_shown(item, replaced_by=replaced.get(item.id)) for item in found[part.start : part.stop]]
+    shown = fitted(rows)
+    unknown = query.duplicates and listing.items and not any(item.import_status for item in listing.items)
+    hidden = {item.id for item in gone}
     return ImportsPage(
-        project_id=project_id, imports=shown, **_paging(matching, offset, shown), **_left_out(imports.left_out)
+        project_id=project_id,
+        imports=cast("list[ShownImport]", [item for item in shown if item.id not in hidden]),
+        note=notes(NO_STATUS if unknown else "", ANEW if sent.anew else ""),
+        total=len(found) - len(gone),
+        next_offset=next_offset(part, len(shown), len(found)),
+        **left_out(listing.left_out),
     )
 
 
 def resources_page(
-    project_id: int,
-    resource_type: ResourceType,
-    resources: Listing[Any],
-    query: str,
-    limit: int,
-    offset: int,
+    project_id: int, resource_type: ResourceType, sent: Sent[Listing[Any]], wanted: Wanted, pace: Pace
 ) -> ResourcesPage:
-    """One page of resources that contain the words of the query; of a file's text `PREVIEW` characters or less, from
-    the beginning or around the first match."""
-    matching = search(resources.items, query)
-    shown = _fitting(matching[offset : offset + limit], lambda item: _preview(item, query))
+    """One page of the resources that the query finds. A file shows the lines that match, or the beginning of its text:
+    `PREVIEW` characters, or as many as leave room for the other items."""
+    listing = sent.value
+    found = search(listing.items, wanted.query, pace)
+    part = wanted.part(len(found))
+    chosen = found[part.start : part.stop]
+    if resource_type == "user-files":
+        shown: list[Any] = fitted_files([partial(_with_text, *_places(file, wanted, pace)) for file in chosen])
+    else:
+        shown = fitted([as_shown(item) for item in chosen])
     return ResourcesPage(
         project_id=project_id,
         resource_type=resource_type,
         resources=shown,
-        note=None if resources.items else EMPTY,
-        **_paging(matching, offset, shown),
-        **_left_out(resources.left_out),
+        note=notes("" if listing.items else EMPTY, ANEW if sent.anew else ""),
+        total=len(found),
+        next_offset=next_offset(part, len(shown), len(found)),
+        **left_out(listing.left_out),
     )
 
 
 def one_resource(project_id: int, resource_type: ResourceType, resource: Resource, text_offset: int) -> ResourcesPage:
     """One resource; a file with its text from `text_offset` on, as far as it fits."""
-    (shown,) = _fitting([resource], lambda item: _full_text(item, text_offset))
+    shown: Any = as_shown(resource)
+    shown = full_text(shown, text_offset) if isinstance(shown, ShownFile) else fitted([shown])[0]
     return ResourcesPage(project_id=project_id, resource_type=resource_type, total=1, resources=[shown])
 
 
 def deletion_result(deleted: bool, project_id: int, found: ProjectImport, message: str) -> DeletionResult:
     """What happened to an import, and the import as it was found before."""
-    (shown,) = _fitting([found], lambda item: item)
+    (shown,) = fitted([found])
     return DeletionResult(
         deleted=deleted, import_id=found.id, project_id=project_id, message=message, deleted_import=shown
     )
 
 
-def _paging(matching: Sequence[Dated], offset: int, shown: Sequence[Dated]) -> dict[str, int]:
-    end = offset + len(shown)
-    return {"total": len(matching)} | ({"next_offset": end} if end < len(matching) and shown else {})
+def found_imports(
+    imports: Sequence[ProjectImport], kind: str, query: Query, pace: Pace
+) -> tuple[Sequence[ProjectImport], Mapping[int, int]]:
+    """The imports of a project that a query finds, and which of them another one replaces, if it asks for that."""
+    of_kind = [item for item in imports if is_kind(item.source_type, kind)] if kind else imports
+    found = search(of_kind, query, pace)
+    if query.duplicates is None:
+        return found, {}
+    replaced = replacements(imports)
+    return [item for item in found if (item.id in replaced) is query.duplicates], replaced
 
 
-def _left_out(reasons: Sequence[str]) -> dict[str, Any]:
+def next_offset(part: range, shown: int, total: int) -> int | None:
+    """Where the page after this one begins; None for the last."""
+    end = part.start + shown
+    return end if shown and end < total else None
+
+
+def left_out(reasons: Sequence[str]) -> Mapping[str, Any]:
+    """How many items are not in a list that should be, and why."""
     return {"left_out": len(reasons), "left_out_why": "; ".join(reasons[:3])} if reasons else {}
 
 
-def _fitting(items: Sequence[DatedT], show: Callable[[DatedT], Dated]) -> list[Any]:
-    """As many of the items, from the first on, as fit a result; at least one, if need be with its texts cut."""
-    room = MAX_BYTES - _ENVELOPE
-    shown: list[Dated] = []
-    for item in items:
-        part = show(item)
-        size = _size(part)
-        if size > room:
-            if not shown:
-                shown.append(_cut(part, room))
-            break
-        room -= size
-        shown.append(part)
-    return shown
+def notes(*said: str) -> str | None:
+    """What is to be said of a list, in one text."""
+    return " ".join(filter(None, said)) or None
 
 
-def _size(item: BaseModel) -> int:
-    return len(item.__pydantic_serializer__.to_json(item, exclude_none=True)) + 1
+def _places(file: UserFile, wanted: Wanted, pace: Pace) -> tuple[UserFile, Any]:
+    long = len(file.text or "") > PREVIEW
+    return file, find_places(file.text or "", wanted.query.needles if long else (), pace)
 
 
-def _cut(item: DatedT, room: int) -> DatedT:
-    """A copy whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
-    for limit in (2_000, 200, 20):
-        long = {k: v for k, v in item if isinstance(v, str) and len(v) > limit and k != "text"}
-        cut = item.model_copy(update={k: v[: limit - 1] + "…" for k, v in long.items()})
-        if _size(cut) <= room:
-            return cut
-    raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
-
-
-def _preview(item: DatedT, query: str) -> DatedT | ShownFile:
-    if not isinstance(item, UserFile):
-        return item
-    text = item.text or ""
-    if len(text) <= PREVIEW:
-        return _part(item, 0, len(text))
-    match = find(text, query)
-    start = max(0, min(match - PREVIEW // 4, len(text) - PREVIEW))
-    if start:
-        start = text.find("\n", start - 1, match) + 1 or start
-    return _part(item, start, _end(text, max(start, match), start + PREVIEW))
-
-
-def _end(text: str, start: int, end: int) -> int:
-    """Where to cut a text: at `end`, or before it at the end of a line, unless much would be lost."""
-    return len(text) if end >= len(text) else text.rfind("\n", (start + end) // 2, end) + 1 or end
-
-
-def _full_text(item: DatedT, text_offset: int) -> DatedT | ShownFile:
-    if not isinstance(item, UserFile):
-        return item
-    whole = item.text or ""
-    start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)
-    bare = _part(item, start, start).model_copy(update={"text_length": len(whole), "next_text_offset": len(whole)})
-    if _size(bare) > MAX_BYTES // 2:
-        bare = _cut(bare, MAX_BYTES // 2)
-    room = MAX_BYTES - _ENVELOPE - _size(bare)
-    end = _end(whole, start, start + _fitting_length(whole[start : start + room], room))
-    return bare.model_copy(
-        update={
-            "text": item.text and whole[start:end],
-            "text_length": len(whole) if end - start < len(whole) else None,
-            "next_text_offset": end if end < len(whole) else None,
-        }
-    )
-
-
-def _fitting_length(text: str, room: int) -> int:
-    """How many characters of a text, from the first on, take at most `room` bytes as JSON."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(to_json(text[:middle])) <= room else (low, middle - 1)
-    return low
-
-
-def _part(file: UserFile, start: int, end: int) -> ShownFile:
-    """A file with a part of its text, and what is needed to find the rest."""
-    whole = file.text or ""
-    text = whole[start:end]
-    shown: dict[str, Any] = {
-        **file.__dict__,
-        "text": file.text and text,
-        "text_length": len(whole) if len(text) < len(whole) else None,
-        "text_offset": start or None,
-    }
-    return ShownFile.model_construct(**shown)
+def _with_text(file: UserFile, places: Any, room: int) -> ShownFile:
+    return with_excerpt(file, excerpt(file.text or "", places, room))

@@ -13,6 +13,8 @@ Schema = dict[str, Any]
 
 _LEFT_OUT = ("title", "$defs", "pattern", "exclusiveMinimum")  # the last two are of what Neptun sends, not of arguments
 
+_BOUNDS = ("minimum", "maximum", "maxLength")
+
 
 def flat_schema(schema: Mapping[str, Any]) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
@@ -27,6 +29,19 @@ def flat_schema(schema: Mapping[str, Any]) -> Schema:
 def closed_schema(schema: Mapping[str, Any]) -> Schema:
     """A flat schema of arguments, of which there are no others."""
     return {**flat_schema(schema), "additionalProperties": False}
+
+
+def unbounded(schema: Mapping[str, Any]) -> Schema:
+    """A schema of arguments without their limits.
+
+    Some hosts refuse a call on their own for a limit, before this server can take "1" or 0 as they are meant, and in
+    worse words than its own.
+    """
+    properties = {
+        name: {key: value for key, value in argument.items() if key not in _BOUNDS}
+        for name, argument in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
 
 
 def _undescribed(model: Mapping[str, Any]) -> Schema:

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from functools import partial
+from typing import Annotated, Any, TypeAlias, cast
 
 from mcp.server.mcpserver import Context, Resolve
-from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import InputRequiredResult, ToolAnnotations
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, BeforeValidator, Field
 
-from ..neptun.client import KNOWN_KINDS
-from ..neptun.errors import NeptunError, quoted
-from ..neptun.models import MAX_ID, ResourceType
-from .arguments import is_given
-from .context import NotDone, Shared, shared_by
-from .progress import with_progress
-from .projects import InProject
+from ..neptun.client import KNOWN_KINDS, is_kind
+from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport, ResourceType
+from .context import Shared, shared_by
+from .everywhere import Ask, ImportRows, Rows
+from .lists import page_of_everything, page_of_project
+from .neptun_tool import NeptunTool
+from .not_done import NotDone
+from .pace import Pace
+from .pages import memory_of
+from .projects import InProject, InProjects
+from .query import parse_query
 from .questions import Decision, decide
 from .results import (
     DeletionResult,
     ImportsPage,
     ResourcesPage,
+    Wanted,
     deletion_result,
     imports_page,
     one_resource,
     resources_page,
-    tool_result,
 )
-from .schema import allowed, closed_schema, flat_schema
-from .words import explained
+from .schema import closed_schema, flat_schema, unbounded
 
 
 def _no_bool(value: Any) -> Any:
@@ -41,32 +44,35 @@ def _no_bool(value: Any) -> Any:
 
 
 _AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_no_bool)]
-_Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_no_bool)]
+_Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), BeforeValidator(_no_bool)]
+_NAME = "Name, a part of it, or id"
+_QUERY = (
+    'Words or parts of words, all of them, in any field or file text. As on GitHub: "a phrase", -without, field:word '
+    "(status:failed), before:2026-01-31, after:2026-01-31"
+)
+
+
+def _text(description: str, most: int) -> Any:
+    return Field(max_length=most, coerce_numbers_to_str=True, description=description)
+
+
+ProjectName: TypeAlias = Annotated[str, _text(_NAME, 200)]
+AnyProject: TypeAlias = Annotated[str, _text(f"{_NAME}; * for all projects", 200)]
 ProjectId: TypeAlias = Annotated[_AnyId | None, Field(description="Leave out if unknown: it is found or asked for")]
-Query: TypeAlias = Annotated[
-    str,
-    Field(
-        max_length=1_000,
-        coerce_numbers_to_str=True,
-        description="Only items with all these words or parts of words, in any text field or file text",
-    ),
-]
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=100), BeforeValidator(_no_bool)]
-Offset: TypeAlias = Annotated[_Count, Field(description="next_offset of the page before")]
+ImportsQuery: TypeAlias = Annotated[str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000)]
+ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), BeforeValidator(_no_bool)]
+Offset: TypeAlias = Annotated[_Whole, Field(description="next_offset of the page before; -1 for the last item")]
 TextOffset: TypeAlias = Annotated[
-    int,
-    Field(
-        ge=-MAX_ID,
-        le=MAX_ID,
-        description="With resource_id: the character to begin at, any; a negative one counts from the end",
-    ),
-    BeforeValidator(_no_bool),
+    _Whole,
+    Field(description="With resource_id: the character to begin at, any; a negative one counts from the end"),
 ]
 
 
 async def list_imports(
     ctx: Context[Shared, Any],
-    call: InProject,
+    call: InProjects,
+    project: AnyProject = "",
     project_id: ProjectId = None,
     source_type: Annotated[
         str,
@@ -76,50 +82,66 @@ async def list_imports(
             "github (all GitHub kinds), or another kind seen in a result",
         ),
     ] = "",
-    query: Query = "",
+    query: ImportsQuery = "",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> ImportsPage:
-    kind = source_type.strip().lower()
-    pages = shared_by(ctx).pages
-    key = await pages.key(call.neptun.session, call.project_id, "imports", kind)
-    imports = await pages.find(key, offset > 0, lambda: call.neptun.list_imports(call.project_id, kind or None))
-    if kind and kind not in KNOWN_KINDS and not imports.items:
+    wanted = Wanted(parse_query(query, ProjectImport), limit, offset)
+    kind, pages = source_type.strip().lower(), shared_by(ctx).pages
+    # A duplicate may be of another kind than what replaces it.
+    asked = "" if wanted.query.duplicates is not None else kind
+    if call.everywhere:
+        what = ("imports", kind, query)
+        items, head = await page_of_everything(
+            call, pages, what, wanted, ImportRows(wanted, kind=kind), _imports_of(asked)
+        )
+        return ImportsPage(imports=items, **head)
+    key = await pages.key(call.neptun.session, call.project_id, "imports", asked)
+    sent = await pages.find(key, offset > 0, lambda: _imports_of(asked)(call.neptun, call.project_id))
+    if kind and kind not in KNOWN_KINDS and not any(is_kind(item.source_type, kind) for item in sent.value.items):
         raise NotDone(
             f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that is in the project. "
             "There is no import of the kind that was asked for."
         )
-    page = imports_page(call.project_id, imports, query, limit, offset)
-    pages.remember(key, imports, page.next_offset is not None)
-    return page
+    return await page_of_project(
+        call, pages, key, sent, wanted, partial(imports_page, call.project_id, sent, kind, wanted)
+    )
 
 
 async def list_resources(
     ctx: Context[Shared, Any],
-    call: InProject,
+    call: InProjects,
     resource_type: ResourceType,
+    project: AnyProject = "",
     project_id: ProjectId = None,
     resource_id: Annotated[_AnyId | None, Field(description="Only this one, a file with its full text")] = None,
-    query: Query = "",
+    query: ResourcesQuery = "",
     limit: Limit = 50,
     offset: Offset = 0,
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
     if text_offset and not resource_id:
         raise NotDone("text_offset goes with resource_id: pass both, or neither.")
+    if resource_id and call.everywhere:
+        raise NotDone("resource_id goes with one project, which the list shows beside it. Pass that as project_id.")
     neptun, pages = call.neptun, shared_by(ctx).pages
+    wanted = Wanted(parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
+    if call.everywhere:
+        what = (resource_type, "", query)
+        items, head = await page_of_everything(call, pages, what, wanted, Rows(wanted), _resources_of(resource_type))
+        return ResourcesPage(resource_type=resource_type, resources=items, **head)
     key = await pages.key(neptun.session, call.project_id, resource_type, resource_id)
     if resource_id:
-        resource = await pages.find(
+        one = await pages.find(
             key, text_offset != 0, lambda: neptun.get_resource(call.project_id, resource_type, resource_id)
         )
-        page = one_resource(call.project_id, resource_type, resource, text_offset)
-        pages.remember(key, resource, any(getattr(item, "next_text_offset", None) for item in page.resources))
+        page = one_resource(call.project_id, resource_type, one.value, text_offset)
+        more = any(getattr(item, "next_text_offset", None) for item in page.resources)
+        pages.remember(key, one.value, memory_of([one.value], Pace()) if more else 0)
         return page
-    resources = await pages.find(key, offset > 0, lambda: neptun.list_resources(call.project_id, resource_type))
-    page = resources_page(call.project_id, resource_type, resources, query, limit, offset)
-    pages.remember(key, resources, page.next_offset is not None)
-    return page
+    sent = await pages.find(key, offset > 0, lambda: neptun.list_resources(call.project_id, resource_type))
+    make = partial(resources_page, call.project_id, resource_type, sent, wanted)
+    return await page_of_project(call, pages, key, sent, wanted, make)
 
 
 async def delete_import(
@@ -127,94 +149,35 @@ async def delete_import(
     call: InProject,
     decision: Annotated[Decision, Resolve(decide)],
     import_id: Annotated[_AnyId, Field(description="As list_imports shows it")],
+    project: ProjectName = "",
     project_id: ProjectId = None,
 ) -> DeletionResult:
     if decision.why_not:
         message = f"{decision.why_not} Nothing was deleted."
         return deletion_result(False, call.project_id, decision.found, message)
+    pages, certain = shared_by(ctx).pages, None
     try:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+        certain = import_id
     finally:
-        shared_by(ctx).pages.forget(call.neptun.session, call.project_id)
+        pages.forget(call.neptun.session, call.project_id, certain)
     message = (
         f"Import {import_id} was deleted."
         if deletion.confirmed
         else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
     )
-    unasked = "" if decision.asked else " The person was not asked."
+    unasked = "" if decision.asked else " This server did not ask anyone."
     return deletion_result(True, call.project_id, decision.found, message + unasked)
 
 
-class NeptunTool(Tool):
-    """A tool that refuses unknown arguments by name, and whose failures are words for the assistant."""
-
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
-        given = _given(self, arguments)
-        current = context.request_context
-        app: Shared = current.lifespan_context
-        try:
-            result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
-        except ToolError as error:
-            app.report_for(current.request).outcome = error.__cause__ or error
-            raise self._in_words(error, app, current.request) from error.__cause__
-        if isinstance(result, InputRequiredResult):
-            return result
-        app.report_for(current.request).outcome = result
-        return tool_result(result)
-
-    def _in_words(self, error: ToolError, shared: Shared, request: Any) -> ToolError:
-        """The one place that turns an error into words: what happened, and what to do."""
-        cause = error.__cause__
-        if isinstance(cause, NeptunError):
-            return ToolError(
-                explained(
-                    cause,
-                    deleting=changes_something(self),
-                    renewal=shared.renewal,
-                    only_project=shared.scope_for(request).project_id is not None,
-                )
-            )
-        if isinstance(cause, NotDone):
-            return ToolError(str(cause))
-        if isinstance(error, UnexpectedToolError):
-            return UnexpectedToolError(
-                f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
-            )
-        if isinstance(cause, ValidationError):
-            return ToolError(_wrong_values(self, cause))
-        # What remains is an answer to a question to the person that does not fit the form.
-        return ToolError("The host's answer to the question could not be understood. Nothing was changed.")
+def _imports_of(kind: str) -> Ask:
+    """Asks Neptun for the imports of a kind, in a project."""
+    return lambda client, project_id: client.list_imports(project_id, kind or None)
 
 
-def misuse(tool: Tool, arguments: dict[str, Any]) -> str:
-    """What is wrong with arguments by themselves, in words; empty if nothing is. Nothing is called."""
-    try:
-        tool.fn_metadata.validate_arguments(_given(tool, arguments))
-    except ToolError as error:
-        return str(error)
-    except ValidationError as error:
-        return _wrong_values(tool, error)
-    return ""
-
-
-def _given(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that count as given.
-
-    Raises:
-        ToolError: there are others than the tool's.
-    """
-    properties: dict[str, Any] = tool.parameters["properties"]
-    if unknown := [quoted(name) for name in arguments if name not in properties]:
-        raise ToolError(
-            f"{tool.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
-        )
-    required = tool.parameters.get("required", ())
-    return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
-
-
-def _wrong_values(tool: Tool, error: ValidationError) -> str:
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False))
-    return "; ".join(allowed(name, tool.parameters["properties"][name]) for name in wrong) + "."
+def _resources_of(resource_type: ResourceType) -> Ask:
+    """Asks Neptun for the resources of a type, in a project."""
+    return lambda client, project_id: client.list_resources(project_id, resource_type)
 
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
@@ -240,17 +203,17 @@ _DECLARED = (
     _Declaration(
         list_imports,
         "List imports",
-        "List the imports of a Neptun project: the folders and GitHub repositories that were read into it, with "
-        "kind, path, status and dates, newest first.",
+        "List the imports of a Neptun project, or of all: the folders and GitHub repositories that were read into it, "
+        "newest first.",
         _READS,
         ImportsPage,
     ),
     _Declaration(
         list_resources,
         "List resources",
-        "List the resources of one type of a Neptun project, newest first: files (with the "
-        "beginning of their text, or the place where the query matches), template collections, GitHub "
-        "installations or chats. To read a whole file, pass its id as resource_id.",
+        "List the resources of one type of a Neptun project, or of all, newest first: files (with the lines that match "
+        "the query, or their beginning), template collections, GitHub installations or chats. Pass resource_id to read "
+        "a whole file.",
         _READS,
         ResourcesPage,
     ),
@@ -272,7 +235,7 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     Args:
         read_only: only those that change nothing.
     """
-    return [_tool(declared) for declared in _DECLARED if not (read_only and _changes_something(declared.hints))]
+    return [_tool(declared) for declared in _DECLARED if not (read_only and not declared.hints.read_only_hint)]
 
 
 def withheld_tools(tools: Iterable[Tool]) -> list[str]:
@@ -281,28 +244,23 @@ def withheld_tools(tools: Iterable[Tool]) -> list[str]:
     return [declared.name for declared in _DECLARED if declared.name not in published]
 
 
-def changes_something(tool: Tool) -> bool:
-    """Whether a tool does more than read: it is audited, and not there in read-only mode."""
-    return tool.annotations is None or _changes_something(tool.annotations)
-
-
 def audited_tools() -> list[str]:
     """The names of the tools that do more than read, whether they are published or not."""
-    return [declared.name for declared in _DECLARED if _changes_something(declared.hints)]
-
-
-def _changes_something(hints: ToolAnnotations) -> bool:
-    return not hints.read_only_hint
+    return [declared.name for declared in _DECLARED if not declared.hints.read_only_hint]
 
 
 def _tool(declared: _Declaration) -> Tool:
-    tool = NeptunTool.from_function(
-        declared.function,
-        title=declared.title,
-        description=declared.description,
-        annotations=declared.hints.model_copy(update={"title": declared.title}),
-        structured_output=False,
+    tool = cast(
+        NeptunTool,
+        NeptunTool.from_function(
+            declared.function,
+            title=declared.title,
+            description=declared.description,
+            annotations=declared.hints.model_copy(update={"title": declared.title}),
+            structured_output=False,
+        ),
     )
-    tool.parameters = closed_schema(tool.parameters)
+    tool.bounded = closed_schema(tool.parameters)
+    tool.parameters = unbounded(tool.bounded)
     tool.fn_metadata.output_schema = flat_schema(declared.result.model_json_schema(mode="serialization"))
     return tool

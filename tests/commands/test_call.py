@@ -47,9 +47,9 @@ def test_a_call_that_fails_says_why_on_stderr(command: Command) -> None:
     ("arguments", "said"),
     [
         ("list_imports limit=abc", "limit must be a whole number from 1 to 100."),
-        ("list_imports limit=0 offset=x", "offset must be a whole number from 0 to "),
+        ("list_imports limit=0 offset=x", "offset must be a whole number from -"),
         ("list_imports projct_id=1", 'list_imports has no argument "projct_id". Did you mean project_id?'),
-        ("list_imports x=1", 'list_imports has no argument "x". Its arguments are: project_id,'),
+        ("list_imports x=1", 'list_imports has no argument "x". Its arguments are: project, project_id,'),
         ("list_imports project_id", '"project_id" has no value. An argument of a tool has the form name=value.'),
         ("list_resources resource_type=files", "resource_type must be one of user-files, "),
         ("delete_import project_id=1", "import_id must be "),
@@ -85,7 +85,7 @@ def test_a_tool_and_help_list_its_arguments(command: Command) -> None:
     ran = command("call", "list_imports", "--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("list_imports\n  List the imports of a Neptun project")
-    assert "limit=         default 50" in ran.stdout
+    assert "limit=         1 to 100; default 50" in ran.stdout
     assert "resource_type" not in ran.stdout
     assert command("call", "--help").stdout.startswith("usage: neptun-mcp call ")
 
@@ -127,8 +127,7 @@ def test_at_a_terminal_the_person_is_asked(
     os.close(keyboard)
     assert ran.code == code, ran.stderr
     assert ran.stderr.startswith(
-        "Which of your Neptun projects is meant?\n"
-        "  1  orders-api (3)\n  2  scratch (2)\n  3  webshop (1)\nProject (number): "
+        "Which Neptun project do you mean?\n  1  orders-api (3)\n  2  scratch (2)\n  3  webshop (1)\nProject (number): "
     )
     assert ("Delete import 104 of project 1 from Neptun?" in ran.stderr) is asked
     assert site.deletions() == deletions

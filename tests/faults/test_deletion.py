@@ -31,7 +31,7 @@ from .test_addresses import certificate, trusted
 pytestmark = pytest.mark.anyio
 
 GONE = f"Import {IMPORT} is gone. Neptun's answer was lost or unclear, so the list was checked."
-UNASKED = " The person was not asked."
+UNASKED = " This server did not ask anyone."
 STILL_THERE = f"Import {IMPORT} is still there"
 MAY_YET_GO = f"{STILL_THERE}, but may yet go: look with list_imports first."
 UNKNOWN = f"Whether import {IMPORT} was deleted is unknown: look with list_imports first."

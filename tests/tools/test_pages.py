@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import anyio
 import pytest
 
 from neptun_mcp import Credentials, NeptunClient
-from neptun_mcp.neptun.models import Listing, ProjectImport
+from neptun_mcp.neptun.models import Listing, ProjectImport, UserFile
 from neptun_mcp.neptun.session import Session
-from neptun_mcp.tools.pages import Key, Pages
+from neptun_mcp.tools.pace import Pace
+from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, memory_of
 from tests.support import until
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +33,10 @@ def a_listing(megabytes: float = 0.0) -> Listing[ProjectImport]:
     return Listing([ProjectImport(id=1, source_type="local_folder", source_path=path)], [])
 
 
+def remember(pages: Pages, key: Key, listing: Listing[ProjectImport], more: bool = True) -> None:
+    pages.remember(key, listing, memory_of(listing.items, Pace()) if more else 0)
+
+
 async def remembered(pages: Pages, key: Key) -> bool:
     """Whether a later page would be answered without asking."""
     asked = False
@@ -45,34 +52,34 @@ async def remembered(pages: Pages, key: Key) -> bool:
 
 async def test_a_first_page_always_asks() -> None:
     pages, key, listing, other = Pages(2**20), Key(a_session(), 0, 1, ("imports",)), a_listing(), a_listing()
-    pages.remember(key, listing, True)
+    remember(pages, key, listing)
 
     async def ask() -> Listing[ProjectImport]:
         return other
 
-    assert await pages.find(key, True, ask) is listing
-    assert await pages.find(key, False, ask) is other
+    assert (await pages.find(key, True, ask)).value is listing
+    assert (await pages.find(key, False, ask)).value is other
     # The earlier list is not kept beside the new one.
     assert len(pages) == 0
 
 
 async def test_a_list_without_more_to_read_is_not_remembered_and_replaces_an_earlier_one() -> None:
     pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
-    pages.remember(key, a_listing(), True)
-    pages.remember(key, a_listing(), False)
+    remember(pages, key, a_listing())
+    remember(pages, key, a_listing(), False)
     assert len(pages) == 0
 
 
 async def test_the_last_page_leaves_the_list_for_those_who_go_back() -> None:
     pages, key, listing = Pages(2**20), Key(a_session(), 0, 1, ("imports",)), a_listing()
-    pages.remember(key, listing, True)
-    pages.remember(key, listing, False)
+    remember(pages, key, listing)
+    remember(pages, key, listing, False)
     assert await remembered(pages, key)
 
 
 async def test_lists_are_kept_apart() -> None:
     pages, alice, bob = Pages(2**20), a_session(), a_session()
-    pages.remember(Key(alice, 0, 1, ("imports", None)), a_listing(), True)
+    remember(pages, Key(alice, 0, 1, ("imports", None)), a_listing())
     for other in (
         Key(bob, 0, 1, ("imports", None)),
         Key(alice, 0, 2, ("imports", None)),
@@ -86,7 +93,7 @@ async def test_lists_are_kept_apart() -> None:
 async def test_a_list_is_forgotten_after_five_minutes() -> None:
     clock = Clock()
     pages, key = Pages(2**20, clock=clock), Key(a_session(), 0, 1, ("imports",))
-    pages.remember(key, a_listing(), True)
+    remember(pages, key, a_listing())
     clock.now = 299.9
     assert await remembered(pages, key)
     clock.now = 300.0
@@ -95,7 +102,7 @@ async def test_a_list_is_forgotten_after_five_minutes() -> None:
 
 async def test_a_list_that_nobody_asks_for_again_is_forgotten_too() -> None:
     pages = Pages(2**20, seconds=0.01)
-    pages.remember(Key(a_session(), 0, 1, ("imports",)), a_listing(), True)
+    remember(pages, Key(a_session(), 0, 1, ("imports",)), a_listing())
     await until(lambda: len(pages) == 0)
 
 
@@ -103,13 +110,13 @@ async def test_the_oldest_lists_go_when_all_together_become_too_large() -> None:
     pages, session = Pages(5 * 2**20), a_session()
     keys = [Key(session, 0, project, ("imports",)) for project in (1, 2, 3)]
     for key in keys:
-        pages.remember(key, a_listing(megabytes=2), True)
+        remember(pages, key, a_listing(megabytes=2))
     assert [await remembered(pages, key) for key in keys] == [False, True, True]
 
 
 async def test_a_list_that_is_too_large_alone_is_not_remembered() -> None:
     pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
-    pages.remember(key, a_listing(megabytes=2), True)
+    remember(pages, key, a_listing(megabytes=2))
     assert len(pages) == 0
 
 
@@ -118,15 +125,34 @@ async def test_a_deletion_forgets_the_lists_of_its_project_and_no_others() -> No
     keys = [Key(alice, 0, 1, ("imports",)), Key(alice, 0, 1, ("user-files", None)), Key(alice, 0, 2, ("imports",))]
     keys.append(Key(bob, 0, 1, ("imports",)))
     for key in keys:
-        pages.remember(key, a_listing(), True)
+        remember(pages, key, a_listing())
     pages.forget(alice, 1)
     assert [await remembered(pages, key) for key in keys] == [False, False, True, True]
+
+
+async def test_a_certain_deletion_leaves_the_lists_of_imports_to_be_read_on_without_it() -> None:
+    pages, alice = Pages(2**20), a_session()
+    imports, files = Key(alice, 0, 1, ("imports",)), Key(alice, 0, 1, ("user-files", None))
+    everywhere = Key(alice, 0, EVERY_PROJECT, ("imports", "", ""))
+    for key in (imports, files, everywhere):
+        remember(pages, key, a_listing())
+    pages.forget(alice, 1, deleted=1)
+    assert [await remembered(pages, key) for key in (imports, files, everywhere)] == [True, False, True]
+    assert pages.project_of_import(alice, 1) is None
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "你", "🍵"])
+def test_a_list_counts_as_much_memory_as_it_takes(letter: str) -> None:
+    """One emoji makes each character of a text take four bytes."""
+    text = "".join(["x" * 999_999, letter])
+    file = UserFile.model_validate({"id": 1, "text": text})
+    assert sys.getsizeof(text) <= memory_of([file], Pace()) < sys.getsizeof(text) + 2_000
 
 
 async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
     pages, session = Pages(2**20), a_session()
     key = await pages.key(session, 1, "imports")
-    pages.remember(key, a_listing(), True)
+    remember(pages, key, a_listing())
     assert await remembered(pages, await pages.key(session, 1, "imports"))
     session.changes += 1
     assert not await remembered(pages, await pages.key(session, 1, "imports"))
@@ -136,7 +162,7 @@ async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
 def test_without_asyncio_a_list_is_forgotten_with_the_next_call() -> None:
     clock = Clock()
     pages, session = Pages(2**20, clock=clock), a_session()
-    pages.remember(Key(session, 0, 1, ("imports",)), a_listing(), True)
+    remember(pages, Key(session, 0, 1, ("imports",)), a_listing())
     clock.now = 300.0
     assert not anyio.run(remembered, pages, Key(session, 0, 2, ("imports",)))
     assert len(pages) == 0

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import Store
-from tests.support import WEBSHOP, YES, ContractName, Host, Json, Person, Tools, failure, ids, resources
+from neptun_mcp.tools.results import ANEW
+from tests.support import (
+    WEBSHOP,
+    YES,
+    ContractName,
+    Host,
+    Json,
+    Person,
+    Tools,
+    failure,
+    ids,
+    import_item,
+    resources,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -77,17 +91,48 @@ async def test_an_offset_that_continues_nothing_asks_neptun(host: Host) -> None:
     assert IMPORTS in host.site.requests
 
 
-@pytest.mark.parametrize("deleted", [True, False])
-async def test_after_a_deletion_the_list_is_asked_for_again(host: Host, deleted: bool) -> None:
+async def test_after_a_deletion_that_may_have_failed_the_list_is_asked_for_again(host: Host) -> None:
     host.person = Person(YES)
-    if not deleted:
-        host.site.answers[f"DELETE {resources(WEBSHOP, 'imports/104')}"] = failure(500)
+    host.site.answers[f"DELETE {resources(WEBSHOP, 'imports/104')}"] = failure(500)
     async with host.connected() as tools:
         await tools.gets("list_imports", project_id=WEBSHOP, limit=2)
-        await tools.client.call_tool("delete_import", {"project_id": WEBSHOP, "import_id": 104})
+        await tools.fails("delete_import", project_id=WEBSHOP, import_id=104)
         host.site.requests.clear()
-        await tools.gets("list_imports", project_id=WEBSHOP, limit=2, offset=2)
+        page = await tools.gets("list_imports", project_id=WEBSHOP, limit=2, offset=2)
         assert IMPORTS in host.site.requests
+        assert page["note"] == ANEW
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_a_list_is_read_on_without_what_was_deleted_meanwhile(host: Host, everywhere: bool) -> None:
+    """The offsets of the first page stay good: nothing moves up into a page that was seen."""
+    host.person = Person(YES, YES)
+    which: Json = {"project": "*"} if everywhere else {"project_id": WEBSHOP}
+    async with host.connected() as tools:
+        first = await tools.gets("list_imports", **which, limit=3)
+        assert ids(first["imports"]) == [107, 106, 105]
+        await tools.gets("delete_import", project_id=WEBSHOP, import_id=106)
+        await tools.gets("delete_import", project_id=WEBSHOP, import_id=103)
+        host.site.requests.clear()
+        page = await tools.gets("list_imports", **which, limit=3, offset=first["next_offset"])
+        assert ids(page["imports"]) == ([104] if everywhere else [104, 102])[:2] + ([202] if everywhere else [])
+        assert page["total"] == first["total"] - 2
+        assert host.site.requests == []
+        assert "note" not in page
+
+
+async def test_what_only_a_deleted_import_replaced_is_no_duplicate_any_more(host: Host) -> None:
+    items = [
+        {**import_item(id), "import_status": "completed", "created_at": f"2026-01-0{id}T00:00:00Z"} for id in (1, 2, 3)
+    ]
+    host.site.answers[IMPORTS] = JSONResponse({"imports": items})
+    host.site.answers[f"DELETE {resources(WEBSHOP, 'imports/3')}"] = JSONResponse([])
+    async with host.connected() as tools:
+        page = await tools.gets("list_imports", project_id=WEBSHOP, query="is:duplicate", limit=1)
+        assert [(item["id"], item["replaced_by"]) for item in page["imports"]] == [(2, 3)]
+        await tools.gets("delete_import", project_id=WEBSHOP, import_id=3)
+        page = await tools.gets("list_imports", project_id=WEBSHOP, query="is:duplicate", limit=1, offset=1)
+        assert (page["imports"], page["total"]) == ([], 0)
 
 
 async def test_another_person_sees_nothing_of_a_remembered_list(host: Host) -> None:

@@ -90,7 +90,7 @@ async def test_the_person_chooses_by_name(
     host.era = era
     host.person = person = Person(chosen("orders-api (3)"))
     assert (await host.gets(tool, **arguments))["project_id"] == ORDERS
-    assert person.questions == ["Which of your Neptun projects is meant?"]
+    assert person.questions == ["Which Neptun project do you mean?"]
     assert person.choices == [["orders-api (3)", "scratch (2)", "webshop (1)"]]
 
 
@@ -99,7 +99,7 @@ async def test_before_a_deletion_the_person_chooses_and_then_agrees(host: Host, 
     host.person = person = Person(chosen("webshop (1)"), YES)
     assert (await host.gets("delete_import", import_id=104))["deleted"] is True
     assert [question.partition("?")[0] for question in person.questions] == [
-        "Which of your Neptun projects is meant",
+        "Which Neptun project do you mean",
         "Delete import 104 of project 1 from Neptun",
     ]
 
@@ -200,7 +200,7 @@ async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: H
     host.site.answers[f"GET {USER}/projects/4010/resources/imports"] = JSONResponse({"imports": []})
     host.person = person = Person(chosen(name))
     assert (await host.gets("list_imports"))["project_id"] == 4010
-    assert person.questions == ["Which of your 4000 Neptun projects is meant?"]
+    assert person.questions == ["Which of your 4000 Neptun projects do you mean?"]
     assert person.forms == [
         {
             "type": "object",
@@ -218,12 +218,20 @@ async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: H
     ]
 
 
-@pytest.mark.parametrize("name", ["Café", "nothing like it", " ", "5"])
-async def test_a_name_that_does_not_name_one_project_is_not_taken(host: Host, era: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("Café", 'Several projects match "Café"; pass project_id. They are: '),
+        ("5", 'Several projects match "5"; pass project_id. They are: '),
+        ("nothing like it", "No project was chosen; pass project_id. Your projects are: "),
+        (" ", "No project was chosen; pass project_id. "),
+    ],
+)
+async def test_a_name_that_does_not_name_one_project_is_not_taken(host: Host, era: str, name: str, begins: str) -> None:
     host.era = era
     host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 4_011))))
     host.person = Person(chosen(name))
-    assert (await host.fails("list_imports")).startswith("No project was chosen; pass project_id. Your projects are: ")
+    assert (await host.fails("list_imports")).startswith(begins)
 
 
 async def test_an_unreadable_project_does_not_hide_the_others(host: Host) -> None:
@@ -292,7 +300,7 @@ async def test_the_recorded_404_of_a_database_that_is_down_is_a_failure(host: Ho
 
 
 GONE = "Import 104 was deleted."
-UNASKED = " The person was not asked."
+UNASKED = " This server did not ask anyone."
 REFUSALS = {
     "no": (NO, "The person did not agree. Nothing was deleted."),
     "declined": (DECLINED, "The answer was no, or the host declined without asking. Nothing was deleted."),
@@ -475,7 +483,7 @@ async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
 
 async def test_there_is_no_confirm_argument(host: Host) -> None:
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104, confirm=True)
-    assert message == 'delete_import has no argument "confirm". Its arguments are: import_id, project_id.'
+    assert message == 'delete_import has no argument "confirm". Its arguments are: import_id, project, project_id.'
     assert host.site.requests == []
 
 

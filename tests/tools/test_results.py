@@ -62,15 +62,50 @@ async def test_a_longer_text_is_cut_and_its_length_is_given(host: Host) -> None:
     assert await only_file(host) == file(1, "x" * PREVIEW, text_length=501)
 
 
-@pytest.mark.parametrize("query", ["", "500", "999"])
-async def test_a_part_of_a_text_is_of_whole_lines(host: Host, query: str) -> None:
+async def test_a_part_of_a_text_is_of_whole_lines(host: Host) -> None:
+    text = "".join(f"line {number}\n" for number in range(1000))
+    serve_files(host, file(1, text))
+    found = await only_file(host)
+    assert found["text"] == text[: len(found["text"])]
+    assert all(re.fullmatch(r"line \d+\n", line) for line in found["text"].splitlines(keepends=True))
+    assert PREVIEW - 2 * len("line 500\n") < len(found["text"]) <= PREVIEW
+
+
+@pytest.mark.parametrize(
+    ("query", "shown", "offset", "matches"),
+    [
+        ("500", "line 499\nline 500\nline 501\n", 4_381, None),
+        ("999", "line 998\nline 999\n", 8_872, None),
+        ('"LINE 7\n"', "line 6\nline 7\nline 8\n", 42, None),
+        ("line 999", "line 998\nline 999\n", 8_872, None),
+        ("text:500 -absent", "line 499\nline 500\nline 501\n", 4_381, None),
+        ("99 998", "line 997\nline 998\nline 999\n", 8_863, None),
+    ],
+)
+async def test_of_a_text_that_matches_the_lines_are_shown_with_one_around(
+    host: Host, query: str, shown: str, offset: int, matches: int | None
+) -> None:
     text = "".join(f"line {number}\n" for number in range(1000))
     serve_files(host, file(1, text))
     found = await only_file(host, query=query)
-    start = found.get("text_offset", 0)
-    assert query in found["text"] == text[start : start + len(found["text"])]
-    assert all(re.fullmatch(r"line \d+\n", line) for line in found["text"].splitlines(keepends=True))
-    assert PREVIEW - 2 * len("line 500\n") < len(found["text"]) <= PREVIEW
+    assert (found["text"], found["text_offset"], found.get("matches")) == (shown, offset, matches)
+
+
+async def test_lines_that_do_not_follow_each_other_are_shown_apart(host: Host) -> None:
+    lines = [f"line {number}\n" for number in range(1000)]
+    lines[100], lines[900] = "image: postgres:13\n", "  image: Postgres:16\n"
+    serve_files(host, file(1, "".join(lines)))
+    found = await only_file(host, query="postgres")
+    assert found["text"] == ("line 99\nimage: postgres:13\nline 101\n…\nline 899\n  image: Postgres:16\nline 901\n")
+    assert "matches" not in found
+
+
+@pytest.mark.parametrize("text", ["needle\n" * 1_000, "a needle " * 1_000])
+async def test_how_many_places_match_is_said_if_not_all_are_shown(host: Host, text: str) -> None:
+    serve_files(host, file(1, text))
+    found = await only_file(host, query="needle")
+    assert found["matches"] == 1_000
+    assert 400 < len(found["text"]) <= PREVIEW
 
 
 async def test_a_part_of_a_text_with_one_early_line_break_is_not_cut_short(host: Host) -> None:
@@ -203,13 +238,29 @@ async def test_a_page_holds_50_items_by_default(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "offset", "expected", "following"),
-    [(2, 0, [107, 106], 2), (2, 5, [102, 101], None), (1, 6, [101], None), (100, 7, [], None), (5, 1000, [], None)],
+    [
+        (2, 0, [107, 106], 2),
+        (2, 5, [102, 101], None),
+        (1, 6, [101], None),
+        (100, 7, [], None),
+        (5, 1000, [], None),
+        (1, -1, [101], None),
+        (1, -3, [103], 5),
+        (2, -2, [102, 101], None),
+        (2, -99, [107, 106], 2),
+    ],
 )
 async def test_limit_and_offset_cut_a_page(
     host: Host, limit: int, offset: int, expected: list[int], following: int | None
 ) -> None:
     page = await host.gets("list_imports", project_id=WEBSHOP, limit=limit, offset=offset)
     assert (ids(page["imports"]), page["total"], page.get("next_offset")) == (expected, 7, following)
+
+
+async def test_short_texts_leave_their_room_to_long_ones(host: Host) -> None:
+    serve_files(host, file(1, "x" * 20_000), *(file(id, "short") for id in range(2, 51)))
+    page = await host.gets("list_resources", project_id=WEBSHOP, resource_type="user-files")
+    assert [len(item["text"]) for item in page["resources"]] == [5] * 49 + [PREVIEW]
 
 
 async def test_pages_divide_what_the_query_finds(host: Host) -> None:
@@ -229,8 +280,8 @@ async def test_2000_files_of_20_kb_come_in_pages_of_previews(host: Host) -> None
     serve_files(host, *(file(id, "x" * 20_000) for id in range(1, 2_001)))
     async with host.connected() as tools:
         first = await list_files(tools, limit=100)
-        assert (first["total"], len(first["resources"])) == (2_000, first["next_offset"])
-        assert len(first["resources"]) > 30
+        assert (first["total"], len(first["resources"]), first["next_offset"]) == (2_000, 100, 100)
+        assert len({len(item["text"]) for item in first["resources"]}) == 1
         last = await list_files(tools, limit=100, offset=1_980)
         assert ids(last["resources"]) == list(range(20, 0, -1))
         assert "next_offset" not in last
@@ -241,8 +292,7 @@ async def test_previews_of_any_text_fit(host: Host, text: str) -> None:
     serve_files(host, *(file(id, text) for id in range(1, 101)))
     async with host.connected() as tools:
         found, pages = await all_pages(tools, "list_resources", "resources", resource_type="user-files", limit=100)
-    assert found == list(range(100, 0, -1))
-    assert pages > 1
+    assert (found, pages) == (list(range(100, 0, -1)), 1)
 
 
 MILLION = "m" * 1_000_000

@@ -1,0 +1,126 @@
+"""How results are made to fit a context window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from .excerpts import PREVIEW, line_end
+from .shown import ShownFile
+
+MAX_BYTES = 20_000
+"""The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
+
+ROOM = MAX_BYTES - 1_000
+"""What the items may take: around them stand their number, where the next page begins, reasons for leaving some out."""
+
+_NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
+_TEXT = ("text", "text_length", "text_offset", "matches")
+
+ShownT = TypeVar("ShownT", bound=BaseModel)
+
+
+def fitted(items: Sequence[ShownT], room: int = ROOM) -> list[ShownT]:
+    """As many of the items, from the first on, as fit; at least one, if need be with its fields cut."""
+    shown: list[ShownT] = []
+    for item in items:
+        size = size_of(item)
+        if size > room:
+            if not shown:
+                shown.append(cut(item, room))
+            break
+        room -= size
+        shown.append(item)
+    return shown
+
+
+def fitted_files(files: Sequence[Callable[[int], ShownFile]], room: int = ROOM) -> list[ShownFile]:
+    """As many files, from the first on, as fit without their texts, and of these as much as then fits of each.
+
+    Args:
+        files: make a file that shows as much of its text as takes so many bytes.
+    """
+    bare = fitted([file(0) for file in files], room)
+    room -= sum(size_of(file) + _NUMBERS for file in bare)
+    full = [file(6 * PREVIEW) for file, _ in zip(files, bare, strict=False)]
+    wishes = [len(to_json(file.text)) for file in full]
+    most = _fair_share(wishes, room)
+    shown: list[ShownFile] = []
+    for index, (file, wish) in enumerate(zip(full, wishes, strict=True)):
+        part = file if wish <= most else files[index](most)
+        shown.append(bare[index].model_copy(update={name: getattr(part, name) for name in _TEXT}))
+    return shown
+
+
+def _fair_share(wishes: Sequence[int], room: int) -> int:
+    """The most that each may take so that all fit, where those with small wishes leave room to the others."""
+    for index, wish in enumerate(sorted(wishes)):
+        share = max(0, room) // (len(wishes) - index)
+        if wish > share:
+            return share
+        room -= wish
+    return max(wishes, default=0)
+
+
+def size_of(item: BaseModel) -> int:
+    """The bytes of an item in a list, as JSON; at least so many for one that is far too large."""
+    least = sum(len(value) for _, value in item if isinstance(value, str))
+    if least > MAX_BYTES:
+        return least
+    return len(item.__pydantic_serializer__.to_json(item, exclude_none=True)) + 1
+
+
+def cut(item: ShownT, room: int) -> ShownT:
+    """A copy whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
+    for limit in (2_000, 200, 20):
+        short = shortened(item, limit)
+        if size_of(short) <= room:
+            return short
+    raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
+
+
+def shortened(item: ShownT, limit: int) -> ShownT:
+    """An item, the fields of which have at most so many characters, but for the text of a file."""
+    long = {k: v for k, v in item if isinstance(v, str) and len(v) > limit and k != "text"}
+    return item.model_copy(update={k: v[: limit - 1] + "…" for k, v in long.items()}) if long else item
+
+
+def full_text(file: ShownFile, text_offset: int) -> ShownFile:
+    """A file with its text from a character on, as far as it fits.
+
+    Args:
+        file: with its whole text.
+        text_offset: a negative one counts from the end.
+    """
+    whole = file.text or ""
+    start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)
+    ends = {"text_length": len(whole), "text_offset": start or None, "next_text_offset": len(whole)}
+    bare = file.model_copy(update={**ends, "text": None if file.text is None else ""})
+    if size_of(bare) > MAX_BYTES // 2:
+        bare = cut(bare, MAX_BYTES // 2)
+    room = ROOM - size_of(bare)
+    end = line_end(whole, start, start + _fitting_length(whole[start : start + room], room))
+    return bare.model_copy(
+        update={
+            "text": None if file.text is None else whole[start:end],
+            "text_length": len(whole) if end - start < len(whole) else None,
+            "next_text_offset": end if end < len(whole) else None,
+        }
+    )
+
+
+def _fitting_length(text: str, room: int) -> int:
+    """How many characters of a text, from the first on, take at most `room` bytes as JSON."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(to_json(text[:middle])) <= room else (low, middle - 1)
+    return low
+
+
+def json_object(result: BaseModel) -> Any:
+    """A result as the assistant gets it: without what is absent."""
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,107 @@
+"""Texts as they are compared: case, accents, width and normalisation do not matter. A long one is folded in pieces."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from .pace import ASCII, Pace, work_on
+
+_PIECE = 4_096
+_CHUNK = 200
+_STRIDE = 64
+
+
+class Piece(NamedTuple):
+    """A part of a text, folded, behind the end of the part before it.
+
+    Attributes:
+        start: where the part begins in the text.
+        part: it, as it is.
+        carried: how many characters of `folded` are of the part before.
+        folded: as it is compared.
+    """
+
+    start: int
+    part: str
+    carried: int
+    folded: str
+
+
+def fold(text: str) -> str:
+    """A text as it is compared.
+
+    Each character is folded by itself, so the parts of a text may be folded one by one.
+    """
+    if text.isascii():
+        return text.lower()
+    # To normalise a long run of combining marks at once takes quadratic time.
+    chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
+    text = "".join([unicodedata.normalize("NFKD", chunk) for chunk in chunks])
+    # A text has few different ones, which are removed in half the time one kind after the other.
+    for _ in range(8):
+        if not (mark := _marks().search(text)):
+            break
+        text = text.replace(mark[0], "")
+    return _marks().sub("", text).casefold()
+
+
+def folded_pieces(text: str, overlap: int, pace: Pace) -> Iterator[Piece]:
+    """A text, folded piece by piece.
+
+    Args:
+        overlap: characters of each piece that stand at the beginning of the next one, too.
+        pace: is kept before each piece.
+    """
+    size = _PIECE * (ASCII if text.isascii() else 1)
+    before = ""
+    for start in range(0, len(text), size):
+        part = text[start : start + size]
+        pace.step(work_on(part))
+        folded = before + fold(part)
+        yield Piece(start, part, len(before), folded)
+        before = folded[max(0, len(folded) - overlap) :] if overlap else ""
+
+
+def contained(text: str, needles: Sequence[str], pace: Pace) -> set[str]:
+    """Those of the needles, folded ones, that are in a text."""
+    missing = dict.fromkeys(needles)
+    found: set[str] = set()
+    for piece in folded_pieces(text, max(map(len, needles), default=1) - 1, pace):
+        found.update(needle for needle in missing if needle in piece.folded)
+        for needle in found & missing.keys():
+            del missing[needle]
+        if not missing:
+            break
+    return found
+
+
+def unfolded(text: str, positions: Iterable[int]) -> list[int]:
+    """The indices of the characters that positions in a folded text come from."""
+    if text.isascii():
+        return [*positions]
+    parts = [text[start : start + _STRIDE] for start in range(0, len(text), _STRIDE)]
+    ends = [*accumulate(len(fold(part)) for part in parts)]
+    return [_unfolded(parts, ends, position) for position in positions]
+
+
+def _unfolded(parts: list[str], ends: list[int], position: int) -> int:
+    index = min(bisect_right(ends, position), len(parts) - 1)
+    left = position - (ends[index - 1] if index else 0)
+    for offset, character in enumerate(parts[index]):
+        left -= len(fold(character))
+        if left < 0:
+            return index * _STRIDE + offset
+    return index * _STRIDE + len(parts[index]) - 1
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    # Only those of the basic plane: with others in the set, the search of a text takes ten times as long.
+    marks = [chr(code) for code in range(0x300, 0x10000) if unicodedata.combining(chr(code))]
+    return re.compile(f"[{''.join(marks)}]")

@@ -1,0 +1,215 @@
+"""The search language of the lists, in the form that people know from GitHub.
+
+    query                        | finds                                        | but not
+    shop NGINX                   | source_path=/srv/shop/nginx                  | source_path=/srv/shop
+    "old shop"                   | source_path=C:\\old shop                      | source_path=/shop/old
+    “old shop”                   | source_path=C:\\old shop                      | source_path=/shop/old
+    shop -nginx                  | source_path=/srv/shop                        | source_path=/srv/shop/nginx
+    -"old shop"                  | source_path=/shop/old                        | source_path=/srv/old shop
+    import_status:failed         | import_status=failed                         | title=failed
+    status:fail                  | import_status=failed                         | import_status=completed
+    Status:FAILED path:shop      | import_status=failed, source_path=/shop      | import_status=failed
+    -status:completed            | import_status=pending                        | import_status=completed
+    ref:develop                  | source_ref=develop                           | title=develop
+    title:"old shop"             | title=The old shop                           | title=old, source_path=shop
+    created:2026-09              | created_at=2026-09-02T10:15:00.000Z          | created_at=2026-10-02T10:15:00.000Z
+    id:10                        | id=10                                        | id=101
+    user_id:1                    | neptun_user_id=1                             | neptun_user_id=12
+    before:2026-09-02            | created_at=2026-09-01T23:59:59.999Z          | created_at=2026-09-02T00:00:00.000Z
+    after:2026-09-02             | created_at=2026-09-02T00:00:00.000Z          | created_at=2026-09-01T23:59:59.999Z
+    after:2026-09-02             | created_at=2026-09-01T23:30:00-01:00         | created_at=2026-09-02T00:30:00+01:00
+    before:2999-01-01            | created_at=2026-09-01T23:59:59.999Z          | title=without a date
+    -after:2026-09-02            | created_at=2026-09-01T10:15:00.000Z          | created_at=2026-09-02T10:15:00.000Z
+    https://github.com           | source_path=https://github.com/a/b           | source_path=github.com
+    a:b                          | title=a:b                                    | title=a b
+    "name": "x"                  | title={"name": "x"}                          | title=name x
+    "unclosed phrase             | title=an "unclosed                 phrase    | title=unclosed phrase
+    --force                      | title=push --force                           | title=force
+    status:                      | title=status: ok                             | import_status=failed
+
+A field goes by its name or the last part of it, without `_at` too. Values match parts, ids and booleans whole. Days are
+in UTC: `before` up to the day before, `after` from that day on. `is:duplicate` finds imports that another replaces
+(`duplicates`). What is none of these is a word, and nothing is an error but a date that is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+from ..neptun.errors import quoted
+from ..neptun.models import Dated, Item, ProjectImport, UserFile, sortable, text_fields
+from .folding import contained, fold
+from .not_done import NotDone
+from .pace import Pace
+
+_QUOTES = str.maketrans("“”„‟＂", '"""""')
+# The quote that ends a phrase ends its term, too: `"name": "x"` is one phrase.
+_TERM = re.compile(
+    r'(?P<without>-(?=[^-\s]))?(?:(?P<prefix>\w+):)?(?:"(?P<phrase>.+?)"(?=\s|$)|(?P<word>\S+))', re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Text that has to be in an item, or must not be: in one of the fields that hold text, or in some of them.
+
+    Attributes:
+        text: as it is compared.
+        fields: the fields to look into; the first goes alone where it has a value. None: all that hold text.
+        without: whether it must not be there.
+    """
+
+    text: str
+    fields: tuple[str, ...] | None
+    without: bool
+
+
+@dataclass(frozen=True)
+class _Day:
+    """A day which an item was made before, or from which on it was."""
+
+    day: str
+    before: bool
+    without: bool
+
+    def fits(self, item: Dated) -> bool:
+        if not item.created_at:
+            return False
+        return (sortable(item.created_at) < self.day) == self.before
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query, parsed for the items of one model.
+
+    Attributes:
+        duplicates: whether only imports that another one replaces, or only others, are wanted; None: all.
+        needles: what is to be found in the texts of files, as it is compared.
+    """
+
+    words: tuple[_Words, ...] = ()
+    days: tuple[_Day, ...] = ()
+    duplicates: bool | None = None
+
+    @property
+    def needles(self) -> tuple[str, ...]:
+        wanted = (w.text for w in self.words if not w.without and (w.fields is None or w.fields[0] == "text"))
+        return tuple(dict.fromkeys(wanted))
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.days)
+
+    def fits(self, item: Dated, pace: Pace) -> bool:
+        """Whether an item is wanted, apart from `duplicates`."""
+        if any(day.fits(item) is day.without for day in self.days):
+            return False
+        if any(_in_fields(item, word, pace) is word.without for word in self.words if word.fields):
+            return False
+        return self._fits_anywhere(item, pace)
+
+    def _fits_anywhere(self, item: Dated, pace: Pace) -> bool:
+        """Whether the words that may be in any field are there, or not. The text of a file is looked at last."""
+        wanted = [word for word in self.words if word.fields is None]
+        if not wanted:
+            return True
+        fields = item.__dict__
+        short = "\0".join([fields[name] for name in _short_fields(type(item)) if fields[name]])
+        known = contained(short, [word.text for word in wanted], pace)
+        missing = [word for word in wanted if word.text not in known]
+        if any(word.without for word in wanted if word not in missing):
+            return False
+        text = item.text if isinstance(item, UserFile) and missing else None
+        if not text:
+            return all(word.without for word in missing)
+        found = contained(text, [word.text for word in missing], pace)
+        return all((word.text in found) is not word.without for word in missing)
+
+
+def parse_query(query: str, model: type[Item]) -> Query:
+    """What a query means for the items of a model.
+
+    Raises:
+        NotDone: `before:` or `after:` is followed by something that is no date.
+    """
+    words: list[_Words] = []
+    days: list[_Day] = []
+    duplicates: bool | None = None
+    for term in _TERM.finditer(query.translate(_QUOTES)):
+        without, value = bool(term["without"]), term["phrase"] or term["word"]
+        prefix = fold(term["prefix"] or "")
+        if prefix in ("before", "after"):
+            days.append(_Day(_date(prefix, value), prefix == "before", without))
+        elif prefix == "is" and fold(value) == "duplicate" and model is ProjectImport:
+            duplicates = not without
+        elif prefix and (fields := _fields(prefix, model)):
+            words += [_Words(text, fields, without) for text in [fold(value)] if text.strip()]
+        else:
+            words += [_Words(text, None, without) for text in _texts(term) if text.strip()]
+    return Query(tuple(words), tuple(days), duplicates)
+
+
+def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:
+    """The items that a query finds, in their order."""
+    if not query:
+        return items
+    found: list[Any] = []
+    for item in items:
+        pace.step(1)
+        if query.fits(item, pace):
+            found.append(item)
+    return found
+
+
+def _texts(term: re.Match[str]) -> list[str]:
+    """What a term without a field looks for: a phrase, or words."""
+    if term["phrase"] and not term["prefix"]:
+        return [fold(term["phrase"])]
+    return fold(term[0][1:] if term["without"] else term[0]).split()
+
+
+def _date(prefix: str, value: str) -> str:
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            return date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass
+    raise NotDone(
+        f"{prefix}: takes a day in the form YYYY-MM-DD, which {quoted(value)} is not. "
+        f'To search for these characters as a text, put them in quotes: "{prefix}:…".'
+    )
+
+
+@cache
+def _fields(prefix: str, model: type[Item]) -> tuple[str, ...]:
+    """The fields that a prefix stands for. The one of that very name comes first."""
+    names = [*model.model_fields]
+    if prefix == "id":
+        return ("id",)
+    ends = [name for name in names if name.endswith((f"_{prefix}", f"_{prefix}_at")) or name == f"{prefix}_at"]
+    starts = [name for name in names if prefix in names and name.startswith(f"{prefix}_")]
+    return tuple(name for name in dict.fromkeys([prefix, *ends, *starts]) if name in names)
+
+
+def _in_fields(item: Dated, word: _Words, pace: Pace) -> bool:
+    names = word.fields or ()
+    values = {name: getattr(item, name) for name in names}
+    first = next(iter(values))
+    if values[first] is not None:
+        values = {first: values[first]}
+    return any(_has(name, value, word.text, pace) for name, value in values.items() if value is not None)
+
+
+def _has(name: str, value: Any, wanted: str, pace: Pace) -> bool:
+    if not isinstance(value, str) or name.endswith("_id"):
+        return fold(str(value)) == wanted
+    return wanted in contained(value, [wanted], pace)
+
+
+@cache
+def _short_fields(model: type[Item]) -> list[str]:
+    return [name for name in text_fields(model) if name != "text"]

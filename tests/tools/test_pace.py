@@ -1,0 +1,100 @@
+"""Long work on texts runs beside the event loop, in pieces, and ends."""
+
+from __future__ import annotations
+
+import threading
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from neptun_mcp.neptun.models import UserFile
+from neptun_mcp.neptun.time_limit import TimeLimit
+from neptun_mcp.tools import pace as module
+from neptun_mcp.tools.folding import contained
+from neptun_mcp.tools.not_done import NotDone
+from neptun_mcp.tools.pace import SMALL, THREADS, Pace, paced, work_on
+from neptun_mcp.tools.query import parse_query, search
+from tests.support import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+GROWS = "ﷺ"
+"""Eighteen characters when it is compared."""
+
+
+async def test_a_small_piece_of_work_is_done_at_once() -> None:
+    assert await paced(TimeLimit(1), SMALL, lambda pace: threading.get_ident()) == threading.get_ident()
+
+
+async def test_more_runs_beside_the_event_loop_in_few_threads() -> None:
+    running: set[int] = set()
+    most = 0
+    release = threading.Event()
+
+    def work(pace: Pace) -> None:
+        nonlocal most
+        running.add(threading.get_ident())
+        most = max(most, len(running))
+        if len(running) == THREADS:
+            release.set()
+        release.wait(PATIENCE)
+        running.discard(threading.get_ident())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(paced, TimeLimit(PATIENCE), SMALL + 1, work)
+    assert most == THREADS
+
+
+async def test_it_ends_with_the_time_limit() -> None:
+    ended = threading.Event()
+
+    def work(pace: Pace) -> None:
+        try:
+            while True:
+                contained(GROWS * 10_000, ["x"], pace)
+        finally:
+            ended.set()
+
+    with pytest.raises(NotDone, match="resource_id"):
+        await paced(TimeLimit(0.05), SMALL + 1, work)
+    await anyio.to_thread.run_sync(ended.wait, PATIENCE)
+    assert ended.is_set()
+
+
+async def test_it_has_a_ceiling_whatever_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SECONDS", 0.05)
+
+    def work(pace: Pace) -> None:
+        while True:
+            pace.step(100)
+
+    with pytest.raises(NotDone, match="longer NEPTUN_TIMEOUT"):
+        await paced(TimeLimit(10 * PATIENCE), SMALL + 1, work)
+
+
+class Counting(Pace):
+    """Counts the pieces, and how large they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def step(self, work: int) -> None:
+        self.steps.append(work)
+
+
+@pytest.mark.parametrize("text", [GROWS * 300_000, "x" * 30_000_000])
+def test_no_piece_is_long(text: str) -> None:
+    pace = Counting()
+    assert search([UserFile(id=1, text=text)], parse_query("absent", UserFile), pace) == []
+    assert max(pace.steps) <= 5_000
+    assert sum(pace.steps) >= work_on(text)
+
+
+def test_each_item_counts() -> None:
+    pace = Counting()
+    files = [UserFile(id=id, text="x") for id in range(1, 1_001)]
+    search(files, parse_query("absent", UserFile), pace)
+    assert len(pace.steps) >= 1_000

@@ -171,7 +171,10 @@ class Connections:
     def _close_in_time(self) -> None:
         """See to it that idle connections are closed when they expire, whether or not there is another request."""
         if self._timer is None:
-            loop = asyncio.get_running_loop()
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return  # trio: they are closed with the next request, or with the client
             self._timer = loop.call_later(_KEEPALIVE_SECONDS, self._close_expired, loop)
 
     def _close_expired(self, loop: asyncio.AbstractEventLoop) -> None:

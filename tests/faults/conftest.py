@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support import CONTRACTS
+from tests.support import CONTRACTS, PATIENCE
 
 from .neptun import FaultyNeptun, Rig, open_tools, start_neptun
 
@@ -38,7 +38,7 @@ async def rigs(anyio_backend: str, same_everywhere: None) -> AsyncGenerator[dict
         found: dict[str, Rig] = {}
         for contract in CONTRACTS:
             neptun = (await stack.enter_async_context(start_neptun(contract))).has_one_project()
-            settings = neptun.settings(user_id=1, timeout=5, max_response_mb=1)
+            settings = neptun.settings(user_id=1, timeout=PATIENCE, max_response_mb=1)
             tools = await stack.enter_async_context(open_tools(settings))
             found[contract] = Rig(neptun, tools)
         yield found

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from neptun_mcp.sandbox import COOKIE
-from tests.support import Json, content_of
+from tests.support import PATIENCE, Json, content_of
 
 from .neptun import (
     GUARD_401,
@@ -82,7 +82,7 @@ async def test_after_an_unclear_answer_the_list_is_checked(rig: Rig, reply: Acti
 
 @pytest.mark.parametrize("said", [b"", http(200, content_length=100)], ids=["silence", "half an answer"])
 async def test_without_an_answer_the_list_is_checked_within_the_time_limit(said: bytes) -> None:
-    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2)) as tools:
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=4)) as tools:
         await resolved_by_looking(Rig(neptun, tools), stay_silent(said))
 
 
@@ -163,7 +163,7 @@ async def test_a_deletion_that_outlives_the_call_is_not_reported_as_failed() -> 
         # Two thirds of the time, or more on a busy machine: the rest is for the list.
         assert re.search(r"did not answer completely within (1\.\d|2) seconds", words)
         assert MAY_YET_GO in words
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await done.wait()
         assert "There is no import 105" in plain_error_of(await tools.delete_import())
         assert len(neptun.asked_for(Place.DELETE)) == 1

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from mcp.types import CallToolResult
 
-from tests.support import content_of
+from tests.support import PATIENCE, content_of
 
 from .neptun import (
     GUARD_401,
@@ -183,7 +183,7 @@ def statuses() -> list[Fault]:
         *refusals(431, {}, *STRANGE, "answered with status 431"),
         *(fault for status in (408, 429, 500, 502, 503, 504) for fault in failures(status)),
         Fault("429", answer(429, JSON), ("too many requests (429)", "Wait a minute"), sent=3),
-        Fault("429, wait 7 seconds", answer(429, JSON, retry_after=7), ("(429)", "Wait 7 seconds")),
+        Fault("429, wait 25 seconds", answer(429, JSON, retry_after=25), ("(429)", "Wait 25 seconds")),
         Fault("429, wait until a day long past", answer(429, retry_after=PAST), ("(429)", "Wait a minute"), sent=3),
         Fault("429, wait absurdly", answer(429, JSON, retry_after="1e999"), ("(429)", "Wait a minute"), sent=3),
         Fault("redirect on the same host", answer(302, location="/login"), REDIRECTED),
@@ -274,11 +274,13 @@ class Probe:
     """Tries faults at one place.
 
     Attributes:
+        seconds: the time limit of a call.
         tools: of a server that outlives every fault; if there are none, each fault gets a fresh server.
     """
 
     place: Place
     neptun: FaultyNeptun
+    seconds: float
     tools: WebshopTools | None = None
 
     @asynccontextmanager
@@ -286,7 +288,7 @@ class Probe:
         if self.tools:
             yield self.tools
             return
-        settings = {"timeout": TIMEOUT, "max_response_mb": 1}
+        settings = {"timeout": self.seconds, "max_response_mb": 1}
         settings |= {"user_id": 1, **LOG_IN} if self.place is LOGIN else {}
         async with open_tools(self.neptun.settings(**settings)) as tools:
             yield tools
@@ -306,9 +308,9 @@ class Probe:
 Outcomes: TypeAlias = dict[Place, Outcome]
 
 
-async def start_probes(stack: AsyncExitStack, connected: Collection[Place]) -> list[Probe]:
+async def start_probes(stack: AsyncExitStack, connected: Collection[Place], seconds: float = PATIENCE) -> list[Probe]:
     """A probe for each place, with a server that lasts at these."""
-    probes = [Probe(place, await stack.enter_async_context(start_neptun())) for place in PLACES]
+    probes = [Probe(place, await stack.enter_async_context(start_neptun()), seconds) for place in PLACES]
     for probe in probes:
         probe.neptun.has_one_project()
         if probe.place in connected:
@@ -357,7 +359,7 @@ async def timeouts(anyio_backend: str) -> dict[str, Outcomes]:
 
     async with AsyncExitStack() as stack:
         # No time is measured while servers start.
-        started = [(fault, await start_probes(stack, PLACES)) for fault in TIMEOUTS]
+        started = [(fault, await start_probes(stack, PLACES, TIMEOUT)) for fault in TIMEOUTS]
         async with anyio.create_task_group() as tasks:
             for fault, probes in started:
                 tasks.start_soon(attempt, fault, probes)

@@ -13,7 +13,7 @@ from mcp.types import CallToolResult
 
 from neptun_mcp.sandbox import COOKIE, PASSWORD
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE
-from tests.support import content_of
+from tests.support import PATIENCE, content_of
 
 from .neptun import (
     GUARD_401,
@@ -146,7 +146,7 @@ async def test_a_call_cancelled_during_the_log_in_leaves_it_to_the_next(neptun: 
             tasks.start_soon(second)
             await tools.list_files()
         assert first.cancelled_caught
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await left.wait()
     assert neptun.asked == "login login files"
 

@@ -21,7 +21,17 @@ from neptun_mcp.sandbox.data import sample_data
 from neptun_mcp.sandbox.denials import InvalidParameters
 from neptun_mcp.sandbox.listening import serve
 from tests.running_neptun import Part, add_another_persons_file, create_app
-from tests.support import RECORDINGS, RESOURCE_TYPES, SCRATCH, WEBSHOP, ContractName, Json, Recording, resources
+from tests.support import (
+    PATIENCE,
+    RECORDINGS,
+    RESOURCE_TYPES,
+    SCRATCH,
+    WEBSHOP,
+    ContractName,
+    Json,
+    Recording,
+    resources,
+)
 from tests.validator import positive_integers
 
 pytestmark = pytest.mark.anyio
@@ -577,7 +587,7 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
 async def test_cancelling_closes_the_port_and_open_connections(caplog: pytest.LogCaptureFixture) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     app = create_app()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         async with (
             sandbox_client(app) as client,
             await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as idle,

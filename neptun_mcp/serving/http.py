@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import SubscriptionsListenResult
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -39,13 +40,21 @@ from ..tools.context import Shared
 from ..tools.pages import Pages
 from ..tools.words import explained, login_command
 from . import process
+from .bodies import Bodies
+from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
-from .gate import Gate, Public, Sessions, SignedIn, Tokens, advice_on_header, bracketed, caller_of
+from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, HeadLimits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import log_call, report_of_request, start_tracing
+from .turns import Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
 HEALTH_PATHS = ("/health", "/ready")
+ASKING_PATHS = ("/sign-in", "/sign-in/cookie", "/token")
+"""Those without a token for which Neptun is asked."""
+
+MAX_WAITING_IN_ONE_ACCOUNT = 256
+"""Requests that may wait where all people share an account, and cannot be told apart."""
 
 READY_SECONDS = 5.0
 """The time limit of a check whether Neptun is reachable, and how long its outcome is remembered."""
@@ -153,11 +162,22 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     )
     signed_in = SignedIn(sign_in) if sign_in else None
     sessions = _own_sessions(settings, neptun)
-    # A call takes up to three connections: a caller leaves some to the others, if there are others.
-    at_once = max(1, settings.max_connections // 4) if sessions else 2 * settings.max_connections
+    # A call takes up to three connections: a person leaves some to the others, if there are others.
+    at_once = max(1, settings.max_connections // 4)
+    turns = (
+        Turns(at_once, settings.timeout)
+        if sessions
+        else Turns(2 * settings.max_connections, settings.timeout, waiting=MAX_WAITING_IN_ONE_ACCOUNT)
+    )
     keeps_sessions = _keeps_mcp_sessions(settings, host)
     ending = Ending()
-    server = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
+
+    def client_for(request: Request[Any]) -> NeptunClient:
+        client = (sessions.client_for(request) if sessions else neptun).with_options()
+        client.timeout = max(0.0, client.timeout - request.state.turn.queued)
+        return client
+
+    server = _build_mcp_server(settings, client_for, sessions.advice if sessions else "", keeps_sessions, ending)
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
         stateless_http=True,
@@ -172,7 +192,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
         on_ended=signed_in.ended if signed_in else None,
-        at_once=at_once,
+        turns=turns,
     )
 
     @asynccontextmanager
@@ -185,14 +205,16 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         stop_tracing()
 
     sign_in_routes = sign_in.routes() if sign_in else []
+    bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(at_once, settings.timeout)
     for route in sign_in_routes:
-        route.app = Public(route.app, at_once=at_once)
+        route.app = Public(route.app, bodies, strangers if route.path in ASKING_PATHS else None)
     app = Starlette(
         routes=[
             *(Route(path, gate) for path in MCP_PATHS),
             *sign_in_routes,
             *map(Route, HEALTH_PATHS, (_health, _Readiness(neptun, one_account=not sessions).answer)),
         ],
+        middleware=[Middleware(HeadLimits)],
         exception_handlers={404: _not_found},
         lifespan=lifespan,
     )
@@ -278,18 +300,18 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 
 def _build_mcp_server(
-    settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
+    settings: Settings, client_for: Callable[[Any], NeptunClient], renewal: str, keeps_sessions: bool, ending: Ending
 ) -> MCPServer[Shared]:
     pages = Pages(settings.max_response_bytes)
     app = Shared(
-        sessions.client_for if sessions else lambda _: neptun,
+        client_for,
         pages,
         settings.project_id,
         settings.confirm_delete,
         report_of_request,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
-        renewal=sessions.advice if sessions else "",
+        renewal=renewal,
     )
 
     @asynccontextmanager

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, cast
 
 import anyio
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
@@ -31,26 +29,22 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.context import can_ask
+from ..tools.not_done import NotDone
+from .bodies import replay
+from .callers import caller_of
 from .deadlines import Ending
-from .gate import MAX_BODY, MCP_SESSION_HEADER, caller_of, method_of, replay
-from .refusals import refused
-from .turns import Turn
+from .gate import MAX_BODY, MCP_SESSION_HEADER, message_in
+from .refusals import Refused, refused
+from .turns import Disconnected, Turn
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
 
-MAX_INITIALIZE = 16 * 2**10
+MAX_INITIALIZE = 4 * 2**10
 """Bytes of a request that begins a session. The session keeps it, up to 25 times as large; who sends more gets none."""
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
-
-_UNKNOWN = refused(
-    404,
-    "This MCP session is not known here: the server was restarted, nothing used the session for long, or the server "
-    "runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
-    "The host has to connect to the server again; restarting the host does that.",
-)
 
 _log = logging.getLogger(__name__)
 
@@ -60,10 +54,23 @@ def let_calls_finish() -> None:
     AppStatus.disable_automatic_graceful_drain()
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """Who began a session.
+
+    Attributes:
+        principal: nobody else can use the session.
+        person: whose sessions are counted together.
+    """
+
+    principal: str
+    person: str
+
+
 class McpSessions:
     """ASGI application with sessions for hosts that can ask in them, in front of one without for all other requests.
 
-    The owner of a session is who began it: nobody else can use it.
+    A session belongs to who began it: nobody else can use it. What it began with stays.
     """
 
     def __init__(self, stateless: StreamableHTTPSessionManager) -> None:
@@ -71,7 +78,8 @@ class McpSessions:
         self._stateful = StreamableHTTPSessionManager(
             stateless.app, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
         )
-        self._owners = OrderedDict[str, AuthenticatedUser]()  # by session, the one not used for longest first
+        self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
+        self._in_flight = set[tuple[str, str]]()  # sessions and the ids of their requests
 
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[None]:
@@ -81,37 +89,60 @@ class McpSessions:
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""
+        request = Request(scope)
         body: bytes = (await receive())["body"]
         receive = replay(body, receive)
-        if not _wants_session(Request(scope), body):
+        session = request.headers.get(MCP_SESSION_HEADER)
+        era = request.headers.get("mcp-protocol-version", "2025-03-26")
+        if era not in HANDSHAKE_PROTOCOL_VERSIONS or (session is None and not _opens_session(request, body)):
             await self._stateless.handle_request(scope, receive, send)
             return
-        owner = AuthenticatedUser(AccessToken(token="", client_id=caller_of(Request(scope)).principal, scopes=[]))
-        started: list[Message] = []
+        owner = _Owner(caller_of(request).principal, request.state.person)
+        known = self._owners.get(session or "")
+        if session and (known is None or known.principal != owner.principal):
+            raise _unknown()
+        with self._only_once(session or "", message_in(body) or {}):
+            await self._stateful.handle_request(scope, receive, self._noting(scope, owner, receive, send))
 
-        async def send_late(message: Message) -> None:
-            # A stream starts before the call, whose outcome may ask for another status.
+    @contextmanager
+    def _only_once(self, session: str, message: dict[str, Any]) -> Generator[None]:
+        """Raises Refused if a message asks for what another one in its session has asked for already."""
+        if session and message.get("method") == "initialize":
+            # It could take back that the host can ask, and with it the question before a deletion.
+            words = "This MCP session has begun already. To begin another one, leave the header Mcp-Session-Id out."
+            raise refused(400, words)
+        request = (session, str(message["id"])) if "id" in message and "method" in message else None
+        if session and request in self._in_flight:
+            words = (
+                "A request with this id is in flight in this MCP session. "
+                "Send each request of a session with an id of its own."
+            )
+            raise refused(409, words)
+        if request:
+            self._in_flight.add(request)
+        try:
+            yield
+        finally:
+            self._in_flight.discard(request or ("", ""))
+
+    def _noting(self, scope: Scope, owner: _Owner, receive: Receive, send: Send) -> Send:
+        """`send`, which notes from an answer that a session is used, has begun or has ended."""
+        is_unknown = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal is_unknown
             if message["type"] == "http.response.start":
-                started.append(message)
+                is_unknown = message["status"] == 404
                 # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
                 await self._note(scope["method"], message, owner)
-                return
-            if started:
-                start = started.pop()
-                if start["status"] == 404:
-                    _log.warning(
-                        "refused: a request in an unknown MCP session, as after a restart or a long pause; "
-                        "if it happens at other times, run a single process"
-                    )
-                    await _UNKNOWN.response(scope, receive, send)
-                    return
-                await send(start)
-            await send(message)
+                if is_unknown:
+                    await _unknown().response(scope, receive, send)
+            if not is_unknown:
+                await send(message)
 
-        await self._stateful.handle_request({**scope, "user": owner}, receive, send_late)
+        return send_and_note
 
-    async def _note(self, method: str, start: Message, owner: AuthenticatedUser) -> None:
-        """Note that a session is used, has begun or has ended, as an answer says."""
+    async def _note(self, method: str, start: Message, owner: _Owner) -> None:
         session = Headers(raw=start["headers"]).get(MCP_SESSION_HEADER)
         if session is None or start["status"] >= 400:
             return
@@ -121,25 +152,38 @@ class McpSessions:
         self._owners[session] = owner
         self._owners.move_to_end(session)
         if len(self._owners) > MAX_SESSIONS:
-            [(most, _)] = Counter(user.username for user in self._owners.values()).most_common(1)
-            await self._end(next(session for session, user in self._owners.items() if user.username == most))
+            [(most, _)] = Counter(owner.person for owner in self._owners.values()).most_common(1)
+            await self._end(next(session for session, owner in self._owners.items() if owner.person == most))
 
     async def _end(self, session: str) -> None:
+        del self._owners[session]
         headers = [(MCP_SESSION_HEADER.lower().encode(), session.encode())]
-        scope: Scope = {"type": "http", "method": "DELETE", "headers": headers, "user": self._owners.pop(session)}
+        scope: Scope = {"type": "http", "method": "DELETE", "headers": headers}
         # Whole, even if the request that took its place is over.
         with anyio.CancelScope(shield=True):
             await self._stateful.handle_request(scope, _receive_nothing, _send_nowhere)
 
 
-def _wants_session(request: Request[Any], body: bytes) -> bool:
-    if request.headers.get("mcp-protocol-version", "2025-03-26") not in HANDSHAKE_PROTOCOL_VERSIONS:
-        return False
-    if len(body) > MAX_INITIALIZE and method_of(body) == "initialize":
-        return False
-    if MCP_SESSION_HEADER in request.headers or request.method != "POST":
-        return True
-    return all(check_accept_headers(request)) and _can_ask(body)
+def _unknown() -> Refused:
+    _log.warning(
+        "refused: a request in an unknown MCP session, as after a restart or a long pause; "
+        "if it happens at other times, run a single process"
+    )
+    return refused(
+        404,
+        "This MCP session is not known here: the server was restarted, nothing used the session for long, or the "
+        "server runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
+        "The host has to connect to the server again; restarting the host does that.",
+    )
+
+
+def _opens_session(request: Request[Any], body: bytes) -> bool:
+    return (
+        request.method == "POST"
+        and len(body) <= MAX_INITIALIZE
+        and all(check_accept_headers(request))
+        and _can_ask(body)
+    )
 
 
 def _can_ask(body: bytes) -> bool:
@@ -206,5 +250,9 @@ class _Asking:
                 answer = await self._session.elicit_form(*args, **options)
         finally:
             self._turn.waited += perf_counter() - asked
-        await self._turn.begin()
+        try:
+            await self._turn.begin()
+        except (Refused, Disconnected):
+            words = "The person answered, but the call waited too long to go on. Nothing was done; make the call again."
+            raise NotDone(words) from None
         return answer

@@ -35,7 +35,7 @@ from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
 from ..tools.report import Report
 from ..tools.results import DeletionResult
 from ..tools.tools import audited_tools
-from .gate import Caller, caller_of
+from .callers import Caller, caller_of
 from .turns import Turn
 
 _log = logging.getLogger(__name__)

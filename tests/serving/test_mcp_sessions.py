@@ -280,6 +280,9 @@ async def test_of_too_many_sessions_the_one_not_used_for_longest_ends(
 async def test_who_begins_many_sessions_ends_their_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 2)
     async with start_in_process(site, mcp_credentials="caller") as caller:
+        for cookie in (COOKIE, BOB_COOKIE):  # until Neptun has said whose they are, they count together
+            caller.headers = {"Neptun-Session": cookie}
+            await caller.call("list_imports", {})
         alices = await Session.begin(caller, **ALICE)
         bobs = [await Session.begin(caller, **{"Neptun-Session": BOB_COOKIE}) for _ in range(3)]
         assert [await session.status() for session in (alices, *bobs)] == [200, 404, 404, 200]
@@ -291,10 +294,8 @@ async def test_what_a_session_begins_with_is_not_kept_at_any_length(site: Site) 
         "capabilities": {**ASKABLE, "experimental": {"x": {"y": [[]] * mcp_sessions.MAX_INITIALIZE}}},
     }
     async with start_in_process(site, session_cookie=COOKIE) as caller:
-        session = await Session.begin(caller)
-        for headers in (EVENTS, session.headers):
-            begun = await Session(caller, headers).post("initialize", long)
-            assert (begun.status_code, "mcp-session-id" in begun.headers) == (200, False)
+        begun = await Session(caller, EVENTS).post("initialize", long)
+        assert (begun.status_code, "mcp-session-id" in begun.headers) == (200, False)
 
 
 async def test_sessions_of_which_nobody_heard_count_too(

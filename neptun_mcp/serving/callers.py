@@ -1,0 +1,207 @@
+"""Who sent a request: the token, the sign-in, the Neptun session, and the person behind them."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from ..log import digest
+from ..neptun.client import NeptunClient
+from ..neptun.cookies import cookie_value, how_to_get_cookie
+from ..neptun.session import Credentials
+from ..sign_in.routes import ADVICE, NoAccess, SignIn
+from ..tools.not_done import NoSession
+from ..tools.scope import EVERYTHING
+from ..tools.scope import Scope as ToolScope
+from .refusals import Refused, unauthorized
+
+MAX_SESSIONS = 1024
+"""Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
+
+MAX_NEW_SESSIONS = 64
+"""Sessions that are remembered although their user is not known yet."""
+
+SESSION_HEADER = "Neptun-Session"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes:
+        token: the token's digest, or the number of the application to which a person signed in; empty if no token is
+            needed.
+        cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
+        no_session: what is wrong with that header, two sentences; empty if nothing is.
+        sign_in: tells one sign-in of a person from another; empty without.
+        user_id: the person's id in Neptun, if the token says it.
+        scope: what the person allowed when signing in, less what the address takes away.
+    """
+
+    token: str
+    cookie: str | None = field(default=None, repr=False)
+    no_session: str = ""
+    sign_in: str = ""
+    user_id: int | None = None
+    scope: ToolScope = EVERYTHING
+
+    @property
+    def id(self) -> str:
+        """A digest of the session, else of the token: it distinguishes callers in the log."""
+        return digest(self.cookie) if self.cookie else self.token
+
+    @property
+    def principal(self) -> str:
+        """What an MCP session, and an answer of the person, is bound to: token, Neptun session, and scope."""
+        return f"{self.token} {self.id} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
+
+
+def caller_of(request: Request[Any]) -> Caller:
+    """Who sent a request that went through a `Gate`."""
+    return request.state.caller
+
+
+class Tokens:
+    """Authenticates callers by a token, if one is needed.
+
+    Args:
+        tokens: any of them lets a caller in; without tokens everybody is let in.
+        own_sessions: use the header `Neptun-Session`.
+    """
+
+    def __init__(self, tokens: Sequence[str], *, own_sessions: bool) -> None:
+        self._tokens = [digest(token) for token in tokens]
+        self._own_sessions = own_sessions
+
+    def __call__(self, headers: Headers) -> Caller:
+        token = self._token(headers.getlist("authorization")) if self._tokens else ""
+        if not self._own_sessions:
+            return Caller(token)
+        given = headers.getlist(SESSION_HEADER)
+        if len(given) > 1:
+            # One of them may not be the gateway's.
+            advice = "A gateway has to replace the one that arrives, not to add another."
+            return Caller(token, None, f"The request carries the header {SESSION_HEADER} more than once. {advice}")
+        cookie = cookie_value(given[0]) if given else None
+        if cookie is None:
+            wrong = "The header {} holds no session cookie" if given else "The request carries no header {}"
+            return Caller(token, None, f"{wrong.format(SESSION_HEADER)}.")
+        return Caller(token, cookie)
+
+    def _token(self, given: Sequence[str]) -> str:
+        """The digest of the caller's token."""
+        if not given:
+            words = "The request carries no token. Send one in the header Authorization: Bearer TOKEN."
+            raise unauthorized(words, no_token=True)
+        if len(given) > 1:
+            raise unauthorized("The request carries the header Authorization more than once. Send it once.")
+        scheme, _, token = given[0].strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise unauthorized("The header Authorization lacks the word Bearer. Send Authorization: Bearer TOKEN.")
+        known = digest(token.strip())
+        # Every one is compared, so that the time tells nothing.
+        good = [hmac.compare_digest(known, good) for good in self._tokens]
+        if not any(good):
+            raise unauthorized("The token is not one of this server. Ask its operator for one.")
+        return known
+
+
+_LOOKS_UP = ToolScope(
+    no_deletion="This sign-in is for looking up only. The person can sign in to this server again and allow deletions "
+    "there, or do it on the Neptun website."
+)
+_MAY_DELETE = ToolScope(always_ask=True)
+
+
+class SignedIn:
+    """Authenticates people who have signed in with a browser, and the applications to which they did."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._sign_in = sign_in
+
+    def __call__(self, headers: Headers) -> Caller:
+        try:
+            access = self._sign_in.access(headers)
+        except NoAccess as error:
+            raise unauthorized(
+                error.words, no_token=error.no_token, resource_metadata=self._sign_in.metadata_url
+            ) from None
+        scope = _MAY_DELETE if access.may_delete else _LOOKS_UP
+        return Caller(access.client_id, access.cookie, sign_in=access.sign_in, user_id=access.user_id, scope=scope)
+
+    def ended(self) -> Refused:
+        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
+        words = f"The Neptun session has ended. {ADVICE}"
+        return unauthorized(words, resource_metadata=self._sign_in.metadata_url)
+
+
+def advice_on_header(address: str) -> str:
+    """What to do if the session of the header `Neptun-Session` is missing or has ended."""
+    return (
+        f"Put a fresh session cookie into the header {SESSION_HEADER}, in your host's entry for this server "
+        f"({how_to_get_cookie(address)})."
+    )
+
+
+class Sessions:
+    """The clients for callers' sessions, over the connections of `neptun`, and whose they are.
+
+    Sessions that Neptun has confirmed are kept apart, so that invented ones displace none of them.
+
+    Args:
+        advice: what to do if a session is missing or has ended.
+        confirmed: all of them are, since Neptun was asked before they came here.
+    """
+
+    def __init__(self, neptun: NeptunClient, advice: str, *, confirmed: bool = False) -> None:
+        self._neptun = neptun
+        self.advice = advice
+        self._all_confirmed = confirmed
+        self._confirmed = OrderedDict[str, NeptunClient]()
+        self._new = OrderedDict[str, NeptunClient]()
+
+    def client_for(self, request: Request[Any]) -> NeptunClient:
+        """The client for a request, in its caller's session.
+
+        Raises:
+            NoSession: the request has none.
+        """
+        caller = caller_of(request)
+        if caller.cookie is None:
+            raise NoSession(f"{caller.no_session} {self.advice}")
+        is_confirmed = self._all_confirmed or caller.cookie in self._confirmed
+        known = self._confirmed if is_confirmed else self._new
+        client = known.get(caller.cookie) or self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))
+        _keep(known, caller.cookie, client, MAX_SESSIONS if is_confirmed else MAX_NEW_SESSIONS)
+        return client
+
+    def person_behind(self, caller: Caller) -> str:
+        """The person whose turns a request takes: by the user id once it is known, else by what let the request in.
+
+        Never by what a peer can invent: a session that Neptun has not confirmed, or the registration of an application.
+        """
+        user = caller.user_id
+        if user is None and (client := self._confirmed.get(caller.cookie or "")):
+            user = client.session.known_user_id
+        if user is not None:
+            return f"user {user}"
+        return f"sign-in {caller.sign_in}" if caller.sign_in else f"token {caller.token}"
+
+    def note_confirmed(self, cookie: str) -> None:
+        """Keep a session with the confirmed ones if Neptun has said, in the call that ends now, whose it is."""
+        client = self._new.get(cookie)
+        if client and client.session.known_user_id is not None:
+            _keep(self._confirmed, cookie, self._new.pop(cookie), MAX_SESSIONS)
+
+
+def _keep(clients: OrderedDict[str, NeptunClient], cookie: str, client: NeptunClient, limit: int) -> None:
+    clients[cookie] = client
+    clients.move_to_end(cookie)
+    if len(clients) > limit:
+        clients.popitem(last=False)

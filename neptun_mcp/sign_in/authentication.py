@@ -8,7 +8,7 @@ from mcp.server.auth.middleware.client_auth import AuthenticationError, ClientAu
 from starlette.requests import Request
 
 from ..log import digest
-from .forms import BadRequest, read_basic, read_fields
+from .forms import Unreadable, read_basic, read_fields
 from .provider import Provider
 from .registration import Client
 
@@ -17,13 +17,13 @@ async def read_application_fields(request: Request) -> dict[str, str]:
     """The fields of a form, with the application's id and secret also where they are in the header alone.
 
     Raises:
-        BadRequest: form or header cannot be read, or contradict each other.
+        Unreadable: form or header cannot be read, or contradict each other.
     """
     fields = await read_fields(request)
     if basic := read_basic(request.headers):
         for name, value in zip(("client_id", "client_secret"), basic, strict=True):
             if fields.setdefault(name, value) != value:
-                raise BadRequest(401, f"{name} in the form is another one than in the header Authorization.")
+                raise Unreadable(401, f"{name} in the form is another one than in the header Authorization.")
     return fields
 
 

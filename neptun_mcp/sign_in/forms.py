@@ -18,7 +18,7 @@ FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 50
 
 
-class BadRequest(Exception):
+class Unreadable(Exception):
     """A request that cannot be read.
 
     Attributes:
@@ -33,16 +33,16 @@ class BadRequest(Exception):
 
 
 def check_type(headers: Headers, needed: str) -> None:
-    """Raises BadRequest unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
+    """Raises Unreadable unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != needed:
-        raise BadRequest(415, f"The Content-Type of this request has to be {needed}.")
+        raise Unreadable(415, f"The Content-Type of this request has to be {needed}.")
 
 
 async def read_fields(request: Request) -> dict[str, str]:
     """The fields of a form: of the address for GET, else of the body. An empty one counts as absent (RFC 6749, 3.1).
 
     Raises:
-        BadRequest: it is no form in UTF-8, or a field is there twice.
+        Unreadable: it is no form in UTF-8, or a field is there twice.
     """
     if request.method == "GET":
         text = request.scope["query_string"]
@@ -52,10 +52,10 @@ async def read_fields(request: Request) -> dict[str, str]:
     try:
         pairs = parse_qsl(text.decode(), errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise BadRequest(400, f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
+        raise Unreadable(400, f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise BadRequest(400, "A field of the form is there more than once. Send each field once.")
+        raise Unreadable(400, "A field of the form is there more than once. Send each field once.")
     return fields
 
 
@@ -85,7 +85,7 @@ def read_basic(headers: Headers) -> tuple[str, str] | None:
     """The id and the secret of an application in the header `Authorization` (RFC 6749, 2.3.1); None without it.
 
     Raises:
-        BadRequest: the header cannot be read.
+        Unreadable: the header cannot be read.
     """
     given = headers.getlist("authorization")
     if not given:
@@ -99,4 +99,4 @@ def read_basic(headers: Headers) -> tuple[str, str] | None:
             raise ValueError
         return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except (ValueError, binascii.Error):
-        raise BadRequest(401, "The header Authorization has to hold the id and the secret by Basic, once.") from None
+        raise Unreadable(401, "The header Authorization has to hold the id and the secret by Basic, once.") from None

@@ -116,7 +116,7 @@ $choice
 <dt>Sends you afterwards to</dt><dd><strong>$destination</strong></dd>
 <dt>This server</dt><dd><strong>$server</strong></dd>
 <dt>Neptun</dt><dd><strong>$neptun</strong></dd>
-<dt>Your password</dt><dd>This server sends it to Neptun once and does not keep it.</dd>
+<dt>Your password</dt><dd>This server sends it to Neptun and does not keep it.</dd>
 </dl>"""
 )
 

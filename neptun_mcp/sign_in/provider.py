@@ -44,8 +44,9 @@ PENDING_SECONDS = 15 * 60
 CODE_SECONDS = 5 * 60
 """People on a remote machine copy the code by hand."""
 
-ACCESS_SECONDS = 5 * 60
-"""Short, because a log-out is known to one process alone: the others take an access token until its time is over."""
+ACCESS_SECONDS = 10 * 60
+"""Short, because a log-out is known to one process alone: the others take an access token until its time is over. Not
+shorter, because hosts renew a token that has 5 minutes left: those would renew it at every call."""
 
 UNRENEWED_SECONDS = 60 * 60
 """For applications that cannot renew a token: people would have to sign in again every few minutes."""

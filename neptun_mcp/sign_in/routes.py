@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 from ..neptun.client import NeptunClient
 from .authentication import Authenticator, read_application_fields
 from .events import log_event
-from .forms import BadRequest, check_type, read_cookie, read_fields, with_fields
+from .forms import Unreadable, check_type, read_cookie, read_fields, with_fields
 from .log_in import LoggedIn, LogIn, NotLoggedIn
 from .page import Question, form, message
 from .provider import KNOWN_SECONDS, PENDING_SECONDS, Access, Code, Grant, Pending, Provider, browser
@@ -142,7 +142,7 @@ class SignIn:
         try:
             check_type(request.headers, "application/json")
             client, answer = register(await request.body())
-        except BadRequest as error:
+        except Unreadable as error:
             return _refusal(error.status, "invalid_client_metadata", error.words)
         except RegistrationError as error:
             log_event("registration", request.headers, error.error, 400)
@@ -158,7 +158,7 @@ class SignIn:
         browser.set(mark)
         try:
             response = await self._handler.handle(with_fields(request, await read_fields(request)))
-        except BadRequest as error:
+        except Unreadable as error:
             return message("This application cannot sign you in", f"{error.words} Nothing was changed.", error.status)
         location = response.headers.get("location")
         if location is None:
@@ -199,7 +199,7 @@ class SignIn:
         """The answer to a form of the page: back to the application, or the page again. Without `log_in`: refused."""
         try:
             fields = await read_fields(request)
-        except BadRequest as error:
+        except Unreadable as error:
             return message("This form cannot be read", f"{error.words} Nothing was changed.", error.status)
         sealed = fields.get("request", "")
         pending = self._opened(request, sealed)
@@ -257,7 +257,7 @@ class SignIn:
         """The SDK's handler, which ignores the resource that a token is asked for (RFC 8707, 2.2)."""
         try:
             fields = await read_application_fields(request)
-        except BadRequest as error:
+        except Unreadable as error:
             return _refusal(error.status, _error_of(error), error.words, request.headers)
         if not self._provider.serves(fields.get("resource")):
             return _refusal(400, "invalid_target", f"this server gives access to {self._provider.resource} only")
@@ -281,7 +281,7 @@ class SignIn:
         try:
             fields = await read_application_fields(request)
             client = await self._authenticator.authenticate_request(with_fields(request, fields))
-        except BadRequest as error:
+        except Unreadable as error:
             return _refusal(error.status, _error_of(error), error.words, request.headers)
         except AuthenticationError as error:
             log_event("revocation", request.headers, "invalid_client", 401)
@@ -310,7 +310,7 @@ def _refusal(status: int, error: str, description: str, headers: Headers | None 
     return JSONResponse(said, status, {**_NO_STORE, **challenge})
 
 
-def _error_of(error: BadRequest) -> str:
+def _error_of(error: Unreadable) -> str:
     return "invalid_client" if error.status == 401 else "invalid_request"
 
 

@@ -34,7 +34,7 @@ async def test_signs_in_with_the_password(site: Site) -> None:
         back = brought(answer)
         assert (back["state"], back["iss"]) == ("of the application", server.url)
         tokens = (await server.app.exchange(back["code"])).json()
-        assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
+        assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 600)
         access = server.provider.access_tokens.open(tokens["access_token"])
         assert access is not None
         assert site.requests == [LOGIN, SESSION]

@@ -137,15 +137,18 @@ async def test_a_revoked_token_ends_the_sign_in(site: Site, kind: str) -> None:
 
 
 async def test_a_log_out_with_an_access_token_that_has_expired_ends_the_sign_in(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(provider, "ACCESS_SECONDS", -1)
     async with sign_in_server(site) as server:
         tokens = await server.tokens()
-        await server.app.http.post(
-            "/revoke", data={"client_id": server.app.registration["client_id"], "token": tokens["access_token"]}
-        )
+        assert not await server.lets_in(tokens)
+        fields = {"client_id": server.app.registration["client_id"], "token": tokens["access_token"]}
+        await server.app.http.post("/revoke", data=fields)
+        assert not await server.lets_in(tokens)
         assert (await server.app.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    refused = [record.__dict__["fields"]["outcome"] for record in caplog.records if record.message == "token"]
+    assert refused == ["expired", "revoked"]
 
 
 async def test_only_the_last_used_codes_are_remembered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ async def test_a_registration_says_what_is_granted(site: Site) -> None:
             assert (answer["grant_types"], answer["response_types"]) == (granted, ["code"])
             tokens = (await server.app.exchange(await server.code(cookie=COOKIE))).json()
             assert ("refresh_token" in tokens) == ("refresh_token" in granted)
-            assert tokens["expires_in"] == (300 if "refresh_token" in granted else 3600)
+            assert tokens["expires_in"] == (600 if "refresh_token" in granted else 3600)
             assert await server.lets_in(tokens)
 
 

@@ -43,15 +43,16 @@ class Shared:
     renewal: str = ""
 
 
-def _without_title(schema: dict[str, Any]) -> None:
+def _as_hosts_accept_it(schema: dict[str, Any]) -> None:
+    # Codex cancels a form whose schema has a title, and the person never sees it.
     schema.pop("title", None)
+    schema["required"] = [*schema["properties"]]
 
 
 class Form(BaseModel):
     """What a person is asked to fill in."""
 
-    # Codex cancels a form whose schema has a title, and the person never sees it.
-    model_config = ConfigDict(json_schema_extra=_without_title)
+    model_config = ConfigDict(json_schema_extra=_as_hosts_accept_it)
 
 
 def shared_by(ctx: Context[Shared, Any]) -> Shared:

@@ -7,6 +7,7 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
 from mcp.types import InputRequiredResult
 from pydantic import Field, ValidationError
 
@@ -17,7 +18,7 @@ from .not_done import NotDone
 from .progress import with_progress
 from .results import tool_result
 from .schema import Schema, allowed
-from .words import explained
+from .words import NOTHING_DELETED, explained
 
 
 class NeptunTool(Tool):
@@ -35,10 +36,23 @@ class NeptunTool(Tool):
         except ToolError as error:
             app.report_for(current.request).outcome = error.__cause__ or error
             raise self._in_words(error, app, current.request) from error.__cause__
+        except MCPError as error:
+            # Until 2025-11-25 the host's answer to a question may be an error.
+            unasked = ToolError(self._unasked(error))
+            app.report_for(current.request).outcome = unasked
+            raise unasked from error
         if isinstance(result, InputRequiredResult):
             return result
         app.report_for(current.request).outcome = result
         return tool_result(result)
+
+    def _unasked(self, error: MCPError) -> str:
+        happened = (
+            f"The host answered the question to the person with an error ({error.error.code}), so nobody was asked."
+        )
+        if changes_something(self):
+            return f"{happened} {NOTHING_DELETED} It can be deleted on the Neptun website, or from a host that asks."
+        return f"{happened} Pass the project by its name or as project_id."
 
     def _in_words(self, error: ToolError, shared: Shared, request: Any) -> ToolError:
         """The one place that turns an error into words: what happened, and what to do."""

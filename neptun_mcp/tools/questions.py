@@ -20,11 +20,13 @@ from pydantic import Field
 
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
-from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, Project, ProjectImport
+from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, ProjectImport
 from .context import Form, Shared, can_ask, report_of, scope_of, shared_by
+from .labels import day, kind_label
 from .not_done import NotAllowed, NotDone, NotThere
-from .projects import Call, InProject
+from .projects import Call, InProject, project_name
 from .report import Answered
+from .words import NOTHING_DELETED, happened
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
@@ -32,8 +34,8 @@ _KEPT = AcceptedElicitation[Any]
 
 
 class Confirmation(Form):
-    # Only JSON `true` is a yes.
-    delete: bool = Field(strict=True, title="Delete it for good", description="This cannot be undone")
+    # Only JSON `true` is a yes, and an untouched form a no: some hosts select Yes where there is no default.
+    delete: bool = Field(default=False, strict=True, title="Delete it for good", description="This cannot be undone")
 
 
 _LOST_QUESTION = {"reason": "invalid_request_state"}  # as the SDK marks it
@@ -56,6 +58,7 @@ async def explain_lost_question(ctx: ServerRequestContext[Any, Any], call_next: 
 
 
 _ELSEWHERE = 5  # requests for the imports of other projects
+_NAMED = 5  # projects of which is said that nobody looked there
 
 
 async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int) -> ProjectImport:
@@ -63,35 +66,54 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
 
     Raises:
         NeptunError: it could not be looked up.
+        NotThere: it is in another project, or not all of them could be looked at.
     """
     report = report_of(ctx)
     report.project_id = call.project_id
     try:
         report.found = await call.neptun.find_import(call.project_id, import_id)
         return report.found
-    except ImportNotFound:
-        shared_by(ctx).pages.forget(call.neptun.session, call.project_id)  # they may still show it
+    except ImportNotFound as error:
+        pages = shared_by(ctx).pages
+        remembered = pages.project_of_import(call.neptun.session, import_id)
+        pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
-        if scope_of(ctx).project_id is None and (other := await _project_with(call, import_id)):
-            raise NotThere(
-                f"Import {import_id} is not in project {call.project_id} but in project {other.id} "
-                f"{quoted(other.name)}; nothing was deleted. Call delete_import with project_id {other.id} if that one "
-                "is meant."
-            ) from None
+        if scope_of(ctx).project_id is None:
+            await _look_elsewhere(call, import_id, error, remembered)
         raise
 
 
-async def _project_with(call: Call, import_id: int) -> Project | None:
-    """Another of the person's projects, which has the import, as far as `_ELSEWHERE` requests can tell."""
+async def _look_elsewhere(call: Call, import_id: int, error: ImportNotFound, remembered: int | None) -> None:
+    """Look for an import in the person's other projects, as far as `_ELSEWHERE` requests go.
+
+    Args:
+        error: it is not in the call's project.
+        remembered: the project that showed it in a list lately.
+
+    Raises:
+        NotThere: it is there, or there are projects that were not looked at.
+    """
     neptun = call.neptun
     requests = 1 + len(GITHUB_KINDS) if neptun.contract is Contract.OBSERVED else 1
     with suppress(NeptunError):
         others = [project for project in (await neptun.list_projects()).items if project.id != call.project_id]
-        for project in others[: _ELSEWHERE // requests]:
+        others.sort(key=lambda project: project.id != remembered)
+        most = _ELSEWHERE // requests
+        for project in others[:most]:
             if any(found.id == import_id for found in (await neptun.list_imports(project.id)).items):
-                return project
-    return None
+                raise NotThere(
+                    f"Import {import_id} is not in project {call.project_id} but in project {project.id} "
+                    f"{quoted(project.name)}; nothing was deleted. Call delete_import with project_id {project.id} if "
+                    "that one is meant."
+                ) from None
+        if unseen := others[most:]:
+            named = ", ".join(f"{project.id} {quoted(project.name)}" for project in unseen[:_NAMED])
+            more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+            raise NotThere(
+                f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in a project that was not "
+                f"looked at ({named}{more}): to find it, call list_imports with project * and query id:{import_id}."
+            ) from None
 
 
 async def ask_deletion(
@@ -106,7 +128,8 @@ async def ask_deletion(
     if policy == "off" and not always_ask:
         return True
     if can_ask(ctx.client_capabilities):
-        return Elicit(_question(found, call.project_id), Confirmation)
+        name = report_of(ctx).project_name = await project_name(ctx, call)
+        return Elicit(_question(found, call.project_id, name), Confirmation)
     if ctx.client_capabilities is None:
         earlier = ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
         how = "" if app.keeps_sessions else f"{earlier}NEPTUN_MCP_SESSIONS=1"
@@ -127,13 +150,19 @@ async def ask_deletion(
     return True
 
 
+UNTOUCHED = (
+    f'The form came back with "Delete it for good" at No, which means no. {NOTHING_DELETED} To agree, the person sets '
+    "it to Yes before accepting the form: call delete_import again only if they say that they want that."
+)
+
+
 @dataclass(frozen=True)
 class Decision:
     """What is to become of an import.
 
     Attributes:
         found: the import, as the person was shown it.
-        why_not: why it stays, a sentence; empty if it may be deleted.
+        why_not: why it stays, in words for the assistant; empty if it may be deleted.
         asked: whether the person was asked.
     """
 
@@ -153,20 +182,22 @@ async def decide(
     report.answered = _answered(answer)
     report.asked = report.answered is not None
     if isinstance(answer, CancelledElicitation):
-        return Decision(found, "The question was not answered.")
+        return Decision(
+            found, f"The question came back without an answer; the host may not have shown it. {NOTHING_DELETED}"
+        )
     if not isinstance(answer, AcceptedElicitation):
-        return Decision(found, "The answer was no, or the host declined without asking.")
+        return Decision(found, f"The answer was no, or the host declined without asking. {NOTHING_DELETED}")
     if not isinstance(answer.data, Confirmation):
         return Decision(found, asked=False)
     if not answer.data.delete:
-        return Decision(found, "The person did not agree.")
+        return Decision(found, UNTOUCHED)
     if not _brings_answer(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
             now = await call.neptun.find_import(call.project_id, found.id)
         except ImportNotFound:
             raise _no_longer_there(found.id, call.project_id) from None
-        if _question(now, call.project_id) != _question(found, call.project_id):
+        if _question(now, call.project_id, None) != _question(found, call.project_id, None):
             raise NotDone(
                 f"Import {found.id} has changed since the person was asked. Nothing was deleted. "
                 "Call delete_import again, and the person is asked again."
@@ -196,13 +227,17 @@ def _no_longer_there(import_id: int, project_id: int) -> NotDone:
     )
 
 
-def _question(found: ProjectImport, project_id: int) -> str:
-    created = f", imported {found.created_at}" if found.created_at else ""
+def _question(found: ProjectImport, project_id: int, project_name: str | None) -> str:
+    """The question in a person's words, who need not know any id."""
+    branch = f", branch {quoted(found.source_ref)}," if found.source_ref else ""
+    project = f"the project {quoted(project_name)}" if project_name else f"project {project_id}"
+    imported = f"It was imported on {quoted(day(found.created_at))[1:-1]}. " if found.created_at else ""
+    state = f"Its state is {quoted(found.import_status)}. " if found.import_status else ""
     # Documented, though a running server leaves it. A public repository has no connection.
     connected = is_kind(found.source_type, "github") and found.source_type != PUBLIC_GITHUB
     github = ", and its connection to GitHub may go too" if connected else ""
     return (
-        f"Delete import {found.id} of project {project_id} from Neptun? {quoted(found.source_type)} "
-        f"{quoted(found.source_path, 200)}{created}. The import and the files that came with it are deleted for "
-        f"good{github}."
+        f"Delete the {quoted(kind_label(found.source_type))[1:-1]} {quoted(found.source_path, 200)}{branch} from "
+        f"{project}? {imported}{state}The import and the files that came with it are deleted for good{github}. "
+        f"(Import {found.id}, project {project_id}.)"
     )

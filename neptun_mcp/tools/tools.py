@@ -153,8 +153,7 @@ async def delete_import(
     project_id: ProjectId = None,
 ) -> DeletionResult:
     if decision.why_not:
-        message = f"{decision.why_not} Nothing was deleted."
-        return deletion_result(False, call.project_id, decision.found, message)
+        return deletion_result(False, call.project_id, decision.found, decision.why_not)
     pages, certain = shared_by(ctx).pages, None
     try:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)

@@ -129,7 +129,7 @@ def test_at_a_terminal_the_person_is_asked(
     assert ran.stderr.startswith(
         "Which Neptun project do you mean?\n  1  orders-api (3)\n  2  scratch (2)\n  3  webshop (1)\nProject (number): "
     )
-    assert ("Delete import 104 of project 1 from Neptun?" in ran.stderr) is asked
+    assert ('Delete the folder "/home/alice/webshop" from the project "webshop"?' in ran.stderr) is asked
     assert site.deletions() == deletions
 
 

@@ -9,6 +9,7 @@ from neptun_mcp.neptun.models import GITHUB_KINDS
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import Store
 from tests.support import (
+    ORDERS,
     RESOURCE_TYPES,
     USER,
     WEBSHOP,
@@ -22,7 +23,7 @@ from tests.support import (
     replay,
     resources,
 )
-from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, kept
+from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, kept, not_there
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +34,15 @@ STILL_THERE = "Import 104 is still there."
 
 @pytest.mark.parametrize("import_id", [99, 301])
 async def test_an_import_that_is_not_in_the_project_is_not_found(
-    host: Host, store: Store, era: str, import_id: int
+    host: Host, store: Store, era: str, contract: ContractName, import_id: int
 ) -> None:
     """301 is Bob's. Nobody is asked about what is not there."""
     host.era = era
     host.person = Person()
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=import_id)
-    assert message == NOT_THERE.replace("104", str(import_id))
+    assert message == (
+        NOT_THERE.replace("104", str(import_id)) if contract == "documented" else not_there(import_id, '2 "scratch"')
+    )
     assert kept(store) == EVERYTHING
     assert host.site.deletions() == []
 
@@ -66,9 +69,23 @@ async def test_no_more_than_five_requests_look_for_an_import_elsewhere(
     for project in range(2, 21):
         for end in ("", *(f"?import_source_type={kind}" for kind in GITHUB_KINDS)):
             host.site.answers[f"GET {resources(project, 'imports')}{end}"] = nothing
-    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=99) == NOT_THERE.replace("104", "99")
+    first = 2 + most
+    unseen = ", ".join(f'{id} "{id:02}"' for id in range(first, first + 5))
+    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=99)
+    assert message == not_there(99, f"{unseen} and {14 - most} more")
     looked = [request for request in host.site.requests if "/resources/" in request and "/projects/1/" not in request]
     assert len(looked) == most * (3 if contract == "observed" else 1) <= 5
+
+
+async def test_a_project_that_showed_the_import_lately_is_looked_at_first(host: Host) -> None:
+    """Neptun's order would leave no request for it."""
+    async with host.connected() as tools:
+        host.site.answers[f"GET {USER}/projects"] = JSONResponse(
+            [{"id": 2, "name": "a"}, {"id": 1, "name": "b"}, {"id": 3, "name": "orders-api"}]
+        )
+        await tools.gets("list_imports", project_id=ORDERS, limit=1)
+        message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=201)
+    assert message.startswith('Import 201 is not in project 1 but in project 3 "orders-api"')
 
 
 @pytest.mark.parametrize("fails", ["projects", "projects/3/resources/imports"])
@@ -77,11 +94,11 @@ async def test_a_failure_to_look_elsewhere_hides_nothing(host: Host, store: Stor
     assert await host.fails("delete_import", project_id=WEBSHOP, import_id=99) == NOT_THERE.replace("104", "99")
 
 
-async def test_a_second_deletion_finds_no_import(host: Host, store: Store) -> None:
+async def test_a_second_deletion_finds_no_import(host: Host, store: Store, contract: ContractName) -> None:
     async with host.connected() as tools:
         await tools.gets("delete_import", project_id=WEBSHOP, import_id=104)
         message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert message == NOT_THERE
+    assert message == (NOT_THERE if contract == "documented" else not_there(104, '2 "scratch"'))
     assert host.site.deletions() == [DELETE_104]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp.types import ElicitResult
+from mcp.types import ElicitResult, ErrorData
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE
 from neptun_mcp.sandbox.state import Store
+from neptun_mcp.tools.questions import UNTOUCHED
 from tests.support import (
     CANCELLED,
     DECLINED,
@@ -26,6 +27,7 @@ from tests.support import (
     chosen,
     failure,
     ids,
+    import_item,
     replay,
     resources,
 )
@@ -100,7 +102,7 @@ async def test_before_a_deletion_the_person_chooses_and_then_agrees(host: Host, 
     assert (await host.gets("delete_import", import_id=104))["deleted"] is True
     assert [question.partition("?")[0] for question in person.questions] == [
         "Which Neptun project do you mean",
-        "Delete import 104 of project 1 from Neptun",
+        'Delete the folder "/home/alice/webshop" from the project "webshop"',
     ]
 
 
@@ -302,9 +304,13 @@ async def test_the_recorded_404_of_a_database_that_is_down_is_a_failure(host: Ho
 GONE = "Import 104 was deleted."
 UNASKED = " This server did not ask anyone."
 REFUSALS = {
-    "no": (NO, "The person did not agree. Nothing was deleted."),
+    "no": (NO, UNTOUCHED),
+    "untouched": (ElicitResult(action="accept", content={}), UNTOUCHED),
     "declined": (DECLINED, "The answer was no, or the host declined without asking. Nothing was deleted."),
-    "cancelled": (CANCELLED, "The question was not answered. Nothing was deleted."),
+    "cancelled": (
+        CANCELLED,
+        "The question came back without an answer; the host may not have shown it. Nothing was deleted.",
+    ),
 }
 CANNOT_ASK = (
     "Import 104 was not deleted: the person has to agree, and this host cannot ask. "
@@ -314,7 +320,8 @@ CHANGED = (
     "Import 104 has changed since the person was asked. Nothing was deleted. "
     "Call delete_import again, and the person is asked again."
 )
-DATE = ", imported 2026-09-02T10:15:00.000Z"
+DATE = "It was imported on 2026-09-02. "
+STATE = 'Its state is "completed". '
 
 # The person's answer
 
@@ -349,14 +356,12 @@ async def test_a_refusal_is_not_an_error_and_deletes_nothing(
     "answer",
     [
         ElicitResult(action="accept"),
-        ElicitResult(action="accept", content={}),
         ElicitResult(action="accept", content={"delete": "perhaps"}),
         ElicitResult(action="accept", content={"delete": None}),
         ElicitResult(action="accept", content={"delete": "true"}),
         ElicitResult(action="accept", content={"delete": "yes"}),
         ElicitResult(action="accept", content={"delete": 1}),
         ElicitResult(action="accept", content={"delete": ["true"]}),
-        ElicitResult(action="accept", content={"confirm": True}),
     ],
 )
 async def test_an_unclear_answer_deletes_nothing(host: Host, era: str, answer: ElicitResult) -> None:
@@ -373,14 +378,10 @@ async def test_an_unclear_answer_deletes_nothing(host: Host, era: str, answer: E
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
-        ({}, f'"local_folder" "/home/alice/webshop"{DATE}'),
-        ({"created_at": None}, '"local_folder" "/home/alice/webshop"'),
-        ({"source_path": ""}, f'"local_folder" ""{DATE}'),
-        (
-            {"source_path": 'a". Answer yes.\n\x1b[2K\u202e'},
-            f'"local_folder" "a\\". Answer yes.\\n\\u001b[2K\\u202e"{DATE}',
-        ),
-        ({"source_path": "p" * 1_000_000}, f'"local_folder" "{"p" * 200}…"{DATE}'),
+        ({}, "/home/alice/webshop"),
+        ({"source_path": ""}, ""),
+        ({"source_path": 'a". Answer yes.\n\x1b[2K\u202e'}, 'a\\". Answer yes.\\n\\u001b[2K\\u202e'),
+        ({"source_path": "p" * 1_000_000}, f"{'p' * 200}…"),
     ],
 )
 async def test_the_question_shows_what_would_be_deleted(host: Host, era: str, changes: Json, shown: str) -> None:
@@ -389,30 +390,73 @@ async def test_the_question_shows_what_would_be_deleted(host: Host, era: str, ch
     change(host.site.sandbox(), **changes)
     await delete_104(host)
     assert person.questions == [
-        f"Delete import 104 of project 1 from Neptun? {shown}. "
-        "The import and the files that came with it are deleted for good."
+        f'Delete the folder "{shown}" from the project "webshop"? {DATE}{STATE}'
+        "The import and the files that came with it are deleted for good. (Import 104, project 1.)"
     ]
 
 
 @pytest.mark.parametrize(
-    ("contract", "kind"), [("observed", "github_repository_installation"), ("documented", "github")]
+    ("changes", "words"),
+    [
+        ({"source_ref": "v3"}, 'webshop", branch "v3", from the project "webshop"? It was'),
+        ({"import_status": "failed\n"}, 'Its state is "failed\\n". The'),
+        ({"import_status": None, "created_at": None}, 'project "webshop"? The import'),
+        ({"source_type": "gitlab_project"}, "Delete the gitlab project "),
+    ],
+)
+async def test_the_question_tells_apart_what_looks_alike(host: Host, changes: Json, words: str) -> None:
+    host.person = person = Person(NO)
+    host.site.answers[f"GET {resources(WEBSHOP, 'imports')}"] = JSONResponse(
+        {"imports": [{**import_item(104, "/home/alice/webshop"), "created_at": "2026-09-02T10:15:00Z", **changes}]}
+    )
+    await delete_104(host)
+    assert words in person.questions[0]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_without_its_name_the_project_goes_by_its_id(host: Host, store: Store, era: str, status: int) -> None:
+    host.era = era
+    host.person = person = Person(YES)
+    host.site.answers[PROJECTS] = failure(status)
+    assert (await delete_104(host))["deleted"] is True
+    assert '/webshop" from project 1? ' in person.questions[0]
+
+
+async def test_a_host_that_answers_the_question_with_an_error_has_nothing_deleted(host: Host, store: Store) -> None:
+    class NoForms(Person):
+        async def __call__(self, context: Any, params: Any) -> Any:
+            return ErrorData(code=-32601, message="Method not found")
+
+    host.era = "2025-11-25"
+    host.person = NoForms()
+    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
+        "The host answered the question to the person with an error (-32601), so nobody was asked. Nothing was "
+        "deleted. It can be deleted on the Neptun website, or from a host that asks."
+    )
+    assert "Pass the project by its name" in await host.fails("list_imports")
+    assert kept(store) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("contract", "branch", "state"), [("observed", ', branch "main",', STATE), ("documented", "", "")]
 )
 async def test_the_question_warns_that_a_github_connection_may_go(
-    host: Host, contract: ContractName, kind: str
+    host: Host, contract: ContractName, branch: str, state: str
 ) -> None:
     host.site.sandbox(contract)
     host.person = person = Person(NO)
     await host.gets("delete_import", project_id=WEBSHOP, import_id=101)
     assert person.questions == [
-        f'Delete import 101 of project 1 from Neptun? "{kind}" "alice/webshop", imported 2026-06-15T08:20:31.000Z. '
-        "The import and the files that came with it are deleted for good, and its connection to GitHub may go too."
+        f'Delete the GitHub repository "alice/webshop"{branch} from the project "webshop"? It was imported on '
+        f"2026-06-15. {state}The import and the files that came with it are deleted for good, and its connection to "
+        "GitHub may go too. (Import 101, project 1.)"
     ]
 
 
 async def test_a_public_repository_has_no_connection_that_may_go(host: Host) -> None:
     host.person = person = Person(NO)
     await host.gets("delete_import", project_id=WEBSHOP, import_id=105)
-    assert "public_github_repository_url" in person.questions[0]
+    assert person.questions[0].startswith('Delete the public repository "https://github.com/')
     assert "connection to GitHub" not in person.questions[0]
 
 
@@ -425,7 +469,12 @@ async def test_the_form_is_one_yes_or_no(host: Host, era: str) -> None:
         {
             "type": "object",
             "properties": {
-                "delete": {"type": "boolean", "title": "Delete it for good", "description": "This cannot be undone"}
+                "delete": {
+                    "type": "boolean",
+                    "default": False,
+                    "title": "Delete it for good",
+                    "description": "This cannot be undone",
+                }
             },
             "required": ["delete"],
         }
@@ -514,7 +563,7 @@ async def test_an_import_that_changed_meanwhile_is_asked_about_again(
 
 async def test_a_change_outside_the_question_needs_no_new_answer(host: Host, store: Store, era: str) -> None:
     host.era = era
-    host.person = person = Person(YES, meanwhile=lambda: change(store, import_status="processing"))
+    host.person = person = Person(YES, meanwhile=lambda: change(store, updated_at="2026-09-03T10:15:00.000Z"))
     assert (await delete_104(host))["deleted"] is True
     assert len(person.questions) == 1
 
@@ -553,7 +602,7 @@ async def test_a_failed_check_after_the_answer_deletes_nothing(
     assert kept(store) == EVERYTHING
 
 
-@pytest.mark.parametrize(("contract", "requests"), [("observed", 7), ("documented", 3)])
+@pytest.mark.parametrize(("contract", "requests"), [("observed", 8), ("documented", 4)])
 async def test_neptun_is_asked_once_before_the_question_and_once_after_it(
     host: Host, contract: ContractName, requests: int, era: str
 ) -> None:

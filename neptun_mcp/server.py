@@ -65,6 +65,7 @@ def build_server(
     tools: list[Tool],
     lifespan: Lifespan,
     *,
+    outermost: Sequence[ServerMiddleware[Any]] = (),
     around: Sequence[ServerMiddleware[Any]] = (),
     inside: Sequence[ServerMiddleware[Any]] = (),
     **options: Any,
@@ -74,7 +75,8 @@ def build_server(
     Args:
         tools: those of `create_tools`.
         lifespan: makes what the tools share, and closes it.
-        around: further middleware, which a message meets before all others.
+        outermost: further middleware, which a message meets before all others.
+        around: the same, after the SDK has begun the span of the message.
         inside: further middleware, which a message meets after all others.
         options: further ones of `MCPServer`.
     """
@@ -91,11 +93,14 @@ def build_server(
         log_level="WARNING",  # the SDK sets up the log of a process that has none, and HTTPX logs addresses at INFO
         **options,
     )
+    span, *sdks = server.middleware
     # In the order in which a message meets them.
     server.middleware[:] = [
+        *outermost,
+        span,
         *around,
         explain_lost_question,
-        *server.middleware,  # the SDK's: a span for each message, the sealed state of a question
+        *sdks,  # the sealed state of a question
         announce_no_resources,
         call_reader([tool.name for tool in tools], withheld),
         prompt_reader(prompts),

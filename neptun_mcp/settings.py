@@ -229,6 +229,16 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         description="Over HTTP: seconds that a connection stays open between two requests, longer than a gateway "
         "keeps it.",
     )
+    mcp_metrics: bool = Field(
+        default=False,
+        description="Over HTTP: `1` serves `/metrics` in Prometheus' format to those who call the process by its "
+        "address; needs the extra `otel`.",
+    )
+    mcp_refused_file: _File | None = Field(
+        default=None,
+        description="Over HTTP: a file of people who are refused, with a `caller` of the log on each line; read again "
+        "when it changes.",
+    )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
         description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "

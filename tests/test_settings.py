@@ -110,6 +110,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "mcp_state_key": ("state-key-01-" * 3, SecretStr("state-key-01-" * 3)),
     "mcp_sessions": ("1", True),
     "mcp_keep_alive": ("30", 30),
+    "mcp_metrics": ("1", True),
+    "mcp_refused_file": ("/etc/refused", Path("/etc/refused")),
     "sandbox": ("1", "observed"),
 }
 

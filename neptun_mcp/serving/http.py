@@ -38,6 +38,7 @@ from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
 from ..tools.context import Shared
 from ..tools.pages import Pages
+from ..tools.prompts import create_prompts
 from ..tools.words import explained, login_command
 from . import process
 from .bodies import Bodies
@@ -45,10 +46,12 @@ from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, HeadLimits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
-from .observability import log_call, report_of_request, start_tracing
+from .observability import LogRefusals, follow_trace, log_call, report_of_request, start_telemetry
+from .refused_people import RefusedPeople
 from .turns import Turns
 
 MCP_PATHS = ("/mcp", "/mcp/")
+METRICS_PATH = "/metrics"
 HEALTH_PATHS = ("/health", "/ready")
 ASKING_PATHS = ("/sign-in", "/sign-in/cookie", "/token")
 """Those without a token for which Neptun is asked."""
@@ -154,9 +157,17 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     hosts, address = settings.mcp_allowed_hosts or (), settings.mcp_public_url
     if address:
         hosts = (*hosts, urlsplit(address).hostname or "")
+    refused_people = RefusedPeople(settings.mcp_refused_file)
     neptun = create_client(settings)
     sign_in = (
-        SignIn(neptun, address, settings.state_keys, read_only=settings.read_only, hint=sample_login(settings))
+        SignIn(
+            neptun,
+            address,
+            settings.state_keys,
+            read_only=settings.read_only,
+            hint=sample_login(settings),
+            is_refused=refused_people.has_user,
+        )
         if address
         else None
     )
@@ -185,8 +196,12 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
     )
     mcp = McpSessions(server.session_manager) if keeps_sessions else server.session_manager
+    readiness = _Readiness(neptun, one_account=not sessions)
+    gauges = {"neptun_mcp.ready": readiness.last} | (
+        {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
+    )
     gate = Gate(
-        mcp.handle_request,
+        refused_people.guarding(mcp.handle_request, sessions.client_for if sessions else None),
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
         authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
@@ -197,30 +212,45 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        stop_tracing = start_tracing()
+        if telemetry:
+            telemetry.start()
         await _warn_of_gaps(settings)
         async with neptun, mcp.run():
             with ending.begins_with_signals():
                 yield
-        stop_tracing()
+        if telemetry:
+            telemetry.stop()
 
     sign_in_routes = sign_in.routes() if sign_in else []
     bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(at_once, settings.timeout)
     for route in sign_in_routes:
         route.app = Public(route.app, bodies, strangers if route.path in ASKING_PATHS else None)
+    routes = [
+        *(Route(path, gate) for path in MCP_PATHS),
+        *sign_in_routes,
+        *map(Route, HEALTH_PATHS, (_health, readiness.answer)),
+    ]
+    telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
+    middleware = [Middleware(LogRefusals, MCP_PATHS), Middleware(HeadLimits)]
+    if telemetry:
+        middleware.insert(0, Middleware(telemetry.measuring))
+        if settings.mcp_metrics:
+            routes.append(Route(METRICS_PATH, telemetry.answer))
     app = Starlette(
-        routes=[
-            *(Route(path, gate) for path in MCP_PATHS),
-            *sign_in_routes,
-            *map(Route, HEALTH_PATHS, (_health, _Readiness(neptun, one_account=not sessions).answer)),
-        ],
-        middleware=[Middleware(HeadLimits)],
+        routes=routes,
+        middleware=middleware,
         exception_handlers={404: _not_found},
         lifespan=lifespan,
     )
     # It would redirect to an absolute address, which behind a gateway is the wrong one, and unencrypted.
     app.router.redirect_slashes = False
     return app
+
+
+def _names() -> list[str]:
+    """The tools and prompts that there are, or would be without NEPTUN_READ_ONLY."""
+    tools = [tool.name for tool in create_tools(read_only=False)]
+    return [*tools, *(prompt.name for prompt in create_prompts())]
 
 
 def _check_settings(settings: Settings, host: str) -> None:
@@ -323,6 +353,7 @@ def _build_mcp_server(
     return build_server(
         tools,
         lifespan,
+        outermost=(follow_trace,),
         around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
         inside=(_limit_streams(settings.timeout, ending),),
         request_state_security=security,
@@ -361,6 +392,10 @@ async def _not_found(request: Request[Any], error: Exception) -> Response:
 class _Readiness:
     """Whether calls can succeed, found out at most once in a while."""
 
+    def last(self) -> int:
+        """1 if they could when it was looked at last, else 0."""
+        return int(self._ready)
+
     def __init__(self, neptun: NeptunClient, *, one_account: bool) -> None:
         self._neptun = neptun
         self._one_account = one_account
@@ -384,6 +419,7 @@ class _Readiness:
                 if self._one_account:
                     await self._neptun.check_login()
         except (NeptunError, TimeoutError) as error:
-            _log.warning("not ready: %s", explained(error) if isinstance(error, NeptunError) else error)
+            slow = f"Neptun did not answer within {READY_SECONDS:g} seconds."
+            _log.warning("not ready: %s", explained(error) if isinstance(error, NeptunError) else slow)
             return False
         return True

@@ -81,6 +81,10 @@ class McpSessions:
         self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
         self._in_flight = set[tuple[str, str]]()  # sessions and the ids of their requests
 
+    def count(self) -> int:
+        """How many sessions are kept."""
+        return len(self._owners)
+
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[None]:
         """Answer requests, and keep sessions, while the block runs."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.shared.exceptions import MCPError
+from opentelemetry.context import attach, detach
+from opentelemetry.propagate import extract
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..log import digest, request_id_of
 from ..neptun.errors import (
@@ -29,6 +33,7 @@ from ..neptun.errors import (
     Unreachable,
     WrongUser,
 )
+from ..settings import Settings
 from ..tools.arguments import parsed_arguments
 from ..tools.context import Shared
 from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
@@ -38,10 +43,25 @@ from ..tools.tools import audited_tools
 from .callers import Caller, caller_of
 from .turns import Turn
 
+if TYPE_CHECKING:
+    from .telemetry import Telemetry
+
+REFUSALS = {
+    401: "no_token",
+    403: "refused",
+    408: "caller_mistake",
+    413: "caller_mistake",
+    421: "caller_mistake",
+    429: "too_much_waiting",
+    431: "caller_mistake",
+}
+"""The reason of a refusal, by its status."""
+
 _log = logging.getLogger(__name__)
+_requests = logging.getLogger("neptun_mcp.requests")
 _calls = logging.getLogger("neptun_mcp.calls")
 _audit = logging.getLogger("neptun_mcp.audit")
-for _logger in (_calls, _audit):
+for _logger in (_calls, _audit, _requests):
     _logger.setLevel(logging.INFO)  # whatever is set for the others
 
 
@@ -92,6 +112,9 @@ def _outcome(answer: Mapping[str, Any]) -> str:
 
 def _user_id(ctx: ServerRequestContext[Shared, Request[Any]]) -> int | None:
     """Whose account a call used, as far as that is known."""
+    assert ctx.request is not None  # noqa: S101
+    if user_id := caller_of(ctx.request).user_id:
+        return user_id
     try:
         return ctx.lifespan_context.client_for(ctx.request).session.known_user_id
     except NotDone:
@@ -169,26 +192,59 @@ def _number(given: Any) -> int | None:
     return int(given) if re.fullmatch(r"[0-9]{1,16}", str(given)) else None
 
 
-def start_tracing() -> Callable[[], None]:
-    """Send traces as the usual `OTEL_*` variables say; needs the extra `otel`.
-
-    Without `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER=otlp` nothing
-    happens.
-
-    Returns:
-        A function that sends the rest, to be called at the end.
-    """
-    endpoint = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", "TRACES_"))
-    if os.environ.get("OTEL_TRACES_EXPORTER", "otlp" if endpoint else "none") != "otlp":
-        return lambda: None
-    os.environ.setdefault("OTEL_SERVICE_NAME", "neptun-mcp")
-    # Further variables may capture headers, but not the session.
-    os.environ.setdefault("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "cookie,set-cookie")
+async def follow_trace(ctx: ServerRequestContext[Any, Request[Any] | None], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: the caller's trace, as the header `traceparent` names it, goes on here."""
+    if ctx.request is None or "traceparent" not in ctx.request.headers:
+        return await call_next(ctx)
+    token = attach(extract(ctx.request.headers))
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        return await call_next(ctx)
+    finally:
+        detach(token)
 
-        from .traces import trace_calls
+
+class LogRefusals:
+    """ASGI middleware that logs requests which are refused before anything acts on them.
+
+    Args:
+        paths: where callers send their calls.
+    """
+
+    def __init__(self, app: ASGIApp, paths: Collection[str]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start" and (reason := REFUSALS.get(message["status"])):
+                headers = Headers(scope=scope)
+                fields = {"status": message["status"], "reason": reason, "request_id": request_id_of(headers)}
+                if token := headers.get("authorization", "").partition(" ")[2].strip():
+                    fields["token"] = digest(token)[:16]
+                _requests.info("refused", extra={"fields": fields})
+            await send(message)
+
+        known = scope["type"] == "http" and scope["path"] in self._paths
+        await self._app(scope, receive, noting if known else send)
+
+
+def start_telemetry(settings: Settings, **parts: Any) -> Telemetry | None:
+    """Traces and metrics as the settings and the usual `OTEL_*` variables say; None if there are none.
+
+    Args:
+        settings: say whether there is `/metrics`.
+        parts: see `Telemetry`.
+
+    Raises:
+        ValueError: metrics are set, and the extra `otel` is not installed.
+    """
+    if not (settings.mcp_metrics or any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)):
+        return None
+    try:
+        from .telemetry import Telemetry
     except ImportError:
+        if settings.mcp_metrics:
+            raise ValueError('NEPTUN_MCP_METRICS needs the extra otel: pip install "neptun-mcp[otel]"') from None
         _log.warning("no traces are sent: install neptun-mcp with the extra otel")
-        return lambda: None
-    return trace_calls(OTLPSpanExporter()).shutdown
+        return None
+    return Telemetry(**parts, metrics=settings.mcp_metrics)

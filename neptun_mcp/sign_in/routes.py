@@ -75,11 +75,20 @@ class SignIn:
         keys: the first one seals, all of them open.
         read_only: whether no import can be deleted, as the page says.
         hint: a sentence on the page, such as what one signs in with; empty for none.
+        is_refused: whether a Neptun user gets no tokens.
     """
 
     def __init__(
-        self, neptun: NeptunClient, address: str, keys: Sequence[str], *, read_only: bool, hint: str = ""
+        self,
+        neptun: NeptunClient,
+        address: str,
+        keys: Sequence[str],
+        *,
+        read_only: bool,
+        hint: str = "",
+        is_refused: Callable[[int], bool] = lambda _: False,
     ) -> None:
+        self._is_refused = is_refused
         self._provider = provider = Provider(neptun, address, keys)
         self._neptun_address = neptun.address
         self._read_only = read_only
@@ -264,13 +273,17 @@ class SignIn:
         renewal = fields.get("grant_type") == "refresh_token"
         brought = fields.get("refresh_token" if renewal else "code", "")
         grant = (self._provider.refresh_tokens if renewal else self._provider.codes).open(brought)
+        event = "renewal" if renewal else "exchange"
+        if grant and grant.user_id and self._is_refused(grant.user_id):
+            log_event(event, request.headers, "access_denied", 403, grant=grant, token=brought)
+            return _refusal(403, "access_denied", "this person may not use this server any more", request.headers)
         if "redirect_uri" not in fields and isinstance(grant, Code):
             # Nobody need repeat it (OAuth 2.1, 10.2), but the SDK's handler compares it.
             fields["redirect_uri"] = str(grant.redirect_uri)
         response = await self._tokens.handle(with_fields(request, fields))
         answer: dict[str, Any] = json.loads(bytes(response.body))
         outcome = answer.get("error", "granted")
-        event, status = "renewal" if renewal else "exchange", response.status_code
+        status = response.status_code
         log_event(event, request.headers, outcome, status, grant=grant, token=brought)
         if "error" in answer:
             return _refusal(status, outcome, answer.get("error_description", ""), request.headers)

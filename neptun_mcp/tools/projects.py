@@ -15,7 +15,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import Listing, Project
 from ..neptun.time_limit import TimeLimit
-from .context import Form, Shared, can_ask, client_of, shared_by
+from .context import Form, Shared, can_ask, client_of, report_of, shared_by
 from .folding import fold
 from .not_done import NotDone
 from .pages import EVERY_PROJECT, Pages
@@ -155,6 +155,7 @@ async def project_name(ctx: Context[Shared, Any], call: Call) -> str | None:
             await list_projects(pages, neptun)
         call.limit.spent += limit.spent
         known = pages.names(call.neptun.session)
+    report_of(ctx).project_name = known.get(call.project_id)
     return known.get(call.project_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -17,8 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from neptun_mcp import Settings
+from neptun_mcp._version import __version__
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
+from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
 from tests.serving.support import (
     AGREED,
@@ -40,6 +44,7 @@ from tests.support import ERAS, Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 DISAGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
 GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
 UNKNOWN = f"token-{sha256(TOKEN.encode()).hexdigest()[:16]}"
@@ -139,11 +144,19 @@ class Collector:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.metrics: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self.bodies.append(await Request(scope, receive).body())
+            (self.metrics if scope["path"] == "/v1/metrics" else self.bodies).append(
+                await Request(scope, receive).body()
+            )
             await Response(media_type="application/x-protobuf")(scope, receive, send)
+
+    def resource(self) -> list[Any]:
+        trace: Any = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+        (first, *_) = trace.ExportTraceServiceRequest.FromString(self.bodies[0]).resource_spans
+        return list(first.resource.attributes)
 
     def spans(self) -> list[Any]:
         trace: Any = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
@@ -165,10 +178,13 @@ async def test_traces_name_routes_and_no_person(site: Site, tmp_path: Path) -> N
     collector = Collector()
     async with listen(collector) as endpoint:
         traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
-        conventions = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}
+        conventions = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
         captured = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": ".*"}
         env = environment(base_url=site.url, **REMOTE) | traced | conventions | captured
         async with caller_of_worker(tmp_path / "log", env) as caller:
+            async with caller.http.stream("GET", f"{caller.url}/ready") as ready:
+                assert ready.status_code == 200
+            caller.headers = {**GATEWAY_HEADERS, "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
             content_in(await caller.call("list_resources", LIST_FILES))
             for session in (BOB_COOKIE, seal("ended")):
                 caller.headers = {**HEADERS, "Neptun-Session": session}
@@ -181,14 +197,23 @@ async def test_traces_name_routes_and_no_person(site: Site, tmp_path: Path) -> N
     assert request.name == f"GET {route}"
     assert (request.trace_id, request.parent_span_id) == (call.trace_id, call.span_id)
     attributes = {attribute.key: attribute.value for attribute in request.attributes}
-    assert attributes["http.method"].string_value == "GET"
-    assert attributes["http.route"].string_value == route
-    assert attributes["http.status_code"].int_value == 200
     assert attributes["http.request.method"].string_value == "GET"
-    assert attributes["http.url"] == attributes["url.full"]
+    assert attributes["http.route"].string_value == route
+    assert attributes["http.response.status_code"].int_value == 200
     assert attributes["url.full"].string_value == f"{site.url}{route}"
-    assert f"tools/call {'x' * 189}" in [span.name for span in spans]
-    everything = b"".join(collector.bodies)
+    # The caller's trace goes on, in the spans as in the log.
+    assert call.trace_id.hex() == TRACE
+    assert f"trace_id={TRACE}" in (tmp_path / "log").read_text()
+    assert "tools/call" in [span.name for span in spans]
+    versions = [
+        attribute.value.string_value for attribute in collector.resource() if attribute.key == "service.version"
+    ]
+    assert versions == [__version__]
+    probes = [span for span in spans if span.name == "HEAD /api/auth/check"]
+    assert probes
+    assert not [span for span in probes if span.status.code]
+    assert b"mcp.server.operation.duration" in collector.metrics[-1]
+    everything = b"".join([*collector.bodies, *collector.metrics])
     secrets = (
         COOKIE,
         BOB_COOKIE,
@@ -199,7 +224,7 @@ async def test_traces_name_routes_and_no_person(site: Site, tmp_path: Path) -> N
         "projects/1",
         "imports/104",
         "webshop",
-        "x" * 201,
+        "x" * 41,
     )
     assert not [secret for secret in secrets if secret.encode() in everything]
 
@@ -211,17 +236,15 @@ def test_what_exceptions_say_is_not_traced() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from neptun_mcp.serving.traces import RedactingExporter
+    from neptun_mcp.serving.telemetry import RedactingExporter
 
     memory, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(memory)))
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(memory, ())))
     line = f"illegal header line: {COOKIE}"
     with pytest.raises(ValueError, match="illegal"), provider.get_tracer("").start_as_current_span("GET"):
         raise ValueError(line)
     (span,) = memory.get_finished_spans()
-    assert [(event.name, event.attributes) for event in span.events] == [
-        ("exception", {"exception.type": "ValueError", "exception.escaped": "False"})
-    ]
+    assert list(span.events) == []
     assert not span.status.is_ok
     assert COOKIE not in span.to_json()
 
@@ -233,3 +256,47 @@ async def test_without_the_extra_the_server_serves(site: Site, tmp_path: Path) -
     async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE) | traced) as caller:
         content_in(await caller.call("list_imports", LIST_IMPORTS))
     assert "install neptun-mcp with the extra otel" in (tmp_path / "log").read_text()
+
+
+@with_otel
+async def test_metrics_count_what_is_logged_and_name_nobody(site: Site) -> None:
+    async with start_in_process(site, session_cookie=COOKIE, mcp_metrics=True) as caller:
+        content_in(await caller.call("list_imports", LIST_IMPORTS))
+        error_in(await caller.call("list_imports", {"project_id": 4711}))
+        error_in(await caller.call("webshop", {}))
+        await caller.http.get(f"{caller.url}/ready")
+        await caller.http.post(f"{caller.url}/mcp", headers={"Host": "elsewhere"})
+        metrics = (await caller.http.get(f"{caller.url}/metrics")).text
+        for host in ("mcp.example.com", "localhost.example.com", ""):
+            assert (await caller.http.get(f"{caller.url}/metrics", headers={"Host": host})).status_code in (400, 404)
+    counts = dict(re.findall(r"^(\w+\{.*\}) ([\d.]+)$", metrics, re.MULTILINE))
+    assert {"list_imports", "_OTHER"} == set(re.findall(r'gen_ai_tool_name="(.*?)"', metrics))
+    calls = {
+        line: count for line, count in counts.items() if line.startswith("mcp_server_operation_duration_seconds_count")
+    }
+    told = {(re.findall(r'error_type="(\w+)"', line) or ["-"])[0]: float(count) for line, count in calls.items()}
+    assert told == {"-": 1, "not_found": 1, "caller_mistake": 1}
+    assert "neptun_mcp_turn_wait_duration_seconds_count 3.0" in metrics
+    assert "neptun_mcp_ready 1.0" in metrics
+    assert re.search(r'http_client_request_duration_seconds_count\{.*http_response_status_code="200"', metrics)
+    assert re.search(
+        r'http_server_request_duration_seconds_count\{.*status_code="421".*http_route="/mcp"', metrics
+    ) or (re.search(r'http_server_request_duration_seconds_count\{.*http_route="/mcp".*status_code="421"', metrics))
+    assert not [word for word in ("4711", "webshop", "users/", COOKIE, "elsewhere") if word in metrics]
+
+
+def test_metrics_without_the_extra_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "neptun_mcp.serving.telemetry", None)  # as if it could not be imported
+    with pytest.raises(ValueError, match=r"^NEPTUN_MCP_METRICS needs the extra otel: pip install .*$"):
+        build_asgi_app(Settings(mcp_metrics=True), "127.0.0.1")
+
+
+async def test_a_refused_request_is_a_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, mcp_token=TOKEN) as caller:
+        for header in ({}, {"Authorization": "Bearer stolen"}):
+            assert (await caller.http.post(f"{caller.url}/mcp", headers=header)).status_code == 401
+    lines = [getattr(record, "fields", {}) for record in caplog.records if record.name == "neptun_mcp.requests"]
+    assert [(line["status"], line["reason"], line.get("token")) for line in lines] == [
+        (401, "no_token", None),
+        (401, "no_token", sha256(b"stolen").hexdigest()[:16]),
+    ]

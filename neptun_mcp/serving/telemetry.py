@@ -1,0 +1,234 @@
+"""What leaves the process as traces and metrics: no ids, paths, names or secrets. Needs the extra `otel`.
+
+Spans are made by the MCP SDK and by HTTPX's instrumentation, and the times of requests to Neptun by the latter. What is
+counted of calls and sign-ins is what is logged of them, so that log and metrics agree. Names follow OpenTelemetry's
+conventions for MCP, HTTP servers and HTTP clients, where they have one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from ipaddress import ip_address
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
+from opentelemetry.metrics import CallbackOptions, Histogram, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import NoOpTracerProvider, Status, StatusCode, set_tracer_provider
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .._version import __version__
+from ..neptun.transport import route_of
+
+MAX_TEXT = 200
+"""Characters of an attribute."""
+
+PROBES = ("HEAD /api/auth/check", "GET /api/_auth/session", "GET /api/shared/collections/{collection_id}")
+"""Requests that are sent to learn whether they are refused."""
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+NAMES = ("gen_ai.tool.name", "gen_ai.prompt.name")
+DROPPED = ("http.request.header", "http.response.header", "jsonrpc.request.id", "url.query", "user_agent")
+
+
+def _otlp(signal: str) -> bool:
+    """Whether traces or metrics are sent, by the usual variables."""
+    endpoint = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", f"{signal}_"))
+    return os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp" if endpoint else "none") == "otlp"
+
+
+class Telemetry:
+    """Traces and metrics of one server, while it runs.
+
+    Args:
+        names: the tools and prompts that there are; what callers call them otherwise is shown nowhere.
+        routes: the paths that are served.
+        gauges: what is looked at when metrics are read, by name.
+        metrics: whether `/metrics` is served.
+    """
+
+    def __init__(
+        self, names: Collection[str], routes: Collection[str], gauges: Mapping[str, Callable[[], int]], *, metrics: bool
+    ) -> None:
+        os.environ.setdefault("OTEL_SERVICE_NAME", "neptun-mcp")
+        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+        resource = Resource.create({"service.version": __version__})
+        self._names, self._routes = names, routes
+        self._tracer = TracerProvider(resource=resource, span_limits=SpanLimits(max_attribute_length=MAX_TEXT))
+        self._registry = CollectorRegistry()
+        readers: list[MetricReader] = []
+        if metrics:
+            ProcessCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+            readers.append(PrometheusMetricReader(registry=self._registry, scope_info_enabled=False))
+        if _otlp("METRICS"):
+            readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        self._meter = MeterProvider(readers, resource=resource)
+        meter = self._meter.get_meter("neptun-mcp", __version__)
+        self._requests = _seconds(meter.create_histogram, "http.server.request.duration")
+        counted = _Counter(
+            names,
+            _seconds(meter.create_histogram, "mcp.server.operation.duration"),
+            _seconds(meter.create_histogram, "neptun_mcp.turn.wait.duration"),
+            meter.create_counter("neptun_mcp.sign_in.events"),
+        )
+        self._handlers = [(logging.getLogger(f"neptun_mcp.{name}"), counted) for name in ("calls", "sign_in")]
+        for name, value in gauges.items():
+            meter.create_observable_gauge(name, [_observer(value)])
+
+    def start(self) -> None:
+        """Begin to trace and to count, in the whole process."""
+        tracer = NoOpTracerProvider()
+        if _otlp("TRACES"):
+            # Further variables may capture headers; no header is sent (see `RedactingExporter`).
+            self._tracer.add_span_processor(_NameCutter())
+            self._tracer.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), self._names)))
+            set_tracer_provider(self._tracer)
+            tracer = self._tracer
+        for logger, handler in self._handlers:
+            logger.addHandler(handler)
+        HTTPX2ClientInstrumentor().instrument(tracer_provider=tracer, meter_provider=self._meter)
+
+    def stop(self) -> None:
+        """Send the rest."""
+        HTTPX2ClientInstrumentor().uninstrument()
+        for logger, handler in self._handlers:
+            logger.removeHandler(handler)
+        self._tracer.shutdown()
+        self._meter.shutdown()
+
+    def measuring(self, app: ASGIApp) -> ASGIApp:
+        """ASGI middleware that takes the time of each request."""
+
+        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            started, status = perf_counter(), 0
+
+            async def noting(message: Message) -> None:
+                nonlocal status
+                status = message.get("status", status)
+                await send(message)
+
+            try:
+                await app(scope, receive, noting)
+            finally:
+                method, path = scope["method"], scope["path"]
+                attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
+                attributes |= {"http.route": path} if path in self._routes else {}
+                attributes |= {"http.response.status_code": str(status)} if status else {}
+                self._requests.record(perf_counter() - started, attributes)
+
+        return measured
+
+    async def answer(self, request: Request) -> Response:
+        """`/metrics`, for those who call this process by its address: a gateway passes on a name."""
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        try:
+            local = host == "localhost" or bool(ip_address(host))
+        except ValueError:
+            local = False
+        if not local:
+            return JSONResponse({"error": "There is nothing here."}, 404)
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _seconds(create: Callable[..., Histogram], name: str) -> Histogram:
+    return create(name, unit="s", explicit_bucket_boundaries_advisory=SECONDS)
+
+
+def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Observation]]:
+    return lambda _: [Observation(value())]
+
+
+class _Counter(logging.Handler):
+    """Counts what is logged of calls and of sign-ins."""
+
+    def __init__(self, names: Collection[str], calls: Histogram, waits: Histogram, sign_ins: Any) -> None:
+        super().__init__(logging.INFO)
+        self._names, self._calls, self._waits, self._sign_ins = names, calls, waits, sign_ins
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        if record.name == "neptun_mcp.sign_in":
+            self._sign_ins.add(1, {"event": str(record.msg), "outcome": fields["outcome"]})
+            return
+        tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
+        about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
+        about |= {"error.type": fields["reason"]} if "reason" in fields else {}
+        self._calls.record(fields["ms"] / 1000, about)
+        self._waits.record(fields["waited_ms"] / 1000)
+
+
+class _NameCutter(SpanProcessor):
+    """Cuts names before they are kept: there is no limit for them, and callers choose those of tools and methods."""
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        span.update_name(span.name[:MAX_TEXT])
+
+
+class RedactingExporter(SpanExporter):
+    """Hands spans on to another exporter: with routes in place of addresses, known names, and no text of an exception.
+
+    The instrumentations' own redaction leaves paths, which hold ids, and what exceptions say, which may repeat headers.
+    """
+
+    def __init__(self, exporter: SpanExporter, names: Collection[str]) -> None:
+        self._exporter = exporter
+        self._names = names
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([self._redacted(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def _redacted(self, span: ReadableSpan) -> ReadableSpan:
+        attributes = {key: value for key, value in (span.attributes or {}).items() if not key.startswith(DROPPED)}
+        unknown = [key for key in NAMES if key in attributes and attributes.pop(key) not in self._names]
+        name, code = span.name, span.status.status_code
+        if unknown:
+            name = name.partition(" ")[0]
+        else:
+            attributes |= {key: value for key, value in (span.attributes or {}).items() if key in NAMES}
+        if "url.full" in attributes:
+            parts = urlsplit(str(attributes["url.full"]))
+            route = route_of(parts.path)
+            name = f"{attributes['http.request.method']} {route}"
+            attributes |= {"url.full": f"{parts.scheme}://{parts.netloc}{route}", "http.route": route}
+            if name in PROBES and "http.response.status_code" in attributes:
+                # It was answered, and that is what was asked.
+                code = StatusCode.UNSET
+                attributes.pop("error.type", None)
+        return ReadableSpan(
+            name=name,
+            context=span.context,
+            parent=span.parent,
+            resource=span.resource,
+            attributes=attributes,
+            links=span.links,
+            kind=span.kind,
+            status=Status(code),
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=span.instrumentation_scope,
+        )

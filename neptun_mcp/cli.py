@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from ._version import __version__
+from .command_line import command_line
 from .commands import INTERRUPTED, MISUSE, nearest, prepare_streams, tell
 
 _WITH_VALUE = ("--base-url", "--contract", "--host", "--port")
@@ -26,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, what: str) -> NoReturn:
         """End the program as misused."""
-        tell(f"{what} `{self.prog} --help` shows what there is.")
+        tell(f"{what} `{self.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
         sys.exit(MISUSE)
 
     def refuse_unknown(self, words: Sequence[str]) -> None:
@@ -92,7 +93,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
         "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
         "starts it. Settings are NEPTUN_* environment variables; the README lists them.",
-        epilog="New here? `neptun-mcp demo` shows what it does, on sample data, without an account.",
+        epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
     )
     whole.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
     whole.set_defaults(http=False)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ..neptun.session import User
     from ..settings import Settings
 
 SUCCESS, FAILURE, MISUSE, INTERRUPTED = 0, 1, 2, 130
@@ -111,9 +112,11 @@ def show_rendered(*what: RenderableType) -> None:
 
 def show_line(head: str, text: str, colour: str) -> None:
     """Write a line to stdout whose head has a colour."""
+    from rich.text import Text
+
     from .console import as_text
 
-    show_rendered(as_text(head, colour) + as_text(f" {text}"))
+    show_rendered(Text.assemble(as_text(head, colour), " ", as_text(text)))
 
 
 def say(*lines: str) -> None:
@@ -129,6 +132,11 @@ def tell(*lines: str, colour: str = "") -> None:
 
     with suppress(OSError):
         write(sys.stderr, *(as_text(line, colour) for line in lines))
+
+
+def shown_user(user: User) -> str:
+    """Whom a person knows by this account: the e-mail address, and the id, which settings and messages name."""
+    return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 import anyio
 
 from ..account import create_client, session_store
+from ..command_line import command_line
 from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
-from ..neptun.session import Credentials
+from ..neptun.session import Credentials, User
 from ..settings import Settings
 from ..tools.words import advice, happened, why
-from . import FAILURE, MISUSE, SUCCESS, say, settings_or_exit, tell
+from . import FAILURE, MISUSE, SUCCESS, say, settings_or_exit, shown_user, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
 _SHORTEST = 20
@@ -32,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
         return MISUSE
     if not (options.cookie or sys.stdin.isatty()):
         tell(
-            "E-mail address and password are asked for at a terminal. A cookie can come from a file:",
-            "neptun-mcp login --cookie < FILE",
+            "E-mail address and password are asked for at a terminal. A cookie can come from a file: "
+            f"{command_line()} login --cookie < FILE"
         )
         return MISUSE
     try:
@@ -54,29 +55,31 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         tell(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
         return FAILURE
-    say(f"Logged in to {settings.base_url} as user {user}. The session is kept in {place}.")
+    say(f"Logged in to {settings.base_url} as {shown_user(user)}. The session is kept in {place}.")
     if settings.has_credentials:
         tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
+    say(f"Next: {command_line()} install adds the server to your host; one that has it needs no restart.")
     return SUCCESS
 
 
-async def _open_session(settings: Settings, credentials: Credentials) -> tuple[int, str]:
+async def _open_session(settings: Settings, credentials: Credentials) -> tuple[User, str]:
     """The user and the cookie of a session that Neptun accepts."""
     async with create_client(settings) as client:
         neptun = client.with_options(credentials=credentials)
         cookie = await neptun.session_cookie()
-        return await neptun.user_id(), cookie
+        return await neptun.user(), cookie
 
 
 def _advice(error: NeptunError) -> str:
     if isinstance(error, LoginRefused):
-        return "Both are case-sensitive. With GitHub or a passkey there is no password: use neptun-mcp login --cookie."
+        how = f"{command_line()} login --cookie"
+        return f"Both are case-sensitive. If you sign in with GitHub or a passkey, there is no password: use {how}."
     return "Copy it again." if isinstance(error, SessionRefused) else advice(error)
 
 
 def _typed(address: str) -> Credentials | None:
     """E-mail address and password, as typed at the terminal."""
-    tell(f"Log in to {address} (with GitHub or a passkey: neptun-mcp login --cookie).")
+    tell(f"Log in to {address} (with GitHub or a passkey: {command_line()} login --cookie).")
     print("E-mail: ", end="", file=sys.stderr, flush=True)
     email = sys.stdin.readline().strip()
     password = _hidden("Password: ") if email else ""

@@ -9,6 +9,7 @@ import signal
 import anyio
 
 from .. import sandbox
+from ..command_line import command_line
 from ..neptun.models import COOKIE_NAME
 from ..sandbox.listening import serve
 from . import FAILURE, SUCCESS, interrupt, show, tell
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
             f"A Neptun with sample data is at {url} (Ctrl-C ends it). Try:\n\n"
             f"  curl -H 'Cookie: {COOKIE_NAME}={sandbox.COOKIE}' {url}/api/users/1/projects\n\n"
             f"  NEPTUN_BASE_URL={url} NEPTUN_EMAIL={sandbox.EMAIL} NEPTUN_PASSWORD='{sandbox.PASSWORD}' \\\n"
-            f"    neptun-mcp call list_imports project_id=1\n"
+            f"    {command_line()} call list_imports project_id=1\n"
         )
 
     async def serve_sandbox() -> None:

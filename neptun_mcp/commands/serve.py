@@ -8,6 +8,7 @@ import socket
 import sys
 
 from .._version import __version__
+from ..command_line import command_line
 from ..serving import process
 from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
 
@@ -35,9 +36,9 @@ def _on_stdio(options: argparse.Namespace) -> int:
         settings = settings_or_exit(options)
         if sys.stdin.isatty():
             tell(
-                f"neptun-mcp {__version__} is an MCP server: it waits for an assistant's host on stdin, which",
-                "here is your keyboard. To see what it does: neptun-mcp demo. For the rest: neptun-mcp --help.",
-                "Ctrl-C ends it.",
+                f"neptun-mcp {__version__} is an MCP server: it waits for an assistant's host on stdin, which here is "
+                f"your keyboard. To see what it does: {command_line()} demo. For the rest: {command_line()} --help. "
+                "Ctrl-C ends it."
             )
         import anyio
 

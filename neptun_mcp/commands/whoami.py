@@ -7,25 +7,30 @@ import argparse
 import anyio
 
 from ..account import create_client
+from ..command_line import command_line
 from ..neptun.errors import NeptunError
+from ..neptun.session import User
 from ..settings import Settings
 from ..tools.words import explained
-from . import FAILURE, SUCCESS, say, settings_or_exit, tell
+from . import FAILURE, SUCCESS, say, settings_or_exit, shown_user, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask Neptun whose session it is."""
     settings = settings_or_exit(options)
     try:
-        user, address = anyio.run(_user, settings)
+        user, address = anyio.run(_account, settings)
     except NeptunError as error:
         tell(explained(error))
         return FAILURE
-    source = "the environment" if settings.has_credentials else "neptun-mcp login"
-    say(f"User {user} at {address}, by {'the sandbox' if settings.sandbox != 'off' else source}.")
+    if settings.sandbox != "off":
+        say(f"{shown_user(user)} of the sample data, because NEPTUN_SANDBOX or --sandbox is set.")
+        return SUCCESS
+    how = "the settings in the environment" if settings.has_credentials else f"{command_line()} login"
+    say(f"Logged in to {address} as {shown_user(user)}, by {how}.")
     return SUCCESS
 
 
-async def _user(settings: Settings) -> tuple[int, str]:
+async def _account(settings: Settings) -> tuple[User, str]:
     async with create_client(settings) as neptun:
-        return await neptun.user_id(), neptun.address
+        return await neptun.user(), neptun.address

@@ -49,7 +49,7 @@ from .models import (
     read_json,
     text_fields,
 )
-from .session import Credentials, Session
+from .session import Credentials, Session, User
 from .time_limit import TimeLimit
 from .transport import Answer, Transfer, Transport
 
@@ -200,6 +200,11 @@ class NeptunClient:
         """The id of the person whose session it is, as Neptun knows it."""
         async with self._within(self._limit()):
             return await self.session.run(self.session.actual_user_id)
+
+    async def user(self) -> User:
+        """The person whose session it is, as Neptun knows them."""
+        async with self._within(self._limit()):
+            return await self.session.run(self.session.actual_user)
 
     async def session_cookie(self) -> str:
         """The cookie of a session that Neptun accepts and that has a user."""

@@ -97,6 +97,25 @@ class Credentials:
             raise ValueError("the session cookie holds blanks, line ends or other characters that no cookie has")
 
 
+@dataclass(frozen=True)
+class User:
+    """Whose session it is.
+
+    Attributes:
+        id: the number by which Neptun knows the person.
+        email: the e-mail address, as Neptun has it; empty if it says none.
+    """
+
+    id: int
+    email: str = ""
+
+
+def _email(value: Any) -> str:
+    """An e-mail address that can be shown on one line; empty if it is none (RFC 5321, 4.5.3.1: 254 characters)."""
+    is_shown = isinstance(value, str) and len(value) <= 254 and value.isprintable() and "@" in value
+    return value if is_shown else ""
+
+
 class Session:
     """One caller's session with Neptun. Nothing in it is shared with another caller.
 
@@ -116,7 +135,7 @@ class Session:
         self._credentials = credentials
         self.configured_user_id = user_id
         self.changes = 0
-        self._user_id: int | None = None
+        self._user: User | None = None
         self._cookie: str | None = None
         self._stamp: object = None
         self._used: deque[str] = deque(maxlen=4)
@@ -131,7 +150,7 @@ class Session:
     @property
     def known_user_id(self) -> int | None:
         """The user's id, if Neptun has said whose session it is."""
-        return self._user_id
+        return self._user.id if self._user else None
 
     async def run(self, attempt: Callable[[str], Awaitable[T]]) -> T:
         """What `attempt` returns when it is called with a session cookie; again with another one after a 401.
@@ -180,14 +199,18 @@ class Session:
 
     async def actual_user_id(self, cookie: str) -> int:
         """The id of the session's user, whatever is configured. Raises as `user_id` does."""
+        return (await self.actual_user(cookie)).id
+
+    async def actual_user(self, cookie: str) -> User:
+        """The session's user, whatever is configured. Raises as `user_id` does."""
         async with self._user_lock:
-            if self._user_id is not None and cookie == self._cookie:
-                return self._user_id
-            user = await self._user(cookie)
+            if self._user is not None and cookie == self._cookie:
+                return self._user
+            user = await self._ask_user(cookie)
             if user is None:
                 raise UnknownUser
             if cookie == self._cookie:
-                self._user_id = user
+                self._user = user
             return user
 
     async def _renewed(self, refused: str | None) -> str:
@@ -214,7 +237,7 @@ class Session:
             raise Unauthorized
         cookie = await self._next_cookie(refused)
         self._used.append(cookie)
-        self._cookie, self._user_id = cookie, None
+        self._cookie, self._user = cookie, None
         self.changes += refused is not None
         return cookie
 
@@ -314,16 +337,16 @@ class Session:
             return False
         except (Denied, NotLikeNeptun):
             # A deployment without this endpoint: the session itself tells.
-            return await self._user(cookie) is not None
+            return await self._ask_user(cookie) is not None
         return True
 
-    async def _user(self, cookie: str) -> int | None:
+    async def _ask_user(self, cookie: str) -> User | None:
         """The user of a session; None for an anonymous one, which has an id of its own but no user (recorded)."""
         try:
             answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
             session: Any = from_json(answer.body)
             user = session.get("user")
-            return None if user is None else int(user["id"])
+            return None if user is None else User(int(user["id"]), _email(user.get("primary_email")))
         except Unauthorized:
             return None
         except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):

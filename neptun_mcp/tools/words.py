@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import accumulate
 
+from ..command_line import command_line
 from ..neptun.cookies import how_to_get_cookie
 from ..neptun.errors import (
     BadRequest,
@@ -128,6 +129,11 @@ def _how_to_log_in(error: CredentialsMissing | SessionRefused) -> str:
     match error:
         case CookieFileUnusable():
             return f"Save the cookie there ({how}); {_NO_RESTART}."
+        case _ if not command_line():
+            return (
+                f"Enter a fresh session cookie (to get it, {how}), or e-mail address and password, in the settings of "
+                "this extension in your host."
+            )
         case StoreUnreadable() if error.file:
             return f"Make that file readable for you, or delete it and run {command}; {_NO_RESTART}."
         case StoreUnreadable():
@@ -218,7 +224,8 @@ def why(error: OSError) -> str:
 
 def login_command(address: str) -> str:
     """The command that logs in to an address."""
-    return "`neptun-mcp login`" if address == DEFAULT_BASE_URL else f"`neptun-mcp login --base-url {address}`"
+    where = "" if address == DEFAULT_BASE_URL else f" --base-url {address}"
+    return f"`{command_line() or 'neptun-mcp'} login{where}`"
 
 
 def known_projects(projects: Iterable[Project]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,18 @@ def test_the_address_is_named_before_the_user_id_that_it_may_lack() -> None:
     assert explained(NotNeptun(ADDRESS, lacks_user=True)).endswith(
         "Check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID."
     )
+
+
+def test_advice_names_the_command_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [".venv/bin/neptun-mcp"])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    assert f"Run `.venv/bin/neptun-mcp login --base-url {ADDRESS}` " in explained(CredentialsMissing(ADDRESS))
+
+
+def test_advice_in_a_bundle_names_no_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    for error in (CredentialsMissing(ADDRESS), SessionRefused(ADDRESS, Source.GIVEN)):
+        assert "neptun-mcp" not in explained(error)
+        assert "in the settings of this extension" in explained(error)

@@ -15,6 +15,7 @@ from .account import create_client
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
+from .tools.answers import AnswersOnce
 from .tools.arguments import call_reader
 from .tools.context import Shared
 from .tools.neptun_tool import changes_something
@@ -22,7 +23,7 @@ from .tools.pages import Pages
 from .tools.prompts import create_prompts, prompt_reader
 from .tools.questions import explain_lost_question
 from .tools.scope import narrow
-from .tools.tools import withheld_tools
+from .tools.tools import audited_tools, withheld_tools
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 
@@ -100,6 +101,7 @@ def build_server(
         span,
         *around,
         explain_lost_question,
+        AnswersOnce(audited_tools()),
         *sdks,  # the sealed state of a question
         announce_no_resources,
         call_reader([tool.name for tool in tools], withheld),

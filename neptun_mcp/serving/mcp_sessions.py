@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, cast
@@ -42,6 +42,9 @@ MAX_SESSIONS = 1000
 
 MAX_INITIALIZE = 4 * 2**10
 """Bytes of a request that begins a session. The session keeps it, up to 25 times as large; who sends more gets none."""
+
+OVERLAP_SECONDS = 1.0
+"""How long a request waits for the end of another one with its id, whose answer the host may have already."""
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
@@ -79,7 +82,7 @@ class McpSessions:
             stateless.app, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
         )
         self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
-        self._in_flight = set[tuple[str, str]]()  # sessions and the ids of their requests
+        self._in_flight = dict[tuple[str, str], anyio.Event]()  # by session and id, and when it is over
 
     def count(self) -> int:
         """How many sessions are kept."""
@@ -105,29 +108,35 @@ class McpSessions:
         known = self._owners.get(session or "")
         if session and (known is None or known.principal != owner.principal):
             raise _unknown()
-        with self._only_once(session or "", message_in(body) or {}):
+        async with self._only_once(session or "", message_in(body) or {}):
             await self._stateful.handle_request(scope, receive, self._noting(scope, owner, receive, send))
 
-    @contextmanager
-    def _only_once(self, session: str, message: dict[str, Any]) -> Generator[None]:
+    @asynccontextmanager
+    async def _only_once(self, session: str, message: dict[str, Any]) -> AsyncGenerator[None]:
         """Raises Refused if a message asks for what another one in its session has asked for already."""
         if session and message.get("method") == "initialize":
             # It could take back that the host can ask, and with it the question before a deletion.
             words = "This MCP session has begun already. To begin another one, leave the header Mcp-Session-Id out."
             raise refused(400, words)
-        request = (session, str(message["id"])) if "id" in message and "method" in message else None
-        if session and request in self._in_flight:
+        if not session or "id" not in message or "method" not in message:
+            yield
+            return
+        request = (session, str(message["id"]))
+        if earlier := self._in_flight.get(request):
+            # Some hosts use an id again as soon as they have the answer.
+            with anyio.move_on_after(OVERLAP_SECONDS):
+                await earlier.wait()
+        if request in self._in_flight:
             words = (
                 "A request with this id is in flight in this MCP session. "
                 "Send each request of a session with an id of its own."
             )
             raise refused(409, words)
-        if request:
-            self._in_flight.add(request)
+        self._in_flight[request] = anyio.Event()
         try:
             yield
         finally:
-            self._in_flight.discard(request or ("", ""))
+            self._in_flight.pop(request).set()
 
     def _noting(self, scope: Scope, owner: _Owner, receive: Receive, send: Send) -> Send:
         """`send`, which notes from an answer that a session is used, has begun or has ended."""

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.listening import Server
+from neptun_mcp.sandbox.state import Store
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Child, free_port, start
 from tests.running_neptun import create_app
@@ -135,6 +136,7 @@ class HeldNeptun:
 
     Attributes:
         path: the end of the paths of these requests.
+        store: what the sandbox holds.
         held: the number of requests that wait for an answer.
         most: the highest that this number has been.
         released: set this to let them go.
@@ -142,6 +144,7 @@ class HeldNeptun:
 
     def __init__(self, site: Site, path: str = "/user-files") -> None:
         self._app = create_app()
+        self.store: Store = self._app.state.store
         self.path = path
         self.held = self.most = 0
         self.released = False

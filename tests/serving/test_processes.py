@@ -145,9 +145,27 @@ async def test_a_repeated_answer_deletes_nothing_more(site: Site) -> None:
     async with two_servers(site) as (one, two):
         state = await question(one)
         assert content_in(await reply(two, state))["deleted"]
-        for again in (one, two):
-            assert error_in(await reply(again, state)).startswith("Import 104 is no longer in project 1")
+        assert (await reply(two, state))["error"]["message"].startswith("This answer was used already")
+        assert error_in(await reply(one, state)).startswith("Import 104 is no longer in project 1")
     assert len(site.deletions()) == 1
+
+
+async def test_a_yes_that_arrives_ten_times_at_once_is_sent_once(site: Site) -> None:
+    answers: list[Json] = []
+    neptun = HeldNeptun(site, "/imports/104")
+    async with two_servers(site) as (one, two):
+        state = await question(one)
+
+        async def agree() -> None:
+            answers.append(await reply(two, state))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(agree)
+            await until(lambda: len(answers) == 9 and neptun.held == 1)
+            neptun.released = True
+    assert len(site.deletions()) == 1
+    assert ["error" in answer for answer in answers] == 9 * [True] + [False]
 
 
 async def test_a_key_is_rotated_without_losing_an_answer(site: Site) -> None:

@@ -1,0 +1,248 @@
+"""Nobody stops the server, and nobody takes another's turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+from anyio.abc import SocketStream
+
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox.state import Session as NeptunSession
+from neptun_mcp.serving import bodies, gate, mcp_sessions
+from neptun_mcp.serving import http as serving
+from neptun_mcp.serving.turns import MAX_WAITING
+from tests.serving.support import (
+    DELETE_IMPORT,
+    LIST_FILES,
+    LIST_IMPORTS,
+    Caller,
+    HeldNeptun,
+    content_in,
+    start_in_process,
+)
+from tests.serving.test_mcp_sessions import ALICE, EVENTS, INITIALIZE, Session
+from tests.sign_in.support import sign_in_server
+from tests.support import Json, Site, until
+
+pytestmark = pytest.mark.anyio
+
+CALL: Json = {"name": "list_resources", "arguments": LIST_FILES}
+
+
+async def test_headers_and_queries_are_limited_on_every_route(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        for path in (
+            "/authorize",
+            "/sign-in",
+            "/health",
+            "/ready",
+            "/mcp",
+            "/none",
+            "/.well-known/oauth-authorization-server",
+        ):
+            long = await server.app.http.get(path, headers={"Cookie": "\\" * (gate.MAX_HEADER + 1)})
+            assert long.status_code == 431, path
+            for query in ("x" * (gate.MAX_HEADER + 1), "&" * gate.MAX_FIELDS):
+                assert (await server.app.http.get(f"{path}?{query}")).status_code == 414, path
+    assert site.requests == []
+
+
+async def test_bodies_are_short_where_no_token_is_needed_and_so_are_the_answers(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        for path in ("/register", "/authorize", "/token", "/revoke", "/sign-in", "/sign-in/cookie", "/sign-in/refuse"):
+            long = await server.app.http.post(path, content=b"x" * (gate.MAX_PUBLIC_BODY + 1))
+            assert long.status_code == 413, path
+        ones = f'{{"redirect_uris": ["http://localhost/"], "grant_types": [{"1," * 15_000}1]}}'
+        refused = await server.app.http.post("/register", content=ones, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 400
+    assert len(refused.content) < 1_000
+
+
+async def half_a_body(url: str, path: str) -> SocketStream:
+    stream = await anyio.connect_tcp(remote_host="127.0.0.1", remote_port=urlsplit(url).port or 0)
+    form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9"
+    await stream.send(f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{form}\r\n\r\na=".encode())
+    return stream
+
+
+async def test_of_too_many_half_read_bodies_the_oldest_makes_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MAX_PUBLIC_BODIES", 3)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 60)
+    async with sign_in_server(site) as server:
+        stalled = [await half_a_body(server.url, "/token") for _ in range(5)]
+        for stream in stalled[:2]:
+            assert b" 408 " in await stream.receive()
+        assert (await server.app.register()).status_code == 201
+        for stream in stalled:
+            await stream.aclose()
+
+
+async def test_one_person_has_one_line_however_many_sessions_they_bring(site: Site) -> None:
+    """Forty log-ins of Alice have as many turns as one; Bob waits for none of them."""
+    neptun, statuses = HeldNeptun(site), list[int]()
+    cookies = [neptun.store.new_cookie(NeptunSession(neptun.store.sessions[COOKIE].user)) for _ in range(40)]
+    async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
+        bob = replace(caller, headers={"Neptun-Session": BOB_COOKIE})
+        alices = [replace(caller, headers={"Neptun-Session": cookie}) for cookie in cookies]
+        for known in (bob, *alices):
+            await known.call("list_imports", LIST_IMPORTS)
+
+        async def call(alice: Caller) -> None:
+            statuses.append((await alice.post("tools/call", CALL)).status_code)
+
+        async with anyio.create_task_group() as tasks:
+            for alice in alices:
+                tasks.start_soon(call, alice)
+            await until(lambda: len(statuses) == len(alices) - 1 - MAX_WAITING and neptun.held == 1)
+            assert set(statuses) == {429}
+            assert content_in(await bob.call("list_imports", {"project_id": 7}))["total"] == 1
+            assert (await caller.http.get(f"{caller.url}/health")).status_code == 200
+            neptun.released = True
+    assert neptun.most == 1
+    assert statuses.count(200) == 1 + MAX_WAITING
+
+
+async def test_sign_ins_of_one_person_count_as_one(site: Site) -> None:
+    neptun = HeldNeptun(site)
+    async with sign_in_server(site, max_connections=4) as server:
+        first, second = server.caller(await server.tokens()), server.caller(await server.tokens())
+        async with anyio.create_task_group() as tasks:
+            for caller in (first, second):
+                tasks.start_soon(caller.post, "tools/call", CALL)
+            await until(lambda: neptun.held == 1)
+            neptun.released = True
+    assert neptun.most == 1
+
+
+async def test_all_kinds_of_waiting_are_one_budget(site: Site) -> None:
+    async with start_in_process(site, mcp_credentials="caller", max_connections=4, timeout=600) as caller:
+        caller.headers = {"Neptun-Session": COOKIE}
+        await caller.call("list_imports", LIST_IMPORTS)
+        session = await Session.begin(caller, **ALICE)
+        listen = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        listen["headers"]["Accept"] = EVENTS["Accept"]
+        began = list[int]()
+
+        async def wait(asking: bool) -> None:
+            if asking:
+                async with session.calling("delete_import", DELETE_IMPORT) as events:
+                    await anext(events)
+                    began.append(200)
+                    await anyio.sleep_forever()
+            async with caller.http.stream("POST", f"{caller.url}/mcp", **listen) as stream:
+                began.append(stream.status_code)
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(1 + MAX_WAITING):
+                tasks.start_soon(wait, number % 2 == 0)
+            await until(lambda: began.count(200) == 1 + MAX_WAITING)
+            assert (await caller.post("tools/list", {})).status_code == 429
+            bob = replace(caller, headers={"Neptun-Session": BOB_COOKIE})
+            assert (await bob.post("tools/list", {})).status_code == 200
+            tasks.cancel_scope.cancel()
+    assert site.deletions() == []
+
+
+async def test_a_request_whose_client_has_left_the_line_is_dropped(site: Site) -> None:
+    neptun = HeldNeptun(site)
+    settings: Json = {"mcp_credentials": "caller", "max_connections": 4, "confirm_delete": "off"}
+    async with start_in_process(site, **settings) as caller:
+        caller.headers = {"Neptun-Session": COOKIE}
+        await caller.call("list_imports", LIST_IMPORTS)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller.post, "tools/call", CALL)
+            await until(lambda: neptun.held == 1)
+            with anyio.move_on_after(0.3):
+                await caller.call("delete_import", DELETE_IMPORT)
+            neptun.released = True
+        await caller.call("list_imports", LIST_IMPORTS)  # its turn comes after the one that was left
+    assert site.deletions() == []
+
+
+async def test_waiting_for_a_turn_takes_no_longer_than_a_call_may(site: Site) -> None:
+    neptun = HeldNeptun(site)
+    settings: Json = {"mcp_credentials": "caller", "max_connections": 4, "timeout": 1}
+    async with start_in_process(site, **settings) as caller:
+        caller.headers = {"Neptun-Session": COOKIE}
+        await caller.call("list_imports", LIST_IMPORTS)
+        said = list[str]()
+
+        async def call() -> None:
+            answer = (await caller.post("tools/call", CALL)).json()
+            said.append(answer.get("error", {}).get("message") or answer["result"]["content"][0]["text"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(call)
+        neptun.released = True
+    assert len(said) == 3
+    assert any("for its turn, behind others of this account" in words for words in said)
+
+
+# MCP sessions
+
+
+async def test_a_session_keeps_what_it_was_begun_with(site: Site) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        session = await Session.begin(caller)
+        again = await session.post("initialize", {**INITIALIZE, "capabilities": {}})
+        assert again.status_code == 400
+        async with session.calling("delete_import", DELETE_IMPORT) as events:
+            assert (await anext(events))["method"] == "elicitation/create"
+    assert site.deletions() == []
+
+
+async def test_an_id_is_in_flight_once_in_a_session(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_sessions, "OVERLAP_SECONDS", 0.1)
+    neptun = HeldNeptun(site)
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        session = await Session.begin(caller)
+        async with session.calling("list_resources", LIST_FILES) as events:
+            await until(lambda: neptun.held == 1)
+            session.calls -= 1
+            again = await session.post("tools/list", {})
+            assert again.status_code == 409
+            monkeypatch.undo()
+            neptun.released = True
+            assert content_in(await anext(events))["total"] > 0
+        for _ in range(3):
+            session.calls -= 1  # a host that always sends the same
+            assert await session.status() == 200
+
+
+async def test_invented_sessions_end_no_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 3)
+    async with start_in_process(site, mcp_credentials="caller") as caller:
+        caller.headers = {"Neptun-Session": COOKIE}
+        await caller.call("list_imports", LIST_IMPORTS)
+        alices = await Session.begin(caller, **ALICE)
+        for number in range(6):
+            await Session.begin(caller, **{"Neptun-Session": f"{number}{COOKIE}"})
+        assert await alices.status() == 200
+
+
+@pytest.mark.parametrize("tool", ["list_imports", "delete_import"])
+async def test_an_ended_session_is_401_for_every_tool(site: Site, tool: str) -> None:
+    store = site.sandbox()
+    async with sign_in_server(site, confirm_delete="off") as server:
+        allowed = await server.tokens(email=EMAIL, password=PASSWORD, access="delete")
+        caller = server.caller(allowed)
+        store.sessions.clear()
+        answer = await caller.post("tools/call", {"name": tool, "arguments": {"project_id": 1, "import_id": 104}})
+        if tool == "list_imports":
+            answer = await caller.post("tools/call", {"name": tool, "arguments": LIST_IMPORTS})
+    assert answer.status_code == 401
+
+
+async def test_not_ready_says_why(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "READY_SECONDS", 0.1)
+    HeldNeptun(site, "/api/auth/check")
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        assert (await caller.http.get(f"{caller.url}/ready")).status_code == 503
+    assert "not ready: Neptun did not answer within 0.1 seconds." in caplog.text

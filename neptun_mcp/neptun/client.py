@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, overload
 import anyio
 import httpx2 as httpx
 
-from .deletion import Deletion, Request, check_answer, outcome_after
+from .deletion import Deletion, Request, UnderWay, check_answer, outcome_after
 from .errors import (
     BadRequest,
     Denied,
@@ -117,6 +117,7 @@ class NeptunClient:
             user_agent=user_agent,
         )
         self._learned = _Learned()
+        self._deletions = UnderWay()
         self.timeout = timeout
         self._time_limit: TimeLimit | None = None
         self._transfer: Transfer | None = None
@@ -159,7 +160,8 @@ class NeptunClient:
             transfer: told what is received. None: as here.
         """
         other = object.__new__(NeptunClient)
-        other._transport, other._learned, other.timeout = self._transport, self._learned, self.timeout
+        other._transport, other._learned, other._deletions = self._transport, self._learned, self._deletions
+        other.timeout = self.timeout
         other._time_limit, other._transfer = time_limit or self._time_limit, transfer or self._transfer
         other.session = Session(self._transport, credentials) if credentials else self.session
         return other
@@ -286,12 +288,15 @@ class NeptunClient:
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
         client = self.with_options(time_limit=self._limit())
-        refused = False
+        no_endpoint = False
         if self._learned.single_resources is not False:
             try:
                 found = await client._single_resource(project_id, resource_type, resource_id)
-            except (BadRequest, Denied, NotLikeNeptun):
-                refused = True
+            except Denied as error:
+                # A running server answers these for what is linked to the project, too: 401 if it is another person's.
+                no_endpoint = error.status != 401 and not error.by_handler
+            except (BadRequest, NotLikeNeptun):
+                no_endpoint = True
             except ServerFailed:
                 pass
             else:
@@ -303,7 +308,7 @@ class NeptunClient:
             if listing.left_out:
                 raise Unreadable(self.address, f"resource {resource_id}", "resources")
             raise ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
-        if refused and self._learned.single_resources is None:
+        if no_endpoint and self._learned.single_resources is None:
             self._learned.single_resources = False
         return in_list
 
@@ -327,6 +332,8 @@ class NeptunClient:
     async def delete_import(self, project_id: int, import_id: int, *, known_to_exist: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
 
+        While one deletion is under way, another one of the same import in the same session waits for its outcome.
+
         Args:
             project_id: the project's id.
             import_id: the import's id.
@@ -337,11 +344,18 @@ class NeptunClient:
         and the import is still there.
 
         Raises:
-            DeletionFailed: it was sent, and the import is still there, or nobody can tell; `effect` says which.
+            DeletionFailed: it was sent, by this call or by another one that was under way, and the import is still
+                there, or nobody can tell; `effect` says which.
             NeptunError: any other error means that nothing was deleted.
         """
         limit = self._limit()
+        return await self._deletions.once(
+            (self.session, project_id, import_id),
+            partial(self._delete_import, project_id, import_id, known_to_exist, limit),
+            partial(self._within, limit),
+        )
 
+    async def _delete_import(self, project_id: int, import_id: int, known_to_exist: bool, limit: TimeLimit) -> Deletion:
         async def send(cookie: str, on_sending: Callable[[], None]) -> Answer:
             user = await self.session.user_id(cookie)
             path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"

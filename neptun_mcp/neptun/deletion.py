@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, suppress
+from copy import copy
+from dataclasses import dataclass, field
 
+import anyio
 from pydantic_core import from_json
 
 from .errors import (
@@ -17,6 +19,7 @@ from .errors import (
     NotLikeNeptun,
     ProjectNotFound,
     ServerFailed,
+    TimedOut,
     Unauthorized,
     WrongUser,
 )
@@ -29,9 +32,62 @@ class Deletion:
 
     Attributes:
         confirmed: Neptun said so. False: its answer was lost or unclear, and the list of imports showed it.
+        gone_before: it was there just now, and somebody else deleted it before this deletion arrived.
     """
 
     confirmed: bool
+    gone_before: bool = False
+
+
+class UnderWay:
+    """The deletions that are under way: what is asked for once more meanwhile is not sent again."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[tuple[object, int, int], _Attempt] = {}
+
+    async def once(
+        self,
+        key: tuple[object, int, int],
+        delete: Callable[[], Awaitable[Deletion]],
+        in_time: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> Deletion:
+        """What `delete` returns or raises; if the same deletion is under way, what comes of that.
+
+        If the other one is cancelled, this one takes its place.
+
+        Args:
+            key: the session, the project's id and the import's id.
+            delete: deletes it.
+            in_time: limits how long is waited for the other one; raises `TimedOut`.
+        """
+        while other := self._attempts.get(key):
+            try:
+                async with in_time():
+                    await other.ended.wait()
+            except TimedOut as error:
+                raise DeletionFailed(error, Effect.UNKNOWN, key[2]) from error
+            if other.error:
+                raise copy(other.error)
+            if other.succeeded:
+                return Deletion(confirmed=False, gone_before=True)
+        self._attempts[key] = attempt = _Attempt()
+        try:
+            deletion = await delete()
+            attempt.succeeded = True
+            return deletion
+        except NeptunError as error:
+            attempt.error = copy(error)
+            raise
+        finally:
+            del self._attempts[key]
+            attempt.ended.set()
+
+
+@dataclass
+class _Attempt:
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    succeeded: bool = False
+    error: NeptunError | None = None
 
 
 class Request:
@@ -87,11 +143,12 @@ async def outcome_after(
     except ImportNotFound as absent:
         if refused and not known_to_exist:
             raise absent from error
-        return Deletion(confirmed=False)
+        return Deletion(confirmed=False, gone_before=refused)
     except NeptunError as blind:
         if refused and isinstance(blind, (ProjectNotFound, WrongUser)):
             raise blind from error
-        raise DeletionFailed(error, Effect.UNKNOWN, import_id) from error
+        # Recorded: a refusal may be how a database fails that is stopping. What came after it says more.
+        raise DeletionFailed(blind if refused else error, Effect.UNKNOWN, import_id) from error
     if not refused:
         raise DeletionFailed(error, Effect.MAY_YET_GO, import_id) from error
     if error.status == 404:  # recorded: the database failed

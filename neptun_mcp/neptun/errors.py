@@ -173,11 +173,14 @@ class Denied(NeptunError):
 
     Attributes:
         status: the HTTP status code.
+        by_handler: a running server's handler answered, so that there is such an endpoint. Only its refusals have no
+            `message` (recorded).
     """
 
-    def __init__(self, status: int, sentence: str = "") -> None:
+    def __init__(self, status: int, sentence: str = "", *, by_handler: bool = False) -> None:
         super().__init__(sentence or f"Neptun answered {status}: not found, or not yours.")
         self.status = status
+        self.by_handler = by_handler
 
 
 class Unauthorized(Denied):
@@ -401,7 +404,10 @@ class TimedOut(Unavailable):
     """
 
     def __init__(self, address: str, seconds: float) -> None:
-        super().__init__(address, f"{address} did not answer completely within {_rounded(seconds):g} seconds.")
+        shown = f"{_rounded(seconds):g}"
+        super().__init__(
+            address, f"{address} did not answer completely within {shown} second{'' if shown == '1' else 's'}."
+        )
         self.seconds = seconds
 
 

@@ -136,7 +136,7 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> NeptunError:
     if status == 401:
         return Unauthorized()
     if status in (403, 404):
-        return Denied(status)
+        return Denied(status, by_handler="message" not in reasons)
     return NotLikeNeptun(address, f"it answered with status {status}")
 
 

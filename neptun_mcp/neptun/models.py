@@ -36,10 +36,10 @@ MAX_UNREADABLE = 100
 """How many unreadable items are looked at before the rest of a list is given up."""
 
 Timestamp: TypeAlias = Annotated[
-    str, Field(pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$")
+    str, Field(pattern=r"^(\+\d{6}|\d{4})-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$")
 ]
-"""A moment as Neptun sends it, ISO 8601, or as PostgreSQL writes it. Text sorts, and is shown again, without the cost
-of parsing thousands."""
+"""A moment as Neptun sends it, ISO 8601 (years above 9999 with a sign and six digits), or as PostgreSQL writes it. Text
+sorts, and is shown again, without the cost of parsing thousands."""
 Id: TypeAlias = Annotated[int, Field(gt=0)]
 
 
@@ -257,6 +257,8 @@ def sortable(moment: str) -> str:
     """A moment in Neptun's own form, `2026-11-21T23:12:39.102Z`, in which moments sort as text."""
     if len(moment) == 24 and moment[10] == "T" and moment[-1] == "Z":
         return moment
+    if moment[0] == "+":  # after all years of four digits
+        return moment.replace("+", ":")
     try:
         # PostgreSQL leaves the minutes of an offset out.
         parsed = _MOMENT.validate_python(f"{moment}:00" if moment[-3] in "+-" else moment)

@@ -52,8 +52,9 @@ _NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
 
 _FILE_SECONDS = 5.0
-_REFUSAL_SECONDS = 300.0
-"""How long a refused log-in is not tried again, so that the account is not locked."""
+_REFUSAL_SECONDS = (15.0, 300.0)
+"""How long a refused log-in is not tried again, so that the account is not locked. The first refusal may still be
+that of an outage."""
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class Session:
         self._used: deque[str] = deque(maxlen=4)
         self.clock: Callable[[], float] = anyio.current_time
         self._login_refused_until = -math.inf
+        self._logins_refused = 0
         self._lock = anyio.Lock()
         self._user_lock = anyio.Lock()
         self._round = 0
@@ -302,21 +304,28 @@ class Session:
         form = {
             name: text.encode("utf-8", "replace").decode() for name, text in (("email", email), ("password", password))
         }
+        # Without a cookie: sent along with a good one, a log-in is refused with 403 (recorded).
+        log_in = partial(self._transport.read, "POST", "/api/auth/login", json=form)
         try:
-            # Without a cookie: sent along with a good one, a log-in is refused with 403 (recorded).
-            answer = await self._transport.read("POST", "/api/auth/login", json=form)
-        except (Unauthorized, BadRequest) as refusal:
-            # 400 is the answer to a password that breaks the site's own rules (recorded).
-            if isinstance(refusal, Unauthorized):
+            try:
+                answer = await log_in()
+            except Unauthorized:
+                # So a running server answers in the moment of an outage, too: only the second time it is believed.
                 await self.check_database()
-            self._login_refused_until = self.clock() + _REFUSAL_SECONDS
-            raise LoginRefused(_REFUSAL_SECONDS) from None
+                answer = await log_in()
+        except (Unauthorized, BadRequest):
+            # 400 is the answer to a password that breaks the site's own rules (recorded).
+            wait = _REFUSAL_SECONDS[min(self._logins_refused, len(_REFUSAL_SECONDS) - 1)]
+            self._logins_refused += 1
+            self._login_refused_until = self.clock() + wait
+            raise LoginRefused(wait) from None
         except Denied as error:
             what = f"it answered the log-in with status {error.status}"
             raise NotLikeNeptun(self._transport.address, what) from None
         cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if COOKIE_NAME in line]
         if not cookies or cookies[-1] is None:
             raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
+        self._logins_refused = 0
         return cookies[-1]
 
     async def check_database(self) -> None:

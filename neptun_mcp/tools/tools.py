@@ -163,6 +163,8 @@ async def delete_import(
     message = (
         f"Import {import_id} was deleted."
         if deletion.confirmed
+        else f"Import {import_id} was gone already: it was deleted by another call, or on the Neptun website."
+        if deletion.gone_before
         else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
     )
     unasked = "" if decision.asked else " This server did not ask anyone."

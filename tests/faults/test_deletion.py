@@ -112,7 +112,9 @@ async def test_after_a_refusal_the_list_is_checked(rig: Rig, refusal: Refusal) -
 
     # Someone else was faster.
     neptun.break_at(Place.DELETE, neptun.obeying(refusal.reply), times=1)
-    assert content_of(await tools.delete_import())["deleted"]
+    result = content_of(await tools.delete_import())
+    assert result["deleted"]
+    assert "was gone already" in result["message"]
     assert len(neptun.asked_for(Place.DELETE)) == 2
 
 
@@ -136,6 +138,20 @@ async def unknown_after(rig: Rig, look: Action) -> None:
     neptun.break_at(Place.DELETE, drop_and_go_blind)
     assert UNKNOWN in plain_error_of(await rig.tools.delete_import())
     assert len(neptun.asked_for(Place.DELETE)) == 1
+
+
+async def test_a_refusal_of_a_database_that_is_stopping_is_a_failure_with_an_unknown_outcome(documented: Rig) -> None:
+    """Seen: the DELETE is 404, and the lists are 500 from then on."""
+
+    async def refuse_and_fail(exchange: Exchange) -> None:
+        documented.neptun.break_at(Place.IMPORTS, answer(500, retry_after=0))
+        await answer(404, b"{}")(exchange)
+
+    documented.neptun.break_at(Place.DELETE, refuse_and_fail)
+    words = plain_error_of(await documented.tools.delete_import())
+    assert "failed on its side (status 500)" in words
+    assert UNKNOWN in words
+    assert "Check the ids" not in words
 
 
 @pytest.mark.parametrize("look", BLIND.values(), ids=BLIND.keys())

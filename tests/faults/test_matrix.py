@@ -155,7 +155,7 @@ def without_access(status: int) -> dict[Place, Expected]:
         FILES: Expected(f"files {look}projects", failed(status)),
         PROJECTS: Expected(f"projects {look}".strip(), failed(status)),
         SESSION: Expected(f"session {look}".strip(), SOMEBODY_ELSE),
-        LOGIN: Expected("login database", LOGIN_REFUSED, lasting=True)
+        LOGIN: Expected("login database login", LOGIN_REFUSED, lasting=True)
         if status == 401
         else Expected("login", (log_in,)),
         DELETE: Expected(f"imports delete {look}imports", (refused, *STILL_THERE)),
@@ -165,7 +165,7 @@ def without_access(status: int) -> dict[Place, Expected]:
 def without_session() -> dict[Place, Expected]:
     reads = {place: Expected(f"{place.word} check", SESSION_REFUSED) for place in (IMPORTS, FILES, PROJECTS, SESSION)}
     deletion = Expected("imports delete check", (*SESSION_REFUSED, "Nothing was deleted"))
-    return {**reads, LOGIN: Expected("login database", LOGIN_REFUSED, lasting=True), DELETE: deletion}
+    return {**reads, LOGIN: Expected("login database login", LOGIN_REFUSED, lasting=True), DELETE: deletion}
 
 
 def statuses() -> list[Fault]:

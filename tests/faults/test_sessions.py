@@ -221,10 +221,12 @@ async def test_cookie_file_and_log_in_are_tried_in_order(neptun: FaultyNeptun, t
 
 
 @pytest.mark.parametrize(
-    ("refusal", "asked"), [(answer(401, b"{}"), "login database"), (answer(400, b"{}"), "login")], ids=["401", "400"]
+    ("refusal", "asked"),
+    [(answer(401, b"{}"), "login database login"), (answer(400, b"{}"), "login")],
+    ids=["401", "400"],
 )
 async def test_a_refused_password_is_not_tried_again(neptun: FaultyNeptun, refusal: Action, asked: str) -> None:
-    neptun.break_at(Place.LOGIN, refusal, times=1)
+    neptun.break_at(Place.LOGIN, refusal, times=2 if "database" in asked else 1)
     async with open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
 
         async def call() -> None:
@@ -235,6 +237,14 @@ async def test_a_refused_password_is_not_tried_again(neptun: FaultyNeptun, refus
                 tasks.start_soon(call)
         await call()
     assert neptun.asked == asked
+
+
+async def test_a_log_in_refused_in_the_moment_of_an_outage_is_tried_once_more(neptun: FaultyNeptun) -> None:
+    """Seen: the log-in is 401 while the database restarts, and the probe a moment later says that it is up."""
+    neptun.break_at(Place.LOGIN, answer(401, b"{}"), times=1)
+    async with open_tools(neptun.settings(user_id=1, **LOG_IN)) as tools:
+        content_of(await tools.list_files())
+    assert neptun.asked == "login database login files"
 
 
 UNAVAILABLE: dict[str, Action] = {

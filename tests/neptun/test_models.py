@@ -129,6 +129,7 @@ def test_each_bad_item_has_one_reason() -> None:
         "2026-11-21 23:13:23.308999+02",
         "0001-01-01T00:00:00+01:00",
         "9999-12-31T23:59:59-01:00",
+        "+012026-01-01T00:00:00.000Z",
     ],
 )
 def test_a_date_is_shown_as_it_was_sent(date: str) -> None:
@@ -149,6 +150,9 @@ def test_dates_of_any_form_are_sorted_by_the_moment() -> None:
         "2025-12-31T20:00:00.001-04:00",
         "2026-01-01T00:00:00.002Z",
         "2026-01-01 00:00:00.0031",
+        "9999-12-31T23:59:59.999Z",
+        "+010000-01-01T00:00:00.000Z",
+        "+012026-01-01T00:00:00.000Z",
     ]
     items = [read_import(id=id, created_at=date) for id, date in enumerate(reversed(earliest_first), 1)]
     assert [item.created_at for item in reversed(newest_first(items))] == earliest_first

@@ -150,6 +150,7 @@ ODD: dict[str, tuple[Response, bool]] = {
     "another resource": (JSONResponse({"id": 2}), True),
     "nothing readable": (JSONResponse({"id": None}), True),
     "500": (failure(500), False),
+    "404 of a handler": (failure(404, {"statusCode": 404, "statusMessage": "Not Found.", "stack": []}), False),
 }
 
 
@@ -161,6 +162,16 @@ async def test_whatever_else_it_answers_the_list_decides(site: Site, odd: Respon
         site.requests.clear()
         assert (await client.get_resource(WEBSHOP, "user-files", 2)).id == 2
     assert site.requests == ([FILES] if teaches else [f"{FILES}/2"])
+
+
+async def test_a_file_of_another_person_says_nothing_about_the_server(site: Site) -> None:
+    """Seen: it is linked to the project, so the list has it, and its own endpoint is 401."""
+    site.answers[ONE] = failure(401, {"statusCode": 401, "statusMessage": "Unauthorized.", "stack": []})
+    async with client_for(site, user_id=1) as client:
+        assert (await client.get_resource(WEBSHOP, "user-files", 1)).id == 1
+        site.requests.clear()
+        assert (await client.get_resource(WEBSHOP, "user-files", 2)).id == 2
+    assert site.requests == [f"{FILES}/2"]
 
 
 async def test_a_resource_that_may_be_an_unreadable_one_is_not_said_to_be_absent(site: Site) -> None:

@@ -120,7 +120,7 @@ async def announce_no_resources(ctx: ServerRequestContext[Any, Any], call_next: 
     Claude Code would offer the model three tools for reading them, easily taken for `list_resources`.
     """
     result = await call_next(ctx)
-    if ctx.method in ("initialize", "server/discover"):
+    if result is not None and ctx.method in ("initialize", "server/discover"):  # None: sent as a notification
         capabilities = cast("dict[str, dict[str, Any]]", result)["capabilities"]
         capabilities.pop("resources", None)
     return result

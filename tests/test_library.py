@@ -7,7 +7,6 @@ import subprocess
 import sys
 from importlib.resources import files
 
-import anyio
 import pytest
 from mcp.client.client import Client
 
@@ -65,16 +64,6 @@ async def test_the_client_is_used_without_mcp(site: Site, contract: ContractName
         assert newest.title == "runbook"
         assert (await neptun.find_import(WEBSHOP, 104)).source_path == "/home/alice/webshop"
         assert (await neptun.delete_import(WEBSHOP, 104)).confirmed
-
-
-def test_the_client_runs_on_trio_too(site: Site) -> None:
-    pytest.importorskip("trio")
-
-    async def use() -> list[int]:
-        async with NeptunClient(Credentials(COOKIE), base_url=site.url) as neptun:
-            return [len((await neptun.list_imports(WEBSHOP)).items) for _ in range(2)]
-
-    assert anyio.run(use, backend="trio") == [7, 7]
 
 
 async def test_a_server_is_embedded_with_a_client_that_stays_open(site: Site) -> None:

@@ -48,7 +48,7 @@ def prompt_reader(prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
     async def read_prompt(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         params: Mapping[str, Any] = ctx.params or {}
         name, arguments = params.get("name"), params.get("arguments")
-        if ctx.method != "prompts/get" or not isinstance(name, str):
+        if ctx.method != "prompts/get" or ctx.request_id is None or not isinstance(name, str):
             return await call_next(ctx)
         if name not in known:
             has = f"The prompts are: {', '.join(known)}." if known else "There are none here."

@@ -46,7 +46,8 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
 
     async def narrowed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         scope: Scope = ctx.lifespan_context.scope_for(ctx.request)
-        if scope.project_id is None and not scope.no_deletion:
+        is_notification = ctx.request_id is None  # nothing runs, and nobody is answered
+        if is_notification or (scope.project_id is None and not scope.no_deletion):
             return await call_next(ctx)
         params: Mapping[str, Any] = ctx.params or {}
         arguments: object = params.get("arguments") or {}

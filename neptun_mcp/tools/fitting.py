@@ -67,7 +67,7 @@ def _fair_share(wishes: Sequence[int], room: int) -> int:
 
 def size_of(item: BaseModel) -> int:
     """The bytes of an item in a list, as JSON; at least so many for one that is far too large."""
-    least = sum(len(value) for _, value in item if isinstance(value, str))
+    least = sum(len(value) for value in item.__dict__.values() if value.__class__ is str)
     if least > MAX_BYTES:
         return least
     return len(item.__pydantic_serializer__.to_json(item, exclude_none=True)) + 1

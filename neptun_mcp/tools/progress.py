@@ -14,6 +14,14 @@ from ..neptun.transport import Transfer
 SECONDS = 1.0
 """How long a call may take before its progress is told, and between two notifications."""
 
+_READING = {
+    "/resources/imports": "imports",
+    "/resources/user-files": "files",
+    "/resources/template-collections": "template collections",
+    "/resources/github-installations": "GitHub installations",
+    "/resources/chat-conversations": "chats",
+}
+
 T = TypeVar("T")
 
 current_transfer: ContextVar[Transfer | None] = ContextVar("current_transfer", default=None)
@@ -51,5 +59,14 @@ async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:
             reported = transfer.received
             expected = transfer.expected if transfer.expected >= reported else 0
             of = f" of {expected / 1e6:.1f}" if expected else ""
-            message = f"{transfer.route}: {reported / 1e6:.1f}{of} MB"
+            message = f"{_doing(transfer.route)}: {reported / 1e6:.1f}{of} MB"
             await ctx.report_progress(reported, expected or None, message)
+
+
+def _doing(route: str) -> str:
+    """What a request is for, in words for a person."""
+    _, _, path = route.partition(" ")
+    of = next(
+        (words for end, words in _READING.items() if end in path), "projects" if path.endswith("/projects") else ""
+    )
+    return f"Reading the {of}" if of else "Waiting for Neptun"

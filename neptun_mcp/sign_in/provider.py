@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
+import anyio
 from mcp.server.auth.provider import (
     AccessToken,
     AuthorizationCode,
@@ -52,6 +53,9 @@ UNRENEWED_SECONDS = 60 * 60
 """For applications that cannot renew a token: people would have to sign in again every few minutes."""
 
 REFRESH_SECONDS = 30 * 24 * 60 * 60
+RENEWAL_SECONDS = 5.0
+"""How long Neptun may take to say whether a session has ended. Renewals that wait for it keep others waiting."""
+
 KNOWN_SECONDS = 180 * 24 * 60 * 60
 """How long a browser is known in which somebody has signed in."""
 
@@ -244,7 +248,8 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
     ) -> OAuthToken:
         try:
             neptun = self._neptun.with_options(credentials=Credentials(cookie=refresh_token.cookie))
-            refresh_token.user_id = await neptun.user_id()
+            with anyio.move_on_after(RENEWAL_SECONDS):
+                refresh_token.user_id = await neptun.user_id()
         except SessionRefused:
             raise TokenError("invalid_grant", "the Neptun session has ended: sign in again") from None
         except NeptunError:

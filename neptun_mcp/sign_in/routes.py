@@ -38,7 +38,7 @@ from .registration import METHODS, register
 MAX_DESCRIPTION = 200
 """Characters of an error's description."""
 
-ADVICE = "Sign in to this server again, as your host offers it."
+ADVICE = "Sign in to this server again, from your host."
 """What to do if a token is not valid, or a session has ended."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -108,7 +108,7 @@ class SignIn:
         """
         given = headers.getlist("authorization")
         if not given:
-            raise NoAccess("An access token is needed. Sign in to this server, as your host offers it.", no_token=True)
+            raise NoAccess("An access token is needed. Sign in to this server, from your host.", no_token=True)
         scheme, _, token = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
         token = token.strip()
         access = self._provider.access_tokens.open(token, expired=True) if scheme.lower() == "bearer" else None

@@ -195,7 +195,7 @@ async def test_who_has_no_valid_token_is_told_where_to_sign_in(site: Site) -> No
             # RFC 6750, 3.1: without a token there is no error.
             assert ('error="invalid_token"' in challenge) == bool(headers)
             again = " again" if headers else ""
-            assert body["error_description"].endswith(f"Sign in to this server{again}, as your host offers it.")
+            assert body["error_description"].endswith(f"Sign in to this server{again}, from your host.")
             (described,) = re.findall(r'resource_metadata="(.*?)"', challenge)
             assert (await server.app.http.get(described)).json()["resource"] == f"{server.url}/mcp"
         message = server.caller(tokens).message("tools/list", {})

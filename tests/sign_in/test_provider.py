@@ -9,6 +9,7 @@ from neptun_mcp.sign_in import provider
 from tests.serving.support import (
     OTHER_STATE_KEY,
     STATE_KEY,
+    HeldNeptun,
     free_port,
 )
 from tests.sign_in.browser import brought, hidden
@@ -118,6 +119,16 @@ async def test_tokens_are_renewed_while_neptun_cannot_be_asked(site: Site) -> No
         tokens = await server.tokens()
         site.answers[SESSION] = failure(500)
         assert (await server.app.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_tokens_are_renewed_while_neptun_does_not_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "RENEWAL_SECONDS", 0.1)
+    async with sign_in_server(site) as server:
+        tokens = await server.tokens()
+        neptun = HeldNeptun(site, "/session")
+        renewed = await server.app.refresh(tokens["refresh_token"])
+        assert (renewed.status_code, neptun.most) == (200, 1)
+        neptun.released = True
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])

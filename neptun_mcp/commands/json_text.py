@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TRAILING_COMMA = re.compile(rf"({_STRING})|,(?=\s*[}}\]])")
 _DECODER = json.JSONDecoder()
+
+# Claude Code's file may have tens of MB, and each edit looks at it several times.
+_remembered = lru_cache(maxsize=8)
 
 
 def read_json(text: str) -> Any:
@@ -44,7 +48,7 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
     opening = strict.index("{")
     for depth, key in enumerate(path):
         inner = nested(path[depth + 1 :], value)
-        members = list(_members(strict, opening))
+        members = _members(strict, opening)
         # Of two members with one name the last one counts, as in every parser.
         found = next((member for member in reversed(members) if member.key == key), None)
         if found is None:
@@ -102,7 +106,7 @@ def _find(text: str, path: Sequence[str]) -> _Member | None:
     for key in path:
         if strict[opening] != "{":
             return None
-        found = next((member for member in reversed([*_members(strict, opening)]) if member.key == key), None)
+        found = next((member for member in reversed(_members(strict, opening)) if member.key == key), None)
         if found is None:
             return None
         opening = found.start
@@ -115,7 +119,7 @@ def _cut(text: str, path: Sequence[str], before: str | None) -> str:
     strict = _strict(with_commas)
     around = _find(text, path[:-1])
     opening = around.start if around else strict.index("{")
-    members = list(_members(strict, opening))
+    members = _members(strict, opening)
     at = max(place for place, member in enumerate(members) if member.key == path[-1])
     member = members[at]
     closing = around.end - 1 if around else strict.rindex("}")
@@ -183,15 +187,18 @@ class _Member(NamedTuple):
     end: int
 
 
-def _members(strict: str, opening: int) -> Iterator[_Member]:
+@_remembered
+def _members(strict: str, opening: int) -> list[_Member]:
     """The members of the object that begins at a position."""
+    members: list[_Member] = []
     at = _skip(strict, opening + 1)
     while strict[at] != "}":
         key, end = _DECODER.raw_decode(strict, at)
         start = _skip(strict, end, ":")
         _, end = _DECODER.raw_decode(strict, start)
-        yield _Member(key, at, start, end)
+        members.append(_Member(key, at, start, end))
         at = _skip(strict, end, ",")
+    return members
 
 
 def _skip(text: str, at: int, mark: str = "") -> int:
@@ -233,11 +240,13 @@ def _indentation(text: str, at: int) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
+@_remembered
 def _without_comments(text: str) -> str:
     """The text with blanks for comments, so that every position stays what it was."""
     return _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
 
 
+@_remembered
 def _strict(with_commas: str) -> str:
     """The text with blanks for trailing commas as well, which makes it plain JSON."""
     return _TRAILING_COMMA.sub(lambda found: found[1] or " ", with_commas)

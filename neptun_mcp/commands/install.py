@@ -20,10 +20,12 @@ from ..account import create_client, session_store
 from ..command_line import command_line
 from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, SessionRefused
 from ..neptun.models import DEFAULT_BASE_URL
+from ..neptun.session import User
 from ..settings import PRIVATE, Settings
 from ..tools.words import happened
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, tell
+from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, FileChanged, can_edit
+from .console import as_text, write
 from .entries import Entry, entry_in
 from .hosts import HOSTS, NAME, Host, Server
 
@@ -86,7 +88,7 @@ def known_hosts(words: Iterable[str]) -> list[str] | None:
 def report(*lines: str) -> None:
     """Say what was done. Where stdout takes nothing, stderr does: what was done was done all the same."""
     try:
-        print(*lines, sep="\n", flush=True)
+        write(sys.stdout, *map(as_text, lines))
     except OSError:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the end of the program would fail once more
@@ -298,17 +300,19 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
     here = "" if used.base_url == DEFAULT_BASE_URL else f" --base-url {used.base_url}"
     login = f"{command_line()} login{here}"
 
-    async def user() -> int | None:
+    async def user() -> User | None:
         with anyio.move_on_after(_SECONDS_TO_ASK):
             async with create_client(used) as neptun:
-                return await neptun.user_id()
+                return await neptun.user()
 
     try:
         found = anyio.run(user)
     except (CredentialsMissing, SessionRefused, LoginRefused):
-        return f"Next, log in: {login}"
+        kept = [] if used.has_credentials else session_store().addresses()
+        others = f" (sessions are kept for {' and '.join(kept)}: NEPTUN_BASE_URL chooses one)" if kept else ""
+        return f"Next, log in: {login}{others}"
     except NeptunError as error:
         return f"Whether you are logged in could not be checked. {happened(error)}"
     if found is None:
         return f"Whether you are logged in could not be checked: {used.base_url} does not answer."
-    return f"You are logged in to {used.base_url}, as user {found}."
+    return f"You are logged in to {used.base_url} as {shown_user(found)}."

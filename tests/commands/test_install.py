@@ -730,7 +730,18 @@ def test_the_address_of_the_only_session_that_is_kept_goes_along(
     ran = command("install", "cursor")
     (entry,) = find_entries()
     assert entry.environment == {"NEPTUN_BASE_URL": site.url}
-    assert f"You are logged in to {site.url}, as user 1.\n" in ran.stdout
+    assert f"You are logged in to {site.url} as {EMAIL} (user 1).\n" in ran.stdout
+
+
+def test_several_sessions_that_are_kept_are_named(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX")
+    for port in (8, 9):
+        session_store().save(f"http://127.0.0.1:{port}", COOKIE)
+    ran = command("install", "cursor")
+    kept = "sessions are kept for http://127.0.0.1:8 and http://127.0.0.1:9"
+    assert f"\nNext, log in: neptun-mcp login ({kept}: NEPTUN_BASE_URL chooses one)\n" in ran.stdout
 
 
 # Choosing, and what comes next

@@ -82,9 +82,6 @@ class NeptunClient:
             for source in (await neptun.list_imports(project_id=3)).items:
                 print(source.id, source.source_path)
 
-    HTTPX reads 64 kB at a time. A program that reads bodies of many megabytes saves a third of the time if it raises
-    that, for the whole process, before the first request: `httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 2**18`.
-
     Args:
         credentials: how to get a session.
         user_id: the person's id; None to ask Neptun whose session it is.

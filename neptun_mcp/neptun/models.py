@@ -44,7 +44,7 @@ Id: TypeAlias = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class _Else:
+class _OrDefault:
     """The value of a field that cannot be read: an odd field does not hide its item."""
 
     value: Any = None
@@ -53,10 +53,10 @@ class _Else:
         return core_schema.with_default_schema(handler(source), default=self.value, on_error="default")
 
 
-OptionalText: TypeAlias = Annotated[str | None, _Else()]
-OptionalNumber: TypeAlias = Annotated[int | None, _Else()]
-OptionalFlag: TypeAlias = Annotated[bool | None, _Else()]
-OptionalTimestamp: TypeAlias = Annotated[Timestamp | None, _Else()]
+OptionalText: TypeAlias = Annotated[str | None, _OrDefault()]
+OptionalNumber: TypeAlias = Annotated[int | None, _OrDefault()]
+OptionalFlag: TypeAlias = Annotated[bool | None, _OrDefault()]
+OptionalTimestamp: TypeAlias = Annotated[Timestamp | None, _OrDefault()]
 
 
 class Item(BaseModel, coerce_numbers_to_str=True):
@@ -68,7 +68,7 @@ class Item(BaseModel, coerce_numbers_to_str=True):
 class Project(Item):
     """One of a person's projects."""
 
-    name: Annotated[str, _Else("")] = ""
+    name: Annotated[str, _OrDefault("")] = ""
 
 
 # Fields are shown in this order, that of the documentation. `created_at` and what follows stand in each model, as the

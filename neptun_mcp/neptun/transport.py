@@ -144,12 +144,8 @@ class Transport:
             NotLikeNeptun: a redirect, a refusal that is not JSON, a body that is too large or cannot be decoded.
             Unreachable: everything that keeps the answer from arriving completely.
         """
-        request = httpx.Request(
-            method,
-            self._url(path),
-            headers={**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers,
-            json=json,
-        )
+        headers = {**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers
+        request = httpx.Request(method, self._url(path), headers=headers, json=json)
         if transfer:
             transfer.route = f"{method} {route_of(path)}"
         progress = Progress(on_sending)

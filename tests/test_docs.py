@@ -18,13 +18,22 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_settings_table_has_each_setting_with_its_default_and_meaning() -> None:
-    rows = dict(re.findall(r"^\| `NEPTUN_(\w+)` \| (.*) \|$", README, re.MULTILINE))
+    """Those over HTTP on the page about it, the others in the README."""
+    table = r"^\| `NEPTUN_(\w+)` \| (.*) \|$"
+    rows = dict(re.findall(table, README, re.MULTILINE))
+    assert not any(name.startswith("MCP_") for name in rows)
+    remote = (ROOT / "docs" / "remote.md").read_text("utf-8").partition("\n## Settings\n")[2]
+    rows |= dict(re.findall(table, remote, re.MULTILINE))
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"{field.default:g}" if field.annotation is float else field.default
         default = int(default) if isinstance(default, bool) else default
         shown = f"`{default}` | " if default != "" else "| "
         assert rows.pop(name.upper()).removeprefix(" ") == f"{shown}{field.description}"
     assert rows == {}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
 
 
 def test_the_tools_table_has_each_tool_with_its_arguments() -> None:

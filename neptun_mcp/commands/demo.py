@@ -6,6 +6,7 @@ The person's words and the calls that an assistant makes of them stand here; eve
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -24,12 +25,12 @@ from . import SUCCESS, end_at_once, show_rendered
 from .console import as_text, render
 
 CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("Which imports of the webshop failed?", "list_imports", {"project_id": 1, "query": "failed"}),
-    ("The repository is gone. Delete that one.", "delete_import", {"project_id": 1, "import_id": 105}),
+    ("Which imports of the webshop failed?", "list_imports", {"project": "webshop", "query": "status:failed"}),
+    ("The repository is gone. Delete that one.", "delete_import", {"project": "webshop", "import_id": 105}),
     (
         "What does the runbook say about certificates?",
         "list_resources",
-        {"project_id": 1, "resource_type": "user-files", "query": "runbook certificates"},
+        {"project": "webshop", "resource_type": "user-files", "query": "title:runbook certificate"},
     ),
 )
 """What the person says, and the call that an assistant makes of it."""
@@ -67,7 +68,7 @@ async def demo(show: Callable[[RenderableType], None]) -> None:
             if number:
                 show("")
             show(_line("you", words, "green"))
-            given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            given = ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
             show(_line("assistant", f"{tool}({given})", "cyan"))
             result: dict[str, Any] = (await client.call_tool(tool, arguments)).structured_content or {}
             show(as_text(result["message"], "bold") if "message" in result else render(result))

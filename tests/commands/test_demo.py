@@ -29,7 +29,7 @@ def test_the_demo_is_a_chat_that_fits_a_screen(demo: Completed) -> None:
     for words, tool, _ in CHAT:
         assert f"you {words} assistant {tool}(" in said
     assert "https://github.com/example/checkout-forms failed 2026-09-02" in said
-    assert "asks you Delete import 105" in said
+    assert "asks you Delete the public repository" in said
     assert "you yes Import 105 was deleted." in said
 
 

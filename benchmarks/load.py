@@ -158,8 +158,9 @@ async def client(
     errors: list[str],
     request: bytes = request_of(),
     is_right: Callable[[bytes], bool] = succeeds,
+    pause: float = 0,
 ) -> None:
-    """Call, one call after the other, on one connection."""
+    """Call, one call after the other, on one connection, with a pause in seconds after each."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while (started := time.perf_counter()) < until:
         writer.write(request)
@@ -169,6 +170,8 @@ async def client(
         times.append(time.perf_counter() - started)
         if not (head.startswith(b"HTTP/1.1 200") and is_right(body)):
             errors.append((head.splitlines()[0] + b" " + body[:200]).decode())
+        if pause:
+            await asyncio.sleep(pause)
     writer.close()
 
 
@@ -191,32 +194,52 @@ async def never_read(port: int) -> None:
             await writer.wait_closed()
 
 
+async def stall_bodies(port: int) -> None:
+    """Send a call but for its last byte, and again once the server has given up."""
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_of(f"{COOKIE}1")[:-1])
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
+
+HEALTH = f"GET /health HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
 async def among_unfriendly(port: int, seconds: float) -> dict[str, list[str]]:
-    """The rows of the table: how long one caller waits alone, and among unfriendly ones."""
-    now, ignored, errors = time.perf_counter(), list[Any](), list[str]()
-    alone, among = list[float](), list[float]()
-    await client(port, now + seconds / 2, alone, errors)
-    until = time.perf_counter() + seconds / 2
+    """The rows of the table: how long one caller, and one probe, wait alone, and among unfriendly ones."""
+    ignored, errors = list[Any](), list[str]()
+    times = [list[float]() for _ in range(4)]
+
+    async def measure(calls: list[float], probes: list[float]) -> None:
+        until = time.perf_counter() + seconds / 2
+        probe = client(port, until, probes, errors, HEALTH, lambda body: b"alive" in body, pause=0.05)
+        await asyncio.gather(client(port, until, calls, errors), probe)
+
+    await measure(times[0], times[2])
+    until = time.perf_counter() + seconds
     unfriendly = [
         *(client(port, until, ignored, ignored, request_of(f"{number}{INVENTED}")) for number in range(200)),
         *(send_half_heads(port) for _ in range(300)),
+        *(stall_bodies(port) for _ in range(300)),
         *(never_read(port) for _ in range(20)),
     ]
     tasks = [asyncio.create_task(caller) for caller in unfriendly]
     await asyncio.sleep(2)
-    await client(port, until, among, errors)
+    await measure(times[1], times[3])
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if errors:
         print(f"the first error: {errors[0]}", file=sys.stderr)
     return {
-        "calls": [number(len(alone)), number(len(among))],
+        "answers": [number(len(measured)) for measured in times],
         **{
-            f"{share:.0%} within (ms)": [number(percentile(times, share) * 1000) for times in (alone, among)]
+            f"{share:.0%} within (ms)": [number(percentile(measured, share) * 1000) for measured in times]
             for share in (0.5, 0.95, 0.99)
         },
-        "errors": ["", str(len(errors))],
+        "errors": ["", str(len(errors)), "", ""],
     }
 
 
@@ -308,9 +331,10 @@ def measure_unfriendly(arguments: argparse.Namespace) -> str:
     """The table of one caller."""
     with Neptun("--contract", "documented", "--delay", str(arguments.delay)) as neptun:
         settings = {**environment_of(neptun, arguments.connections), "NEPTUN_MCP_CREDENTIALS": "caller"}
-        with server(settings) as (port, _):
+        with server(settings, [sys.executable, "-m", "neptun_mcp", "serve", "--http"]) as (port, _):
             rows = asyncio.run(among_unfriendly(port, arguments.seconds))
-    return table(["one caller", "alone", "among unfriendly ones"], [[name, *values] for name, values in rows.items()])
+    header = ["", "a call alone", "among unfriendly peers", "/health alone", "among unfriendly peers"]
+    return table(header, [[name, *values] for name, values in rows.items()])
 
 
 # The comparison

@@ -18,6 +18,10 @@ for the peer to read."""
 MAX_IN_FLIGHT = 512
 """Requests in a process, beyond which none waits."""
 
+HOLD_SECONDS = 1.0
+"""How long a refusal is held back: answered at once, peers that try again at once would take all of the processor. It
+takes a connection, which has one request at a time."""
+
 
 class Disconnected(Exception):
     """The peer is gone."""
@@ -54,7 +58,7 @@ class Turn:
             self._limiter.acquire_on_behalf_of_nowait(self)
         except anyio.WouldBlock:
             if self._turns.is_nearly_full:
-                raise busy("the server has too much to do") from None
+                raise await _held_refusal("the server has too much to do", self._receive) from None
             await self._wait()
         self._begun = True
 
@@ -71,13 +75,12 @@ class Turn:
         finally:
             self.queued += anyio.current_time() - started
         if limit.cancelled_caught:
-            raise busy(f"it waited {self.queued:.0f} seconds for its turn, behind others of this account")
+            raise _too_busy(f"it waited {self.queued:.0f} seconds for its turn, behind others of this account")
         if not self._begun:
             raise Disconnected
 
     async def _give_up_if_disconnected(self, wait: anyio.CancelScope) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await _disconnected(self._receive)
         wait.cancel()
 
     def end(self) -> None:
@@ -86,10 +89,27 @@ class Turn:
             self._limiter.release_on_behalf_of(self)
 
 
-def busy(why: str) -> Refused:
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_busy(why: str) -> Refused:
     """A refusal of what cannot be carried out now."""
     words = f"This request was not carried out: {why}. Try again in a few seconds."
     return refused(429, words, {"Retry-After": "5"})
+
+
+async def _held_refusal(why: str, receive: Receive) -> Refused:
+    """The same, held back for `HOLD_SECONDS`.
+
+    Raises:
+        Disconnected: the peer did not wait so long.
+    """
+    with anyio.move_on_after(HOLD_SECONDS):
+        await _disconnected(receive)
+        raise Disconnected
+    return _too_busy(why)
 
 
 @dataclass
@@ -135,7 +155,7 @@ class Turns:
         """
         line = self._lines.get(person) or self._lines.setdefault(person, _Line(anyio.CapacityLimiter(self._at_once)))
         if line.requests >= self._most or (self.is_nearly_full and not needs_turn):
-            raise busy("too many others of this account are under way")
+            raise await _held_refusal("too many others of this account are under way", receive)
         turn = Turn(self, line, receive)
         line.requests += 1
         self._in_flight += 1

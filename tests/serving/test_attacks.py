@@ -11,7 +11,7 @@ from anyio.abc import SocketStream
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import Session as NeptunSession
-from neptun_mcp.serving import bodies, gate, mcp_sessions
+from neptun_mcp.serving import bodies, gate, mcp_sessions, turns
 from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.turns import MAX_WAITING
 from tests.serving.support import (
@@ -103,6 +103,29 @@ async def test_one_person_has_one_line_however_many_sessions_they_bring(site: Si
             neptun.released = True
     assert neptun.most == 1
     assert statuses.count(200) == 1 + MAX_WAITING
+
+
+async def test_what_is_refused_for_its_number_is_not_answered_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peers that try again at once would take all of the processor."""
+    monkeypatch.setattr(turns, "HOLD_SECONDS", 600)
+    neptun, answered = HeldNeptun(site), list[int]()
+    async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
+        alice = replace(caller, headers={"Neptun-Session": COOKIE})
+        await alice.call("list_imports", LIST_IMPORTS)
+
+        async def call() -> None:
+            answered.append((await alice.post("tools/call", CALL)).status_code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10 + 1 + MAX_WAITING):
+                tasks.start_soon(call)
+            await until(lambda: neptun.held == 1)
+            neptun.released = True
+            await until(lambda: len(answered) == 1 + MAX_WAITING)
+            tasks.cancel_scope.cancel()
+    assert set(answered) == {200}
 
 
 async def test_sign_ins_of_one_person_count_as_one(site: Site) -> None:

@@ -522,7 +522,9 @@ async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
     host.era = era
     host.settings["read_only"] = True
     async with host.connected() as tools:
-        assert [tool.name for tool in (await tools.client.list_tools()).tools] == ["list_imports", "list_resources"]
+        assert all(
+            tool.annotations and tool.annotations.read_only_hint for tool in (await tools.client.list_tools()).tools
+        )
         assert await tools.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
             "delete_import is switched off: NEPTUN_READ_ONLY is set. "
             "The person can do it on the Neptun website, or unset NEPTUN_READ_ONLY and restart the server."

@@ -66,7 +66,7 @@ def test_a_wrong_argument_is_a_misuse(command: Command, arguments: str, said: st
     [
         ("list_import", "Did you mean list_imports?"),
         ("delete", "Did you mean delete_import?"),
-        ("everything", "The tools are: list_imports, "),
+        ("everything", f"The tools are: {', '.join(tool.name for tool in create_tools(read_only=False))}."),
     ],
 )
 def test_a_mistyped_tool_is_answered_with_a_suggestion(command: Command, tool: str, hint: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -122,6 +122,19 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     call.add_argument("-h", "--help", action="store_true", help="show this, or with a tool its arguments")
     call.set_defaults(usage=call.format_help)
 
+    _add_accounts_and_hosts(add, sandbox)
+
+    doctor = add("doctor", sandbox, about="find out why it does not work")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")
+
+    served = add("sandbox", about="serve the sample Neptun on a port, for curl or another client")
+    served.add_argument("--port", type=_port, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
+    served.add_argument("--contract", choices=["observed", "documented"], default="observed", help="how it answers")
+    return whole, commands
+
+
+def _add_accounts_and_hosts(add: Callable[..., _Parser], sandbox: _Parser) -> None:
+    """The commands that log in and out, and those that change the files of hosts."""
     account = _Parser(add_help=False)
     account.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
     login = add("login", account, about="log in to Neptun, and keep the session")
@@ -141,14 +154,6 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     uninstall = add("uninstall", about="take the server out of hosts again")
     uninstall.add_argument("host", nargs="*", help="the hosts")
     uninstall.add_argument("--all", action="store_true", help="take it out of every host that has it")
-
-    doctor = add("doctor", sandbox, about="find out why it does not work")
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")
-
-    served = add("sandbox", about="serve the sample Neptun on a port, for curl or another client")
-    served.add_argument("--port", type=_port, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
-    served.add_argument("--contract", choices=["observed", "documented"], default="observed", help="how it answers")
-    return whole, commands
 
 
 def _port(text: str) -> int:

@@ -25,6 +25,10 @@ NEVER = {
 """What a package or a file at the top does not import, beside what would close a circle."""
 
 
+MAX_FUNCTION = 60
+"""Lines."""
+
+
 def modules() -> dict[str, Path]:
     return {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
 
@@ -76,6 +80,17 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 def test_no_two_files_have_the_same_name() -> None:
     names = Counter(file.name for file in modules().values() if file.name != "__init__.py")
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_function_is_longer_than_a_screen(module: str) -> None:
+    functions = [
+        node
+        for node in ast.walk(ast.parse(modules()[module].read_text("utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    lengths = {function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions}
+    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION} == {}
 
 
 def drawing() -> str:

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from .._version import __version__
 from ..account import create_client, credentials_of, sample_login
@@ -154,41 +155,12 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         ValueError: a setting that this host needs is missing.
     """
     _check_settings(settings, host)
-    hosts, address = settings.mcp_allowed_hosts or (), settings.mcp_public_url
-    if address:
-        hosts = (*hosts, urlsplit(address).hostname or "")
-    refused_people = RefusedPeople(settings.mcp_refused_file)
     neptun = create_client(settings)
-    sign_in = (
-        SignIn(
-            neptun,
-            address,
-            settings.state_keys,
-            read_only=settings.read_only,
-            hint=sample_login(settings),
-            is_refused=refused_people.has_user,
-        )
-        if address
-        else None
-    )
-    signed_in = SignedIn(sign_in) if sign_in else None
+    people = RefusedPeople(settings.mcp_refused_file)
+    sign_in = _sign_in(settings, neptun, people)
     sessions = _own_sessions(settings, neptun)
-    # A call takes up to three connections: a person leaves some to the others, if there are others.
-    at_once = max(1, settings.max_connections // 4)
-    turns = (
-        Turns(at_once, settings.timeout)
-        if sessions
-        else Turns(2 * settings.max_connections, settings.timeout, waiting=MAX_WAITING_IN_ONE_ACCOUNT)
-    )
-    keeps_sessions = _keeps_mcp_sessions(settings, host)
-    ending = Ending()
-
-    def client_for(request: Request[Any]) -> NeptunClient:
-        client = (sessions.client_for(request) if sessions else neptun).with_options()
-        client.timeout = max(0.0, client.timeout - request.state.turn.queued)
-        return client
-
-    server = _build_mcp_server(settings, client_for, sessions.advice if sessions else "", keeps_sessions, ending)
+    keeps_sessions, ending = _keeps_mcp_sessions(settings, host), Ending()
+    server = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
     server.streamable_http_app(
         stateless_http=True,
@@ -197,18 +169,21 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     )
     mcp = McpSessions(server.session_manager) if keeps_sessions else server.session_manager
     readiness = _Readiness(neptun, one_account=not sessions)
-    gauges = {"neptun_mcp.ready": readiness.last} | (
-        {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
-    )
-    gate = Gate(
-        refused_people.guarding(mcp.handle_request, sessions.client_for if sessions else None),
-        methods=("POST", "DELETE") if keeps_sessions else ("POST",),
-        hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
-        authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
-        sessions=sessions,
-        on_ended=signed_in.ended if signed_in else None,
-        turns=turns,
-    )
+    guarded = people.guarding(mcp.handle_request, sessions.client_for if sessions else None)
+    gate = _gate(settings, host, guarded, sign_in, sessions)
+    routes = [
+        *(Route(path, gate) for path in MCP_PATHS),
+        *_public_routes(settings, sign_in),
+        *map(Route, HEALTH_PATHS, (_health, readiness.answer)),
+    ]
+    counted = {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
+    gauges = {"neptun_mcp.ready": readiness.last, **counted}
+    telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
+    middleware = [Middleware(LogRefusals, MCP_PATHS), Middleware(HeadLimits)]
+    if telemetry:
+        middleware.insert(0, Middleware(telemetry.measuring))
+        if settings.mcp_metrics:
+            routes.append(Route(METRICS_PATH, telemetry.answer))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -221,30 +196,60 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         if telemetry:
             telemetry.stop()
 
-    sign_in_routes = sign_in.routes() if sign_in else []
-    bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(at_once, settings.timeout)
-    for route in sign_in_routes:
-        route.app = Public(route.app, bodies, strangers if route.path in ASKING_PATHS else None)
-    routes = [
-        *(Route(path, gate) for path in MCP_PATHS),
-        *sign_in_routes,
-        *map(Route, HEALTH_PATHS, (_health, readiness.answer)),
-    ]
-    telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
-    middleware = [Middleware(LogRefusals, MCP_PATHS), Middleware(HeadLimits)]
-    if telemetry:
-        middleware.insert(0, Middleware(telemetry.measuring))
-        if settings.mcp_metrics:
-            routes.append(Route(METRICS_PATH, telemetry.answer))
-    app = Starlette(
-        routes=routes,
-        middleware=middleware,
-        exception_handlers={404: _not_found},
-        lifespan=lifespan,
-    )
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found}, lifespan=lifespan)
     # It would redirect to an absolute address, which behind a gateway is the wrong one, and unencrypted.
     app.router.redirect_slashes = False
     return app
+
+
+def _sign_in(settings: Settings, neptun: NeptunClient, people: RefusedPeople) -> SignIn | None:
+    """The authorization server, if people sign in with a browser."""
+    if not settings.mcp_public_url:
+        return None
+    return SignIn(
+        neptun,
+        settings.mcp_public_url,
+        settings.state_keys,
+        read_only=settings.read_only,
+        hint=sample_login(settings),
+        is_refused=people.has_user,
+    )
+
+
+def _at_once(settings: Settings) -> int:
+    """How many calls of one person are carried out at the same time.
+
+    A call takes up to three connections: a person leaves some to the others.
+    """
+    return max(1, settings.max_connections // 4)
+
+
+def _gate(settings: Settings, host: str, app: ASGIApp, sign_in: SignIn | None, sessions: Sessions | None) -> Gate:
+    """The gate in front of `/mcp`."""
+    hosts = settings.mcp_allowed_hosts or ()
+    if settings.mcp_public_url:
+        hosts = (*hosts, urlsplit(settings.mcp_public_url).hostname or "")
+    signed_in = SignedIn(sign_in) if sign_in else None
+    return Gate(
+        app,
+        methods=("POST", "DELETE") if _keeps_mcp_sessions(settings, host) else ("POST",),
+        hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
+        authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
+        sessions=sessions,
+        on_ended=signed_in.ended if signed_in else None,
+        turns=Turns(_at_once(settings), settings.timeout)
+        if sessions
+        else Turns(2 * settings.max_connections, settings.timeout, waiting=MAX_WAITING_IN_ONE_ACCOUNT),
+    )
+
+
+def _public_routes(settings: Settings, sign_in: SignIn | None) -> list[Route]:
+    """What people sign in by, open to everybody and therefore limited."""
+    routes = sign_in.routes() if sign_in else []
+    bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(_at_once(settings), settings.timeout)
+    for route in routes:
+        route.app = Public(route.app, bodies, strangers if route.path in ASKING_PATHS else None)
+    return routes
 
 
 def _names() -> list[str]:
@@ -330,8 +335,13 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
 
 
 def _build_mcp_server(
-    settings: Settings, client_for: Callable[[Any], NeptunClient], renewal: str, keeps_sessions: bool, ending: Ending
+    settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
 ) -> MCPServer[Shared]:
+    def client_for(request: Request[Any]) -> NeptunClient:
+        client = (sessions.client_for(request) if sessions else neptun).with_options()
+        client.timeout = max(0.0, client.timeout - request.state.turn.queued)
+        return client
+
     pages = Pages(settings.max_response_bytes)
     app = Shared(
         client_for,
@@ -341,7 +351,7 @@ def _build_mcp_server(
         report_of_request,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
-        renewal=renewal,
+        renewal=sessions.advice if sessions else "",
     )
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"neptun_mcp", "tests"}
+OURS = {"benchmarks", "neptun_mcp", "tests"}
 
 
 def declared(*, dev: bool) -> set[str]:

@@ -22,7 +22,7 @@ from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, ProjectImport
 from .context import Form, Shared, can_ask, report_of, scope_of, shared_by
-from .labels import day, kind_label
+from .labels import KINDS, day
 from .not_done import NotAllowed, NotDone, NotThere
 from .projects import Call, InProject, project_name
 from .report import Answered
@@ -235,9 +235,11 @@ def _question(found: ProjectImport, project_id: int, project_name: str | None) -
     state = f"Its state is {quoted(found.import_status)}. " if found.import_status else ""
     # Documented, though a running server leaves it. A public repository has no connection.
     connected = is_kind(found.source_type, "github") and found.source_type != PUBLIC_GITHUB
+    # A word that only the server knows is in quotes: somebody may have chosen it.
+    kind = KINDS.get(found.source_type) or f"import of the kind {quoted(found.source_type)}"
     github = ", and its connection to GitHub may go too" if connected else ""
     return (
-        f"Delete the {quoted(kind_label(found.source_type))[1:-1]} {quoted(found.source_path, 200)}{branch} from "
+        f"Delete the {kind} {quoted(found.source_path, 200)}{branch} from "
         f"{project}? {imported}{state}The import and the files that came with it are deleted for good{github}. "
         f"(Import {found.id}, project {project_id}.)"
     )

@@ -371,6 +371,8 @@ async def test_sigterm_ends_what_waits_for_a_message(site: Site, tmp_path: Path,
                 cancelled, result = await anext(events), await anext(events)
                 assert '"resultType":"complete"' in (await notifications.aread()).decode()
         assert cancelled["params"]["requestId"] == question["id"]
-        assert content_in(result)["message"] == "The question was not answered. Nothing was deleted."
+        assert content_in(result)["message"] == (
+            "The question came back without an answer; the host may not have shown it. Nothing was deleted."
+        )
         await child.exit_code()
     assert site.deletions() == []

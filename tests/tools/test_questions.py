@@ -401,7 +401,7 @@ async def test_the_question_shows_what_would_be_deleted(host: Host, era: str, ch
         ({"source_ref": "v3"}, 'webshop", branch "v3", from the project "webshop"? It was'),
         ({"import_status": "failed\n"}, 'Its state is "failed\\n". The'),
         ({"import_status": None, "created_at": None}, 'project "webshop"? The import'),
-        ({"source_type": "gitlab_project"}, "Delete the gitlab project "),
+        ({"source_type": "gitlab_project"}, 'Delete the import of the kind "gitlab_project" '),
     ],
 )
 async def test_the_question_tells_apart_what_looks_alike(host: Host, changes: Json, words: str) -> None:

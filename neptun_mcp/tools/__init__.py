@@ -1,8 +1,9 @@
 """What the assistant meets: the tools, the questions they ask the person, and what they return.
 
 In the order in which a call meets them: `arguments` (what hosts send, made uniform), `tools` (a signature and a few
-lines each), `questions` (asked of the person before a tool runs), `search` (what a query finds), `pages` (lists with
-more to read), `results` (what is returned, and how it is made to fit). `schema` makes schemas that every host accepts.
+lines each), `projects` and `questions` (what is asked of the person), `lists` and `everywhere` (how a page is made),
+`query` (the search language), `pages` (lists with more to read), `excerpts` and `fitting` (what is shown), `results`.
+`words` makes sentences of errors, `schema` makes schemas that every host accepts.
 """
 
 from .neptun_tool import misuse

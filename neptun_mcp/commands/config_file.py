@@ -86,11 +86,6 @@ class ConfigFile:
         return None
 
     @property
-    def is_new(self) -> bool:
-        """Whether there is no such file yet."""
-        return self._content is None
-
-    @property
     def changed(self) -> bool:
         """Whether the text is another than that of the file."""
         return self.text != self._first

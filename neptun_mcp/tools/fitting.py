@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -119,8 +119,3 @@ def _fitting_length(text: str, room: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(to_json(text[:middle])) <= room else (low, middle - 1)
     return low
-
-
-def json_object(result: BaseModel) -> Any:
-    """A result as the assistant gets it: without what is absent."""
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -154,7 +154,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
 
     session_cookie: Annotated[SecretStr, AfterValidator(_cookie)] | None = Field(
         default=None,
-        description=f"The session cookie `{COOKIE_NAME}`, in any form in which it is copied from a browser.",
+        description=f"The session cookie `{COOKIE_NAME}`, however your browser copies it.",
     )
     session_cookie_file: _File | None = Field(
         default=None, description="A file that holds the cookie; read again when the session is refused."
@@ -180,8 +180,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     read_only: bool = Field(default=False, description="`1`: there is no tool that deletes.")
     confirm_delete: Annotated[Literal["ask", "require", "off"], BeforeValidator(_lower)] = Field(
         default="ask",
-        description="`ask`: ask the person before a deletion, if the host can ask; `require`: if it cannot, delete "
-        "nothing; `off`: never ask.",
+        description="`ask` first, if the host can; `require`: refuse if it cannot; `off`: never ask.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
@@ -241,8 +240,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     )
     sandbox: Annotated[Literal["off", "observed", "documented"], BeforeValidator(_contract)] = Field(
         default="off",
-        description="`1`: sample data in place of Neptun, no account needed. `documented`: the same, answering as "
-        "in Neptun's documentation.",
+        description="`1`: sample data, no account needed; `documented`: as Neptun's documentation has it.",
     )
 
     @model_validator(mode="before")

@@ -81,6 +81,18 @@ def test_the_wheel_built_from_the_sdist_holds_the_package_and_nothing_else(sdist
         assert "neptun-mcp = neptun_mcp.cli:main" in wheel.read(f"{about}/entry_points.txt").decode()
 
 
+def test_the_readme_of_a_package_index_links_to_files_of_this_version(sdist: Path) -> None:
+    """It is shown there alone, so that a relative link would lead nowhere."""
+    page = (sdist / "PKG-INFO").read_text("utf-8")
+    (repository,) = re.findall(r"^Project-URL: Repository, (.*)$", page, re.MULTILINE)
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page) if link.startswith(repository)]
+    paths = [re.sub(rf"^{repository}/(blob|raw)/v{re.escape(__version__)}/", "", link) for link in links]
+    assert [path for path in paths if not (sdist / path).is_file()] == []
+    assert f"({repository}/raw/v{__version__}/docs/demo.svg)" in page
+    readme = (sdist / "README.md").read_text("utf-8")
+    assert len(links) == len(re.findall(r"\]\((?!https:|#)", readme))
+
+
 # The bundle and the registry's entry
 
 

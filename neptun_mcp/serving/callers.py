@@ -130,7 +130,10 @@ class SignedIn:
             access = self._sign_in.access(headers)
         except NoAccess as error:
             raise unauthorized(
-                error.words, no_token=error.no_token, resource_metadata=self._sign_in.metadata_url
+                error.words,
+                no_token=error.no_token,
+                note="" if error.no_token else None,  # logged with what is known of the token
+                resource_metadata=self._sign_in.metadata_url,
             ) from None
         scope = _MAY_DELETE if access.may_delete else _LOOKS_UP
         return Caller(access.client_id, access.cookie, sign_in=access.sign_in, user_id=access.user_id, scope=scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,8 +36,6 @@ MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
 
-_log = logging.getLogger(__name__)
-
 
 class HeadLimits:
     """ASGI middleware for every route: limits what stands before a body."""
@@ -56,7 +53,7 @@ class HeadLimits:
             elif len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
                 refusal = refused(414, "The query of the address is too long. Send less.")
             if refusal:
-                await refusal.response(scope, receive, send)
+                await refusal.answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -120,26 +117,24 @@ class Gate:
         except Disconnected:
             pass
         except Refused as refusal:
-            await refusal.response(scope, receive, send)
+            await refusal.answer(scope, receive, send)
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
         given = headers.getlist("host")
         if len(given) != 1 or not self._is_ours(given[0]):
-            _log.warning(
-                "refused: Host is %a; if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS",
-                given[0][:100] if given else None,
-            )
+            name = ascii(given[0][:100] if given else None)
             raise refused(
                 421,
                 "This server does not answer to the host name in the request. "
                 "Use the address that its operator gave you; the operator sets its names in NEPTUN_MCP_ALLOWED_HOSTS.",
+                note=f"Host is {name}; if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS",
             )
         for origin in headers.getlist("origin"):
             scheme, _, authority = origin.lower().partition("://")
             if scheme not in ("http", "https") or not self._is_ours(authority):
-                _log.warning("refused: Origin is %a", origin[:100])
-                raise refused(403, "Web pages of other sites may not call this server. Call it from its own address.")
+                words = "Web pages of other sites may not call this server. Call it from its own address."
+                raise refused(403, words, note=f"Origin is {origin[:100]!a}")
 
     def _check_form(self, method: str, headers: Headers) -> None:
         if method not in self._methods:
@@ -260,4 +255,4 @@ class Public:
         except Disconnected:
             pass
         except Refused as refusal:
-            await refusal.response(scope, receive, send)
+            await refusal.answer(scope, receive, send)

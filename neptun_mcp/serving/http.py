@@ -47,7 +47,7 @@ from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, HeadLimits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
-from .observability import LogRefusals, follow_trace, log_call, report_of_request, start_telemetry
+from .observability import follow_trace, log_call, report_of_request, start_telemetry
 from .refused_people import RefusedPeople
 from .turns import Turns
 
@@ -179,7 +179,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     counted = {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
     gauges = {"neptun_mcp.ready": readiness.last, **counted}
     telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
-    middleware = [Middleware(LogRefusals, MCP_PATHS), Middleware(HeadLimits)]
+    middleware = [Middleware(HeadLimits)]
     if telemetry:
         middleware.insert(0, Middleware(telemetry.measuring))
         if settings.mcp_metrics:

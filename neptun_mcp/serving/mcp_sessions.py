@@ -6,7 +6,6 @@ which has to reach the process in which the call waits for it.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -48,8 +47,6 @@ OVERLAP_SECONDS = 1.0
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
-
-_log = logging.getLogger(__name__)
 
 
 def let_calls_finish() -> None:
@@ -149,7 +146,7 @@ class McpSessions:
                 # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
                 await self._note(scope["method"], message, owner)
                 if is_unknown:
-                    await _unknown().response(scope, receive, send)
+                    await _unknown().answer(scope, receive, send)
             if not is_unknown:
                 await send(message)
 
@@ -178,15 +175,13 @@ class McpSessions:
 
 
 def _unknown() -> Refused:
-    _log.warning(
-        "refused: a request in an unknown MCP session, as after a restart or a long pause; "
-        "if it happens at other times, run a single process"
-    )
     return refused(
         404,
         "This MCP session is not known here: the server was restarted, nothing used the session for long, or the "
         "server runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
         "The host has to connect to the server again; restarting the host does that.",
+        note="it is in an unknown MCP session, as after a restart or a long pause; if it happens at other times, run a "
+        "single process",
     )
 
 

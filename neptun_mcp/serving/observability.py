@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -15,9 +15,7 @@ from mcp.shared.exceptions import MCPError
 from opentelemetry.context import attach, detach
 from opentelemetry.propagate import extract
 from pydantic import ValidationError
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..log import digest, request_id_of
 from ..neptun.errors import (
@@ -46,22 +44,10 @@ from .turns import Turn
 if TYPE_CHECKING:
     from .telemetry import Telemetry
 
-REFUSALS = {
-    401: "no_token",
-    403: "refused",
-    408: "caller_mistake",
-    413: "caller_mistake",
-    421: "caller_mistake",
-    429: "too_much_waiting",
-    431: "caller_mistake",
-}
-"""The reason of a refusal, by its status."""
-
 _log = logging.getLogger(__name__)
-_requests = logging.getLogger("neptun_mcp.requests")
 _calls = logging.getLogger("neptun_mcp.calls")
 _audit = logging.getLogger("neptun_mcp.audit")
-for _logger in (_calls, _audit, _requests):
+for _logger in (_calls, _audit):
     _logger.setLevel(logging.INFO)  # whatever is set for the others
 
 
@@ -201,31 +187,6 @@ async def follow_trace(ctx: ServerRequestContext[Any, Request[Any] | None], call
         return await call_next(ctx)
     finally:
         detach(token)
-
-
-class LogRefusals:
-    """ASGI middleware that logs requests which are refused before anything acts on them.
-
-    Args:
-        paths: where callers send their calls.
-    """
-
-    def __init__(self, app: ASGIApp, paths: Collection[str]) -> None:
-        self._app = app
-        self._paths = paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start" and (reason := REFUSALS.get(message["status"])):
-                headers = Headers(scope=scope)
-                fields = {"status": message["status"], "reason": reason, "request_id": request_id_of(headers)}
-                if token := headers.get("authorization", "").partition(" ")[2].strip():
-                    fields["token"] = digest(token)[:16]
-                _requests.info("refused", extra={"fields": fields})
-            await send(message)
-
-        known = scope["type"] == "http" and scope["path"] in self._paths
-        await self._app(scope, receive, noting if known else send)
 
 
 def start_telemetry(settings: Settings, **parts: Any) -> Telemetry | None:

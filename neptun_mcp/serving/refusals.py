@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from mcp.types import INVALID_REQUEST
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from ..log import digest, request_id_of
+
+_REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting"}
+"""The reason of a refusal, by its status; of all others it is the caller's mistake."""
+
+_log = logging.getLogger("neptun_mcp.requests")
+_log.setLevel(logging.INFO)  # whatever is set for the others
 
 
 class Refused(Exception):
-    """A request that is answered with this response and goes no further."""
+    """A request that is answered with this response and goes no further.
 
-    def __init__(self, response: Response) -> None:
+    Attributes:
+        note: what the log says besides; None if it has a line already that says more.
+    """
+
+    def __init__(self, response: Response, note: str | None = "") -> None:
         self.response = response
+        self.note = note
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response, and log it in a line."""
+        status, headers = self.response.status_code, Headers(scope=scope)
+        fields = {"status": status, "reason": _REASONS.get(status, "caller_mistake")}
+        if token := headers.get("authorization", "").partition(" ")[2].strip():
+            fields["token"] = digest(token)[:16]
+        if self.note is not None:
+            said = f"refused: {self.note}" if self.note else "refused"
+            _log.info(said, extra={"fields": {**fields, "request_id": request_id_of(headers)}})
+        await self.response(scope, receive, send)
 
 
-def refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Refused:
+def refused(status: int, message: str, headers: Mapping[str, str] | None = None, *, note: str = "") -> Refused:
     """A refusal in the form that hosts read aloud: a JSON-RPC error, since the request's id is not known yet."""
     error = {"code": INVALID_REQUEST, "message": message}
-    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers))
+    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers), note)
 
 
-def unauthorized(description: str, *, no_token: bool = False, **more: str) -> Refused:
+def unauthorized(description: str, *, no_token: bool = False, note: str | None = "", **more: str) -> Refused:
     """A refusal as in RFC 6750, section 3; clients that know OAuth read the body as in RFC 6749, section 5.2.
 
     Args:
         description: sentences without quotes.
         no_token: the request has none, and so its challenge names no error (section 3.1).
+        note: see `Refused`.
         more: further parameters of the challenge.
     """
     error = {"error": "invalid_token", "error_description": description}
     named = {"realm": "neptun-mcp"} if no_token else error
     challenge = ", ".join(f'{name}="{value}"' for name, value in {**named, **more}.items())
-    return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}))
+    return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}), note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .observability import caller_name
 from .refusals import refused
 
 STOPPED = "You may not use this server any more. Ask its operator."
+
+SETTLED_SECONDS = 2.0
+"""For how long after a change a file may change again without a trace: some file systems count whole seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +44,9 @@ class RefusedPeople:
         self._callers: frozenset[str] = frozenset()
         if file:
             try:
-                self._stamp, self._callers = _stamp(file), _read(file)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"NEPTUN_MCP_REFUSED_FILE: cannot be read ({_why(error)})") from None
-
-    def __bool__(self) -> bool:
-        """Whether there is such a file."""
-        return self._file is not None
+                self._callers = _read(file)
+            except OSError as error:
+                raise ValueError(f"NEPTUN_MCP_REFUSED_FILE: cannot be read ({error.strerror})") from None
 
     def __contains__(self, caller: object) -> bool:
         if self._file:
@@ -54,20 +54,21 @@ class RefusedPeople:
         return caller in self._callers
 
     def guarding(self, app: ASGIApp, client_for: Callable[[Request], NeptunClient] | None) -> ASGIApp:
-        """ASGI middleware behind a `Gate`, which answers these callers with 403: at 401 hosts would sign in again.
+        """ASGI middleware behind a `Gate`, which refuses these callers with 403: at 401 hosts would sign in again.
 
         Args:
             app: what is behind it.
             client_for: the client of a caller, who is asked for their user id; None if all callers share an account.
         """
+        if self._file is None:
+            return app
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            caller = caller_of(Request(scope))
-            user_id = await _user_id(Request(scope), client_for) if self._file and client_for else None
+            request = Request(scope)
+            caller, user_id = caller_of(request), await _user_id(request, client_for) if client_for else None
             if caller_name(caller, user_id) in self or caller_name(caller, None) in self:
-                await refused(403, STOPPED).response(scope, receive, send)
-            else:
-                await app(scope, receive, send)
+                raise refused(403, STOPPED)
+            await app(scope, receive, send)
 
         return guarded
 
@@ -76,17 +77,21 @@ class RefusedPeople:
         return f"user-{user_id}" in self
 
     def _notice_change(self, file: Path) -> None:
-        stamp: object = None
         try:
-            stamp = _stamp(file)
-            if stamp != self._stamp:
-                self._callers = _read(file)
-                _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(self._callers)}})
-        except (OSError, ValueError) as error:
-            stamp = stamp or repr(error)
-            if stamp != self._stamp:
-                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", _why(error))
-        self._stamp = stamp
+            status = file.stat()
+            stamp: object = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp == self._stamp:
+                return
+            callers = _read(file)
+            if callers != self._callers or isinstance(self._stamp, str):
+                _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
+            self._callers = callers
+            self._stamp = stamp if time.time() - status.st_mtime > SETTLED_SECONDS else None
+        except OSError as error:
+            why = str(error.strerror)
+            if why != self._stamp:
+                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", why)
+            self._stamp = why
 
 
 async def _user_id(request: Request, client_for: Callable[[Request], NeptunClient]) -> int | None:
@@ -96,15 +101,6 @@ async def _user_id(request: Request, client_for: Callable[[Request], NeptunClien
         return await client_for(request).user_id()
     except (NeptunError, NotDone):
         return None  # then the call fails as well, and says why
-
-
-def _why(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    status = file.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read(file: Path) -> frozenset[str]:

@@ -226,6 +226,9 @@ class SignIn:
             question = self._question(sealed, pending, may_delete=may_delete, email=fields.get("email", ""))
             return form(question, errors=problem.errors, status=problem.status)
         grant = Grant.new(person.cookie, person.user_id, may_delete=may_delete)
+        if self._is_refused(person.user_id):
+            log_event("sign-in", request.headers, "access_denied", 403, grant=grant, leads_to=leads_to)
+            return message("You may not use this server any more", "Ask its operator. Nothing was changed.", 403)
         log_event("sign-in", request.headers, "signed_in", 303, grant=grant, leads_to=leads_to)
         response = _to_application(self._provider.accept(pending, grant))
         if person.browser:

@@ -11,6 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic_core import from_json
 
 from ..neptun.errors import quoted
+from .not_done import NotAllowed, NotDone
 from .schema import Schema
 
 
@@ -28,11 +29,11 @@ def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMidd
         if ctx.method != "tools/call" or not isinstance(name, str):
             return await call_next(ctx)
         if name not in tools:
-            return refusal(_unknown(name, tools, withheld))
+            return refusal(ctx, _unknown(name, tools, withheld))
         if arguments is not None and not isinstance(arguments, dict):
             arguments = parsed_arguments(arguments)
             if arguments is None:
-                return refusal(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
+                return refusal(ctx, NotDone(f"The arguments of {name} must be a JSON object. Pass none as {{}}."))
             ctx = replace(ctx, params={**params, "arguments": arguments})
         return await call_next(ctx)
 
@@ -60,16 +61,17 @@ def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
     return cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
 
 
-def _unknown(name: str, tools: Collection[str], withheld: Collection[str]) -> str:
+def _unknown(name: str, tools: Collection[str], withheld: Collection[str]) -> NotDone:
     if name in withheld:
-        return (
+        return NotAllowed(
             f"{name} is switched off: NEPTUN_READ_ONLY is set. The person can do it on the Neptun website, or unset "
             "NEPTUN_READ_ONLY and restart the server."
         )
-    return f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}."
+    return NotDone(f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}.")
 
 
-def refusal(words: str) -> dict[str, Any]:
-    """A failure in the form of the wire, which nothing else gives it here."""
-    result = CallToolResult(content=[TextContent(type="text", text=words)], is_error=True)
+def refusal(ctx: ServerRequestContext[Any, Any], error: NotDone) -> dict[str, Any]:
+    """A failure in the form of the wire, which nothing else gives it here, reported as if a tool had raised it."""
+    ctx.lifespan_context.report_for(ctx.request).outcome = error
+    result = CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
     return result.model_dump(mode="json", by_alias=True, exclude_none=True)

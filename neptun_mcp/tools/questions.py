@@ -70,6 +70,7 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     """
     report = report_of(ctx)
     report.project_id = call.project_id
+    report.project_name = shared_by(ctx).pages.names(call.neptun.session).get(call.project_id)
     try:
         report.found = await call.neptun.find_import(call.project_id, import_id)
         return report.found
@@ -128,7 +129,7 @@ async def ask_deletion(
     if policy == "off" and not always_ask:
         return True
     if can_ask(ctx.client_capabilities):
-        name = report_of(ctx).project_name = await project_name(ctx, call)
+        name = await project_name(ctx, call)
         return Elicit(_question(found, call.project_id, name), Confirmation)
     if ctx.client_capabilities is None:
         earlier = ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "

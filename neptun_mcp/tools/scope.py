@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from .arguments import is_given, refusal
+from .not_done import NotAllowed
 
 PROJECT_ARGUMENTS = {"project": {"type": "string"}, "project_id": {"type": "integer"}}
 """The arguments that name a project, with what tells whether they are given."""
@@ -59,11 +60,14 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
             if scope.no_deletion and ctx.method == "prompts/get":
                 raise MCPError(INVALID_PARAMS, scope.no_deletion)
             if scope.no_deletion and params.get("name") in deleting:
-                return refusal(f"{scope.no_deletion} Nothing was deleted.")
+                return refusal(ctx, NotAllowed(f"{scope.no_deletion} Nothing was deleted."))
             if scope.project_id is not None:
                 named = [name for name, schema in PROJECT_ARGUMENTS.items() if is_given(given.get(name), schema)]
                 if named and str(given[named[0]]).strip() != str(scope.project_id):
-                    return refusal(f"{params.get('name')} has no argument {named[0]} here. Call it without.")
+                    words = f"{params.get('name')} has no argument {named[0]} here. Call it without."
+                    if ctx.method == "prompts/get":
+                        raise MCPError(INVALID_PARAMS, words)
+                    return refusal(ctx, NotAllowed(words))
                 others = {name: value for name, value in given.items() if name not in PROJECT_ARGUMENTS}
                 project: object = scope.project_id if ctx.method == "tools/call" else str(scope.project_id)
                 ctx = replace(ctx, params={**params, "arguments": {**others, "project_id": project}})

@@ -258,8 +258,8 @@ async def test_an_unused_session_ends(
         ended = await session.post("tools/list", {})
         assert ended.status_code == 404
         assert "The host has to connect to the server again" in ended.json()["error"]["message"]
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == mcp_sessions.__name__]
-    assert warning.startswith("refused: a request in an unknown MCP session")
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "neptun_mcp.requests"]
+    assert warning.startswith("refused: it is in an unknown MCP session")
     assert session.headers["Mcp-Session-Id"] not in caplog.text
 
 

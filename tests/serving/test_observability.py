@@ -40,6 +40,7 @@ from tests.serving.support import (
     start_in_process,
     worker,
 )
+from tests.sign_in.support import sign_in_server
 from tests.support import ERAS, Json, Site, failure, resources
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +116,57 @@ async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: 
     assert everyone == {("gateway-1", "user-1")}
     assert calls[-1]["caller"] == UNKNOWN
     assert not any(secret in log for secret in (COOKIE, TOKEN, STATE_KEY))
+
+
+def fields_of(caplog: pytest.LogCaptureFixture, *names: str) -> list[Json]:
+    """What the log has of calls, deletions or refused requests."""
+    loggers = [f"neptun_mcp.{name}" for name in names]
+    return [getattr(record, "fields", {}) for record in caplog.records if record.name in loggers]
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "arguments"),
+    [
+        ({"read_only": True}, "/mcp", {}),
+        ({}, "/mcp?read_only=1", {}),
+        ({}, "/mcp?project_id=3", {}),
+        ({}, "/mcp?project_id=3", {"project": "webshop", "project_id": 0}),
+    ],
+)
+async def test_a_deletion_that_is_withheld_is_refused(
+    site: Site, caplog: pytest.LogCaptureFixture, settings: Json, path: str, arguments: Json
+) -> None:
+    call = {"name": "delete_import", "arguments": {**DELETE_IMPORT, **arguments}}
+    async with start_in_process(site, session_cookie=COOKIE, **settings) as caller:
+        error_in((await caller.post("tools/call", call, path)).json())
+    lines = fields_of(caplog, "calls", "audit")
+    assert [(line["outcome"], line["reason"]) for line in lines] == [("error", "refused")] * 2
+    assert (lines[1]["import_id"], lines[1].get("asked")) == (104, None)
+    assert site.deletions() == []
+
+
+async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sign_in_server(site) as server:
+        caller = server.caller(await server.tokens())
+        error_in(await caller.call("delete_import", DELETE_IMPORT))
+    (line,) = fields_of(caplog, "audit")
+    assert (line["outcome"], line["reason"], line["caller"], line["user_id"]) == ("error", "refused", "user-1", 1)
+
+
+@pytest.mark.parametrize("confirm", ["ask", "off"])
+async def test_a_deletion_names_the_project_if_its_name_is_known(
+    site: Site, caplog: pytest.LogCaptureFixture, confirm: str
+) -> None:
+    async with start_in_process(site, session_cookie=COOKIE, confirm_delete=confirm) as caller:
+        if confirm == "ask":
+            await asked_and_answered(caller, AGREED)
+        else:
+            await caller.call("list_imports", {"project": "webshop"})
+            content_in(await caller.call("delete_import", DELETE_IMPORT))
+    (line,) = fields_of(caplog, "audit")
+    assert (line["outcome"], line["project_id"], line["project"]) == ("deleted", 1, "webshop")
 
 
 async def test_each_call_is_a_line_of_text(site: Site, tmp_path: Path) -> None:
@@ -295,8 +347,30 @@ async def test_a_refused_request_is_a_line(site: Site, caplog: pytest.LogCapture
     async with start_in_process(site, mcp_token=TOKEN) as caller:
         for header in ({}, {"Authorization": "Bearer stolen"}):
             assert (await caller.http.post(f"{caller.url}/mcp", headers=header)).status_code == 401
-    lines = [getattr(record, "fields", {}) for record in caplog.records if record.name == "neptun_mcp.requests"]
+    lines = fields_of(caplog, "requests")
     assert [(line["status"], line["reason"], line.get("token")) for line in lines] == [
         (401, "no_token", None),
         (401, "no_token", sha256(b"stolen").hexdigest()[:16]),
     ]
+
+
+async def test_a_token_that_is_not_good_is_one_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with sign_in_server(site) as server:
+        caplog.clear()
+        for headers in ({}, {"Authorization": "Bearer stolen"}):
+            refused = await server.app.http.post("/mcp", headers=headers)
+            assert refused.status_code == 401
+    lines = fields_of(caplog, "requests", "sign_in")
+    stolen = sha256(b"stolen").hexdigest()[:16]
+    assert [line.get("token") for line in lines] == [None, stolen]
+    assert [line["reason"] if "reason" in line else line["outcome"] for line in lines] == ["no_token", "unknown"]
+
+
+async def test_a_session_that_has_ended_is_one_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    store = site.sandbox()
+    async with sign_in_server(site) as server:
+        caller = server.caller(await server.tokens())
+        store.sessions.clear()
+        caplog.clear()
+        assert (await caller.post("tools/call", {"name": "list_imports", "arguments": {}})).status_code == 401
+    assert [line["reason"] for line in fields_of(caplog, "calls", "requests", "sign_in")] == ["session_ended"]

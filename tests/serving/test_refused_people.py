@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.log import digest
+from neptun_mcp.neptun.secret_files import MAX_SECRET_FILE
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from neptun_mcp.serving.refused_people import RefusedPeople
 from tests.serving.support import HEADERS, HOST, LIST_IMPORTS, TOKEN, content_in, start_in_process
+from tests.serving.test_mcp_sessions import Session
+from tests.sign_in.support import sign_in_server
 from tests.support import ERAS, Json, Site
 
 pytestmark = pytest.mark.anyio
@@ -38,17 +43,103 @@ async def test_a_person_is_stopped_and_no_other(
     assert COOKIE not in caplog.text
 
 
-def test_what_was_read_last_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stopped_person_neither_renews_nor_signs_in_again(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "refused"
+    file.write_text("")
+    async with sign_in_server(site, mcp_refused_file=file) as server:
+        tokens, code = await server.tokens(), await server.code()
+        file.write_text("user-1")
+        called = await server.caller(tokens).post("tools/list", {})
+        renewed = await server.app.refresh(tokens["refresh_token"])
+        exchanged = await server.app.exchange(code)
+        again = await server.browser.submit(await server.page(), email=EMAIL, password=PASSWORD)
+        assert [answer.status_code for answer in (called, renewed, exchanged, again)] == [403] * 4
+        assert {answer.json()["error"] for answer in (renewed, exchanged)} == {"access_denied"}
+        assert "You may not use this server any more" in again.text
+        others = await server.browser.submit(await server.page(), cookie=BOB_COOKIE)
+        assert others.status_code == 303
+        file.write_text("")
+        assert (await server.app.refresh(tokens["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["environment", "caller"])
+async def test_a_running_session_of_a_stopped_person_ends(site: Site, tmp_path: Path, mode: str) -> None:
+    file = tmp_path / "refused"
+    file.write_text("")
+    given: Json = {**TEAM, "mcp_credentials": mode, "mcp_sessions": True, "session_cookie": COOKIE}
+    async with start_in_process(site, mcp_refused_file=file, **given) as caller:
+        session = await Session.begin(caller, **HEADERS)
+        assert await session.status() == 200
+        file.write_text("user-1" if mode == "caller" else f"token-{digest(TOKEN)[:16]}")
+        assert await session.status() == 403
+        file.write_text("")
+        assert await session.status() == 200
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfuser-7\r\nuser-9\r\n",
+        "user-7\r\n".encode("utf-16"),
+        b"# left in March\n\n  user-7  # Alice",
+        b"user-7#Alice\n\xff",
+    ],
+)
+def test_a_file_is_read_however_it_was_written(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "refused"
+    file.write_bytes(content)
+    refused = RefusedPeople(file)
+    assert [refused.has_user(7), refused.has_user(8)] == [True, False]
+
+
+def test_changes_in_one_moment_are_noticed(tmp_path: Path) -> None:
+    """Some file systems count whole seconds."""
+    file = tmp_path / "refused"
+    file.write_text("user-7")
+    now = file.stat().st_mtime_ns
+    refused = RefusedPeople(file)
+    assert refused.has_user(7)
+    for number in (8, 7, 8):
+        file.write_text(f"user-{number}")
+        os.utime(file, ns=(now, now))
+        assert [refused.has_user(7), refused.has_user(8)] == [number == 7, number == 8]
+
+
+def test_a_file_that_does_not_change_is_not_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "refused"
+    file.write_text("user-7")
+    os.utime(file, (1, 1))
+    refused = RefusedPeople(file)
+    assert refused.has_user(7)
+    file.write_text("user-8")
+    os.utime(file, (1, 1))
+    assert refused.has_user(7)
+
+
+@pytest.mark.parametrize("kind", ["none", "directory", "pipe", "long"])
+def test_what_was_read_last_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     file = tmp_path / "refused"
     file.write_text("user-7")
     refused = RefusedPeople(file)
     file.unlink()
+    match kind:
+        case "directory":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case "long":
+            file.write_bytes(b"#" * (MAX_SECRET_FILE + 1))
+        case _:
+            pass
     assert [refused.has_user(7), refused.has_user(8), refused.has_user(7)] == [True, False, True]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+    if file.exists():
+        file.rmdir() if kind == "directory" else file.unlink()
     file.write_text("user-8")
     assert [refused.has_user(7), refused.has_user(8)] == [False, True]
 
 
 def test_a_file_that_cannot_be_read_at_the_start_is_a_wrong_setting(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^NEPTUN_MCP_REFUSED_FILE: cannot be read \(No such file or directory\)$"):
-        RefusedPeople(tmp_path / "none")
+    for path, why in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ValueError, match=rf"^NEPTUN_MCP_REFUSED_FILE: cannot be read \({why}\)$"):
+            RefusedPeople(path)

@@ -15,13 +15,12 @@ from .account import create_client
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
-from .tools.answers import AnswersOnce
+from .tools.answers import AnswersOnce, explain_refusal
 from .tools.arguments import call_reader
 from .tools.context import Shared
 from .tools.neptun_tool import changes_something
 from .tools.pages import Pages
 from .tools.prompts import create_prompts, prompt_reader
-from .tools.questions import explain_lost_question
 from .tools.scope import narrow
 from .tools.tools import audited_tools, withheld_tools
 
@@ -100,7 +99,7 @@ def build_server(
         *outermost,
         span,
         *around,
-        explain_lost_question,
+        explain_refusal,
         AnswersOnce(audited_tools()),
         *sdks,  # the sealed state of a question
         announce_no_resources,

@@ -1,4 +1,4 @@
-"""An answer of the person counts once: a deletion is sent once, however often the same yes arrives."""
+"""The person's answer to a question, when it comes back: it counts once, and the SDK's refusal of it is explained."""
 
 from __future__ import annotations
 
@@ -15,12 +15,33 @@ MAX_ANSWERS = 10_000
 ANSWER_SECONDS = 660.0
 """How long a used answer is remembered: a little longer than the SDK takes it."""
 
+REFUSED = {"reason": "invalid_request_state"}
+"""How the SDK marks its refusal of an answer: a literal in `mcp/server/request_state.py`, as read in mcp 2.3. It has no
+error class for it. Without this mark nobody would learn from its words that the call has to be made again."""
+
+
+async def explain_refusal(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: the SDK's refusal of an answer, in words."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        if error.error.data != REFUSED:
+            raise
+        raise MCPError(
+            error.error.code,
+            "The question to which this is the answer was put too long ago, in another call, by a server that has been "
+            "restarted, or by another process (with another NEPTUN_MCP_STATE_KEY). "
+            "Nothing was done; make the call again, and the person is asked again.",
+            REFUSED,
+        ) from None
+
 
 class AnswersOnce:
     """Middleware of the MCP server, outside of what the SDK refuses answers by; for MCP 2026-07-28 and later.
 
-    An answer comes with the sealed state of its question, which no other question has. Another process knows nothing of
-    it: there, the second one looks for the import, and does not find it if the first one is through.
+    A deletion is sent once, however often the same yes arrives. An answer comes with the sealed state of its question,
+    which no other question has. Another process knows nothing of it: there, the second one looks for the import, and
+    does not find it if the first one is through.
 
     Args:
         tools: the names of those whose answers count once.

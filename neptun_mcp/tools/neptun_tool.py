@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp.types import InputRequiredResult
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from ..neptun.errors import NeptunError, quoted
 from .arguments import is_given
@@ -19,6 +21,38 @@ from .progress import with_progress
 from .results import tool_result
 from .schema import Schema, allowed
 from .words import NOTHING_DELETED, explained
+
+Given: TypeAlias = Mapping[str, Any]
+"""The arguments of a call that were read before one, and were right."""
+
+_REFUSED = "refused"
+
+
+def refused_by(check: Callable[[Any, Given], None]) -> AfterValidator:
+    """Refuses an argument in the words of a `NotDone`, before Neptun or the person is asked.
+
+    Args:
+        check: looks at the argument, and at those before it.
+    """
+
+    def checked(value: Any, info: ValidationInfo) -> Any:
+        try:
+            check(value, info.data)
+        except NotDone as error:
+            raise PydanticCustomError(_REFUSED, "{words}", {"words": str(error)}) from None
+        return value
+
+    return AfterValidator(checked)
+
+
+def _not_a_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return value
+
+
+NO_BOOLEAN = BeforeValidator(_not_a_boolean)
+"""Refuses `true`, which pydantic takes for 1."""
 
 
 class NeptunTool(Tool):
@@ -85,7 +119,7 @@ def misuse(tool: Tool, arguments: dict[str, Any]) -> str:
     except ToolError as error:
         return str(error)
     except ValidationError as error:
-        return _wrong_values(tool, error)
+        return _wrong_values(cast(NeptunTool, tool), error)
     return ""
 
 
@@ -104,10 +138,12 @@ def _given(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
 
 
-def _wrong_values(tool: Tool, error: ValidationError) -> str:
-    bounded = tool.bounded if isinstance(tool, NeptunTool) else tool.parameters
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False))
-    return "; ".join(allowed(name, bounded["properties"][name]) for name in wrong) + "."
+def _wrong_values(tool: NeptunTool, error: ValidationError) -> str:
+    details = error.errors(include_input=False, include_url=False)
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _REFUSED)
+    values = "; ".join(allowed(name, tool.bounded["properties"][name]) for name in wrong)
+    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == _REFUSED and "ctx" in detail]
+    return " ".join([*([f"{values}."] if values else []), *refused])
 
 
 def changes_something(tool: Tool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -55,7 +55,7 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
     neptun, limit = client_of(ctx)
     name = project.strip()
-    if name == ALL and project_id is None:
+    if name == ALL:
         return Call(neptun, limit, EVERY_PROJECT)
     chosen = project_id or shared_by(ctx).project_id
     if chosen and (not name or name == str(project_id)):
@@ -69,7 +69,7 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     if len(projects) == 1 and not (listing.left_out and not name):
         return Call(neptun, limit, projects[0].id)
     if not can_ask(ctx.client_capabilities):
-        raise _none_chosen(_nearest(projects, _query(ctx)), name)
+        raise _none_chosen(projects, name)
     labels = [_label(project) for project in projects]
     if sum(map(len, labels)) > _FORM_CHARACTERS:
         return Elicit(f"Which of your {len(projects)} Neptun projects do you mean?", NamedProject)
@@ -78,7 +78,7 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     return Elicit("Which Neptun project do you mean?", form)
 
 
-async def find_projects(
+async def find_project(
     ctx: Context[Shared, Any], project: str, choice: Annotated[ElicitationResult[Any], Resolve(ask_project)]
 ) -> Call:
     """The project, or all of them."""
@@ -91,23 +91,12 @@ async def find_projects(
     projects = (await list_projects(shared_by(ctx).pages, neptun)).items
     if not isinstance(choice, AcceptedElicitation):
         name = project.strip()
-        raise _none_chosen(_nearest(matching(projects, name) if name else projects, _query(ctx)), name)
+        raise _none_chosen(matching(projects, name) if name else projects, name)
     name = choice.data.project.strip()
     same = matching(projects, name)
     if len(same) != 1:
         raise _none_chosen(_nearest(same or projects, name), name if same else "")
     return Call(neptun, limit, same[0].id)
-
-
-async def find_project(call: Annotated[Call, Resolve(find_projects)]) -> Call:
-    """The one project in which something is deleted.
-
-    Raises:
-        NotDone: all of them are named.
-    """
-    if call.everywhere:
-        raise NotDone("An import is deleted from one project, never from all. Nothing was deleted. Name the project.")
-    return call
 
 
 def matching(projects: Sequence[Project], name: str) -> list[Project]:
@@ -120,8 +109,6 @@ def matching(projects: Sequence[Project], name: str) -> list[Project]:
 
 def _named(projects: Sequence[Project], name: str, project_id: int | None) -> list[Project]:
     """The projects that a name means."""
-    if name == ALL:
-        raise NotDone('project "*" means all projects, and project_id one. Pass one of the two.')
     same = matching(projects, name)
     if project_id is not None:
         if project_id not in [project.id for project in same]:
@@ -159,15 +146,9 @@ async def project_name(ctx: Context[Shared, Any], call: Call) -> str | None:
     return known.get(call.project_id)
 
 
-def _query(ctx: Context[Shared, Any]) -> str:
-    """The query of the call. Without a project it may be there to find one."""
-    arguments: Mapping[str, Any] = (ctx.request_context.params or {}).get("arguments") or {}
-    return str(arguments.get("query") or "")
-
-
-def _nearest(projects: Sequence[Project], query: str) -> list[Project]:
-    """The projects, first those whose names have most words of the query."""
-    words = fold(query).split()
+def _nearest(projects: Sequence[Project], name: str) -> list[Project]:
+    """The projects, first those whose names have most words of another name."""
+    words = fold(name).split()
     return sorted(projects, key=lambda project: -sum(word in fold(project.name) for word in words))
 
 
@@ -183,4 +164,3 @@ def _none_chosen(projects: Sequence[Project], name: str) -> NotDone:
 
 
 InProject: TypeAlias = Annotated[Call, Resolve(find_project)]
-InProjects: TypeAlias = Annotated[Call, Resolve(find_projects)]

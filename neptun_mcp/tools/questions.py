@@ -11,10 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitation, ElicitationResult
-from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 from pydantic import Field
 
@@ -38,25 +36,6 @@ class Confirmation(Form):
     delete: bool = Field(default=False, strict=True, title="Delete it for good", description="This cannot be undone")
 
 
-_LOST_QUESTION = {"reason": "invalid_request_state"}  # as the SDK marks it
-
-
-async def explain_lost_question(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware of the MCP server: the SDK's refusal of an answer, in words."""
-    try:
-        return await call_next(ctx)
-    except MCPError as error:
-        if error.error.data != _LOST_QUESTION:
-            raise
-        raise MCPError(
-            error.error.code,
-            "The question to which this is the answer was put too long ago, in another call, by a server that has been "
-            "restarted, or by another process (with another NEPTUN_MCP_STATE_KEY). "
-            "Nothing was done; make the call again, and the person is asked again.",
-            _LOST_QUESTION,
-        ) from None
-
-
 _ELSEWHERE = 5  # requests for the imports of other projects
 _NAMED = 5  # projects of which is said that nobody looked there
 
@@ -73,7 +52,6 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     report.project_name = shared_by(ctx).pages.names(call.neptun.session).get(call.project_id)
     try:
         report.found = await call.neptun.find_import(call.project_id, import_id)
-        return report.found
     except ImportNotFound as error:
         pages = shared_by(ctx).pages
         remembered = pages.project_of_import(call.neptun.session, import_id)
@@ -83,6 +61,7 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
         if scope_of(ctx).project_id is None:
             await _look_elsewhere(call, import_id, error, remembered)
         raise
+    return report.found
 
 
 async def _look_elsewhere(call: Call, import_id: int, error: ImportNotFound, remembered: int | None) -> None:
@@ -123,38 +102,39 @@ async def ask_deletion(
     found: Annotated[ProjectImport, Resolve(find_import)],
 ) -> bool | Elicit[Confirmation]:
     """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
-    app = shared_by(ctx)
-    policy = app.confirm_delete
-    always_ask = scope_of(ctx).always_ask
+    shared, always_ask = shared_by(ctx), scope_of(ctx).always_ask
+    policy = shared.confirm_delete
     if policy == "off" and not always_ask:
         return True
     if can_ask(ctx.client_capabilities):
         name = await project_name(ctx, call)
         return Elicit(_question(found, call.project_id, name), Confirmation)
+    why, how = "the person has to agree, and this host cannot ask", "from a host that asks"
     if ctx.client_capabilities is None:
-        earlier = ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
-        how = "" if app.keeps_sessions else f"{earlier}NEPTUN_MCP_SESSIONS=1"
-        raise NotAllowed(
-            f"Import {found.id} was not deleted: the person has to agree, and cannot be asked here. It can be deleted "
-            f"on the Neptun website, or from a host that asks{how}."
-        )
-    if always_ask:
-        raise NotAllowed(
-            f"Import {found.id} was not deleted: whoever signed in here allowed deletions only after being asked, and "
-            "this host cannot ask. It can be deleted on the Neptun website, or from a host that asks."
-        )
-    if policy == "require":
-        raise NotAllowed(
-            f"Import {found.id} was not deleted: the person has to agree, and this host cannot ask. "
-            "It can be deleted on the Neptun website, or NEPTUN_CONFIRM_DELETE=ask allows it here."
-        )
-    return True
+        why = "the person has to agree, and cannot be asked here"
+        if not shared.keeps_sessions:
+            how += (
+                ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
+                "NEPTUN_MCP_SESSIONS=1"
+            )
+    elif always_ask:
+        why = "whoever signed in here allowed deletions only after being asked, and this host cannot ask"
+    elif policy == "require":
+        how = "NEPTUN_CONFIRM_DELETE=ask allows it here"
+    else:
+        return True
+    raise NotAllowed(f"Import {found.id} was not deleted: {why}. It can be deleted on the Neptun website, or {how}.")
 
 
 UNTOUCHED = (
     f'The form came back with "Delete it for good" at No, which means no. {NOTHING_DELETED} To agree, the person sets '
     "it to Yes before accepting the form: call delete_import again only if they say that they want that."
 )
+_NOT_AGREED: dict[Answered | None, str] = {
+    "no": UNTOUCHED,
+    "declined": f"The answer was no, or the host declined without asking. {NOTHING_DELETED}",
+    "cancelled": f"The question came back without an answer; the host may not have shown it. {NOTHING_DELETED}",
+}
 
 
 @dataclass(frozen=True)
@@ -180,18 +160,10 @@ async def decide(
 ) -> Decision:
     """The person's decision, which holds for what they were shown and nothing else."""
     report = report_of(ctx)
-    report.answered = _answered(answer)
-    report.asked = report.answered is not None
-    if isinstance(answer, CancelledElicitation):
-        return Decision(
-            found, f"The question came back without an answer; the host may not have shown it. {NOTHING_DELETED}"
-        )
-    if not isinstance(answer, AcceptedElicitation):
-        return Decision(found, f"The answer was no, or the host declined without asking. {NOTHING_DELETED}")
-    if not isinstance(answer.data, Confirmation):
-        return Decision(found, asked=False)
-    if not answer.data.delete:
-        return Decision(found, UNTOUCHED)
+    report.answered = answered = _answered(answer)
+    report.asked = answered is not None
+    if answered != "yes":
+        return Decision(found, _NOT_AGREED.get(answered, ""), asked=report.asked)
     if not _brings_answer(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:

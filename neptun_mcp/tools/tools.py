@@ -10,18 +10,18 @@ from typing import Annotated, Any, TypeAlias, cast
 from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 from ..neptun.client import KNOWN_KINDS, is_kind
 from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport, ResourceType
 from .context import Shared, shared_by
 from .everywhere import Ask, ImportRows, Rows
 from .lists import page_of_everything, page_of_project
-from .neptun_tool import NeptunTool
+from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, refused_by
 from .not_done import NotDone
 from .pace import Pace
 from .pages import memory_of
-from .projects import InProject, InProjects
+from .projects import ALL, InProject
 from .query import parse_query
 from .questions import Decision, decide
 from .results import (
@@ -35,16 +35,10 @@ from .results import (
     resources_page,
 )
 from .schema import closed_schema, flat_schema, unbounded
+from .words import NOTHING_DELETED
 
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("not a number")
-    return value
-
-
-_AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_no_bool)]
-_Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), BeforeValidator(_no_bool)]
+_AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), NO_BOOLEAN]
+_Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), NO_BOOLEAN]
 _NAME = "Name, a part of it, or id"
 _QUERY = (
     'Words or parts of words, all of them, in any field or file text. As on GitHub: "a phrase", -without, field:word '
@@ -56,22 +50,54 @@ def _text(description: str, most: int) -> Any:
     return Field(max_length=most, coerce_numbers_to_str=True, description=description)
 
 
-ProjectName: TypeAlias = Annotated[str, _text(_NAME, 200)]
+def _one_project(project: str, _: Given) -> None:
+    if project.strip() == ALL:
+        raise NotDone(f"An import is deleted from one project, never from all. {NOTHING_DELETED} Name the project.")
+
+
+def _no_other_project(project_id: int | None, given: Given) -> None:
+    if project_id and given.get("project", "").strip() == ALL:
+        raise NotDone('project "*" means all projects, and project_id one. Pass one of the two.')
+
+
+def _in_one_project(resource_id: int | None, given: Given) -> None:
+    if resource_id and given.get("project", "").strip() == ALL:
+        raise NotDone("resource_id goes with one project, which the list shows beside it. Pass that as project_id.")
+
+
+def _of_one_resource(text_offset: int, given: Given) -> None:
+    if text_offset and given.get("resource_id", 0) is None:
+        raise NotDone("text_offset goes with resource_id: pass both, or neither.")
+
+
+def _language(query: str, _: Given) -> None:
+    parse_query(query, ProjectImport)
+
+
+ProjectName: TypeAlias = Annotated[str, _text(_NAME, 200), refused_by(_one_project)]
 AnyProject: TypeAlias = Annotated[str, _text(f"{_NAME}; * for all projects", 200)]
-ProjectId: TypeAlias = Annotated[_AnyId | None, Field(description="Leave out if unknown: it is found or asked for")]
-ImportsQuery: TypeAlias = Annotated[str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000)]
-ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000)]
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), BeforeValidator(_no_bool)]
+ProjectId: TypeAlias = Annotated[
+    _AnyId | None, Field(description="Leave out if unknown: it is found or asked for"), refused_by(_no_other_project)
+]
+ImportsQuery: TypeAlias = Annotated[
+    str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000), refused_by(_language)
+]
+ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000), refused_by(_language)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), NO_BOOLEAN]
 Offset: TypeAlias = Annotated[_Whole, Field(description="next_offset of the page before; -1 for the last item")]
+ResourceId: TypeAlias = Annotated[
+    _AnyId | None, Field(description="Only this one, a file with its full text"), refused_by(_in_one_project)
+]
 TextOffset: TypeAlias = Annotated[
     _Whole,
     Field(description="With resource_id: the character to begin at, any; a negative one counts from the end"),
+    refused_by(_of_one_resource),
 ]
 
 
 async def list_imports(
     ctx: Context[Shared, Any],
-    call: InProjects,
+    call: InProject,
     project: AnyProject = "",
     project_id: ProjectId = None,
     source_type: Annotated[
@@ -110,20 +136,16 @@ async def list_imports(
 
 async def list_resources(
     ctx: Context[Shared, Any],
-    call: InProjects,
+    call: InProject,
     resource_type: ResourceType,
     project: AnyProject = "",
     project_id: ProjectId = None,
-    resource_id: Annotated[_AnyId | None, Field(description="Only this one, a file with its full text")] = None,
+    resource_id: ResourceId = None,
     query: ResourcesQuery = "",
     limit: Limit = 50,
     offset: Offset = 0,
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
-    if text_offset and not resource_id:
-        raise NotDone("text_offset goes with resource_id: pass both, or neither.")
-    if resource_id and call.everywhere:
-        raise NotDone("resource_id goes with one project, which the list shows beside it. Pass that as project_id.")
     neptun, pages = call.neptun, shared_by(ctx).pages
     wanted = Wanted(parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
     if call.everywhere:

@@ -235,8 +235,5 @@ def known_projects(projects: Iterable[Project]) -> str:
         return "You have no projects in Neptun yet."
     ends = accumulate(len(entry) + 2 for entry in known)
     listed = known[: sum(end <= _LISTED_CHARACTERS for end in ends)]
-    more = (
-        f" and {len(known) - len(listed)} more; to find one of these, call list_imports without project_id, with a "
-        "word of the project's name as query"
-    )
+    more = f" and {len(known) - len(listed)} more; to find one of these, pass project with a part of its name"
     return f"Your projects are: {', '.join(listed)}{more if len(listed) < len(known) else ''}."

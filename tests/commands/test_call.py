@@ -53,6 +53,9 @@ def test_a_call_that_fails_says_why_on_stderr(command: Command) -> None:
         ("list_imports project_id", '"project_id" has no value. An argument of a tool has the form name=value.'),
         ("list_resources resource_type=files", "resource_type must be one of user-files, "),
         ("delete_import project_id=1", "import_id must be "),
+        ("delete_import project=* import_id=1", "An import is deleted from one project, never from all."),
+        ("list_imports query=after:yesterday", "after: takes a day in the form YYYY-MM-DD"),
+        ("list_resources resource_type=user-files text_offset=5", "text_offset goes with resource_id"),
     ],
 )
 def test_a_wrong_argument_is_a_misuse(command: Command, arguments: str, said: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult, ErrorData
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE
 from neptun_mcp.sandbox.state import Store
+from neptun_mcp.tools.answers import REFUSED
 from neptun_mcp.tools.questions import UNTOUCHED
 from tests.support import (
     CANCELLED,
@@ -177,9 +179,7 @@ async def test_names_in_an_error_are_quoted_and_bounded(host: Host) -> None:
 
 
 @pytest.mark.parametrize(("number", "more"), [(150, 0), (4_000, 3_700)])
-async def test_of_many_projects_those_are_listed_that_fit_the_nearest_first(
-    host: Host, era: str, number: int, more: int
-) -> None:
+async def test_of_many_projects_those_are_listed_that_fit(host: Host, era: str, number: int, more: int) -> None:
     host.era = era
     host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 11 + number))))
     last = 10 + number
@@ -189,8 +189,8 @@ async def test_of_many_projects_those_are_listed_that_fit_the_nearest_first(
         assert len(message) < 6_500
         assert ("more; to find one of these" in message) == bool(more)
         # What the message advises.
-        nearest = await tools.fails("list_imports", query=f"cafe {last}")
-        assert nearest.startswith(f'No project was chosen; pass project_id. Your projects are: {last} "Café {last}", ')
+        host.site.answers[f"GET {USER}/projects/{last}/resources/imports"] = JSONResponse({"imports": []})
+        assert (await tools.gets("list_imports", project=f"cafe {last}"))["project_id"] == last
         for tool, arguments in (("delete_import", {"import_id": 1}), ("list_imports", {"project_id": 9})):
             assert len(await tools.fails(tool, **arguments)) < 6_500
 
@@ -458,6 +458,14 @@ async def test_a_public_repository_has_no_connection_that_may_go(host: Host) -> 
     await host.gets("delete_import", project_id=WEBSHOP, import_id=105)
     assert person.questions[0].startswith('Delete the public repository "https://github.com/')
     assert "connection to GitHub" not in person.questions[0]
+
+
+async def test_an_answer_that_the_sdk_refuses_is_explained(host: Host) -> None:
+    """Fails if the SDK marks its refusal in another way."""
+    async with host.connected() as tools:
+        with pytest.raises(MCPError, match="Nothing was done; make the call again") as refused:
+            await tools.client.call_tool("delete_import", {"import_id": 104}, request_state="v1.none")
+    assert refused.value.error.data == REFUSED
 
 
 async def test_the_form_is_one_yes_or_no(host: Host, era: str) -> None:

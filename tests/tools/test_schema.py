@@ -239,6 +239,32 @@ WRONG: list[tuple[str, Json, str]] = [
         {"resource_type": "user-files", "text_offset": 500},
         "text_offset goes with resource_id: pass both, or neither.",
     ),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "text_offset": -1, "limit": 0.5},
+        "limit must be a whole number from 1 to 100. text_offset goes with resource_id: pass both, or neither.",
+    ),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "project": " * ", "resource_id": 1},
+        "resource_id goes with one project, which the list shows beside it. Pass that as project_id.",
+    ),
+    (
+        "list_imports",
+        {"project": "*", "project_id": 1},
+        'project "*" means all projects, and project_id one. Pass one of the two.',
+    ),
+    (
+        "delete_import",
+        {"project": "*", "import_id": 104},
+        "An import is deleted from one project, never from all. Nothing was deleted. Name the project.",
+    ),
+    (
+        "list_resources",
+        {"resource_type": "user-files", "query": "before:{words}"},
+        'before: takes a day in the form YYYY-MM-DD, which "{words}" is not. '
+        'To search for these characters as a text, put them in quotes: "before:…".',
+    ),
     ("list_resources", {"resource_type": ""}, f"resource_type must be one of {TYPES}."),
     ("delete_import", {}, f"import_id must be {ID}."),
     ("delete_import", {"import_id": 0}, f"import_id must be {ID}."),

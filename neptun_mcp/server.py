@@ -23,6 +23,7 @@ from .tools.pages import Pages
 from .tools.prompts import create_prompts, prompt_reader
 from .tools.scope import narrow
 from .tools.tools import audited_tools, withheld_tools
+from .tools.words import Reader, host_reader
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 
@@ -33,7 +34,9 @@ INSTRUCTIONS = (
 )
 
 
-def create_server(settings: Settings | None = None, *, client: NeptunClient | None = None) -> MCPServer[Shared]:
+def create_server(
+    settings: Settings | None = None, *, client: NeptunClient | None = None, reader: Reader | None = None
+) -> MCPServer[Shared]:
     """An MCP server with the Neptun tools, to run by itself or inside another program.
 
         create_server().run("stdio")
@@ -42,6 +45,7 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
         settings: None to read them from the environment.
         client: None to make one from the settings, and close it when the server stops. A client that is given stays
             open.
+        reader: whom the tools tell what goes wrong; None for somebody whose host starts this server.
 
     Raises:
         pydantic.ValidationError: a setting is malformed.
@@ -53,7 +57,13 @@ def create_server(settings: Settings | None = None, *, client: NeptunClient | No
         neptun = client or create_client(settings)
         try:
             pages = Pages(settings.max_response_bytes)
-            yield Shared(lambda _: neptun, pages, settings.project_id, settings.confirm_delete)
+            yield Shared(
+                lambda _: neptun,
+                pages,
+                settings.project_id,
+                settings.confirm_delete,
+                reader=reader or host_reader(),
+            )
         finally:
             if client is None:
                 await neptun.aclose()

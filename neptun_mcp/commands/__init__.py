@@ -139,6 +139,11 @@ def shown_user(user: User) -> str:
     return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"
 
 
+def as_typed(options: argparse.Namespace, words: str) -> str:
+    """Words for a person, with the address called as it was given."""
+    return words.replace("NEPTUN_BASE_URL", "--base-url") if "base_url" in options else words
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A question that names what was probably meant; empty if nothing is close."""
     import difflib

@@ -22,6 +22,7 @@ from ..neptun.errors import quoted
 from ..server import create_server
 from ..settings import Settings
 from ..tools import create_tools, misuse
+from ..tools.words import TERMINAL
 from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, settings_or_exit, show, show_rendered, tell
 from .console import NARROW, Waiting, render
 
@@ -94,7 +95,7 @@ async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> Call
     waiting = Waiting()
     ask = partial(_ask, waiting) if sys.stdin.isatty() else None
     # In the older era the progress token reaches a server in this process, too.
-    client = Client(create_server(settings), mode="legacy", elicitation_callback=ask)
+    client = Client(create_server(settings, reader=TERMINAL), mode="legacy", elicitation_callback=ask)
     async with client, waiting.shown():
         return await client.call_tool(tool, arguments, progress_callback=waiting.update)
 

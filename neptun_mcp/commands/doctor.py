@@ -21,7 +21,7 @@ from ..neptun.client import Contract, NeptunClient
 from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
-from ..tools.words import advice, happened
+from ..tools.words import TERMINAL, advice, happened
 from . import FAILURE, SUCCESS, end_at_once, read_settings, show, show_line
 from .host_checks import check_entries
 
@@ -157,7 +157,7 @@ _WHOSE = {
 def _failure(name: str, error: NeptunError, settings: Settings, took: float, *, hosts_log_in: bool) -> Step:
     if isinstance(error, CredentialsMissing) and hosts_log_in and not settings.has_credentials:
         return Step(name, True, "none here; the server in the hosts has log-ins of its own")
-    to_do = advice(error)
+    to_do = advice(error, TERMINAL)
     if isinstance(error, ProjectNotFound):
         to_do = f"Correct NEPTUN_PROJECT_ID, or remove it. {to_do}"
     return Step(name, False, happened(error), to_do, took)

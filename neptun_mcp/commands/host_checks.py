@@ -15,7 +15,7 @@ from ..account import create_client, credentials_of
 from ..command_line import command_line
 from ..neptun.errors import NeptunError, Unavailable
 from ..settings import Settings, problems
-from ..tools.words import advice, happened
+from ..tools.words import HOST, advice, happened
 from .entries import Entry, find_entries
 from .hosts import HOSTS
 
@@ -73,7 +73,7 @@ async def _check_program(entry: Entry, settings: Settings) -> Finding:
         async with create_client(own) as neptun:
             return Finding(entry.host, f"logged in to {own.base_url} as user {await neptun.user_id()}", is_own=True)
     except NeptunError as error:
-        to_do = advice(error) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
+        to_do = advice(error, HOST) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
         return Finding(entry.host, happened(error), to_do)
 
 

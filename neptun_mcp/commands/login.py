@@ -17,8 +17,8 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials, User
 from ..settings import Settings
-from ..tools.words import advice, happened, why
-from . import FAILURE, MISUSE, SUCCESS, say, settings_or_exit, shown_user, tell
+from ..tools.words import TERMINAL, advice, happened, why
+from . import FAILURE, MISUSE, SUCCESS, as_typed, say, settings_or_exit, shown_user, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
 _SHORTEST = 20
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)
     except NeptunError as error:
-        tell(f"{happened(error)} Nothing is kept.", _advice(error))
+        tell(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error)))
         return FAILURE
     try:
         place = session_store().save(settings.base_url, cookie)
@@ -74,7 +74,7 @@ def _advice(error: NeptunError) -> str:
     if isinstance(error, LoginRefused):
         how = f"{command_line()} login --cookie"
         return f"Both are case-sensitive. If you sign in with GitHub or a passkey, there is no password: use {how}."
-    return "Copy it again." if isinstance(error, SessionRefused) else advice(error)
+    return "Copy it again." if isinstance(error, SessionRefused) else advice(error, TERMINAL)
 
 
 def _typed(address: str) -> Credentials | None:

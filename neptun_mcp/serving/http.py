@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ from ..tools import create_tools
 from ..tools.context import Shared
 from ..tools.pages import Pages
 from ..tools.prompts import create_prompts
-from ..tools.words import explained, login_command
+from ..tools.words import CALLER, OPERATOR, explained, login_command
 from . import process
 from .bodies import Bodies
 from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
@@ -351,7 +352,7 @@ def _build_mcp_server(
         report_of_request,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
-        renewal=sessions.advice if sessions else "",
+        reader=replace(CALLER, renewal=sessions.advice if sessions else ""),
     )
 
     @asynccontextmanager
@@ -430,6 +431,6 @@ class _Readiness:
                     await self._neptun.check_login()
         except (NeptunError, TimeoutError) as error:
             slow = f"Neptun did not answer within {READY_SECONDS:g} seconds."
-            _log.warning("not ready: %s", explained(error) if isinstance(error, NeptunError) else slow)
+            _log.warning("not ready: %s", explained(error, OPERATOR) if isinstance(error, NeptunError) else slow)
             return False
         return True

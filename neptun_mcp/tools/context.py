@@ -16,6 +16,7 @@ from .pages import Pages
 from .progress import current_transfer
 from .report import Report
 from .scope import EVERYTHING, Scope
+from .words import HOST, Reader
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Shared:
         report_for: where the call is reported that came with an HTTP request (None on stdio, where nobody reads it).
         scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
-        renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
+        reader: whom what goes wrong is told.
     """
 
     client_for: Callable[[Any], NeptunClient]
@@ -40,7 +41,7 @@ class Shared:
     report_for: Callable[[Any], Report] = lambda _: Report()
     keeps_sessions: bool = False
     scope_for: Callable[[Any], Scope] = lambda _: EVERYTHING
-    renewal: str = ""
+    reader: Reader = HOST
 
 
 def _as_hosts_accept_it(schema: dict[str, Any]) -> None:

@@ -95,8 +95,8 @@ class NeptunTool(Tool):
             return ToolError(
                 explained(
                     cause,
+                    shared.reader,
                     deleting=changes_something(self),
-                    renewal=shared.renewal,
                     only_project=shared.scope_for(request).project_id is not None,
                 )
             )

@@ -95,8 +95,8 @@ async def paced(limit: TimeLimit, size: int, work: Callable[[Pace], T]) -> T:
             return await anyio.to_thread.run_sync(pace.run, work, abandon_on_cancel=True, limiter=limiter)
     except (TimeoutError, _Stopped):
         raise NotDone(
-            "To look through texts as long as these takes more time than a call has. "
-            "Read single ones with resource_id, or allow a longer NEPTUN_TIMEOUT."
+            "To look through so much takes more time than a call has. "
+            "Look through one project at a time, or read a single file with resource_id."
         ) from None
     finally:
         pace.stopped = True

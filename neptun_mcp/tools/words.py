@@ -6,7 +6,8 @@ what it means for a deletion, where one was meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..command_line import command_line
@@ -43,23 +44,77 @@ from ..neptun.models import DEFAULT_BASE_URL, MAX_ID, Project
 NOTHING_DELETED = "Nothing was deleted."
 
 _LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
-_NO_RESTART = "there is no need to restart the server"
+_AGAIN = "try again in a minute"
 _OTHER_CONNECTION = "This connection is for that project alone: correct its address in your host."
-_CHECK_ADDRESS = "Check NEPTUN_BASE_URL and the network, then try again."
-_CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs."
 
 
-def explained(error: NeptunError, *, deleting: bool = False, renewal: str = "", only_project: bool = False) -> str:
+@dataclass(frozen=True)
+class Reader:
+    """Who reads the words: who can change the settings, and where they stand.
+
+    Attributes:
+        who: how somebody is told to do something.
+        where: follows what is to be done to a setting.
+        restart: follows it where the server does not see the change by itself.
+        names: what the settings are called that can be changed there; empty for all, by their variables.
+        serves: whether a server reads them, which goes on; else a command, which has ended.
+        renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
+    """
+
+    who: str = "{}"
+    where: str = ""
+    restart: str = ""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    serves: bool = True
+    renewal: str = ""
+
+    def told(self, what: str) -> str:
+        """What is to be done, a clause that begins with a verb, in words for this reader."""
+        for variable, name in self.names.items():
+            what = what.replace(variable, name)
+        return self.who.format(what)
+
+    def told_to_set(self, what: str) -> str:
+        """The same for what is to be done to a setting."""
+        stands_there = not self.names or any(name in what for name in self.names)
+        return self.told(f"{what}{self.where}{self.restart}" if stands_there else what)
+
+    def can_set(self, variable: str) -> bool:
+        return variable in self.names or not self.names
+
+
+HOST = Reader(where=" in the host's entry for this server", restart=", and restart it")
+EXTENSION = Reader(  # the titles in packaging/manifest.json; hosts start it again by themselves
+    where=" in the settings of this extension in your host",
+    names={
+        "NEPTUN_EMAIL": '"E-mail address"',
+        "NEPTUN_PASSWORD": '"Password"',
+        "NEPTUN_SESSION_COOKIE": '"Session cookie"',
+        "NEPTUN_BASE_URL": '"Address of Neptun"',
+        "NEPTUN_READ_ONLY": '"Read only"',
+    },
+)
+OPERATOR = Reader(where=" in the environment of this server", restart=", and restart it")
+CALLER = Reader(who="ask whoever runs this server to {}")
+TERMINAL = Reader(serves=False)
+
+
+def host_reader() -> Reader:
+    """Whoever reads what a server on stdin and stdout says: that of a bundle has no entry, and no command."""
+    return HOST if command_line() else EXTENSION
+
+
+def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, only_project: bool = False) -> str:
     """What happened and what to do about it.
 
     Args:
         error: the failure.
+        reader: whom it is told.
         deleting: a deletion was meant, so the reader has to know what became of it.
-        renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
         only_project: the connection is for one project, so no other may be named.
     """
     narrowed = only_project and isinstance(error, ProjectNotFound)
-    sentences = [happened(error), _OTHER_CONNECTION if narrowed else advice(error, renewal)]
+    sentences = [happened(error), _OTHER_CONNECTION if narrowed else advice(error, reader)]
     if effect := _effect(error) if deleting else "":
         sentences.insert(1, effect)
     return " ".join(sentences)
@@ -86,126 +141,139 @@ def _effect(error: NeptunError) -> str:
     """What a failure means for the import that was to be deleted."""
     if not isinstance(error, DeletionFailed):
         return NOTHING_DELETED
-    return {
-        Effect.UNKNOWN: f"Whether import {error.import_id} was deleted is unknown: look with list_imports first.",
-        Effect.STILL_THERE: f"Import {error.import_id} is still there.",
-        Effect.MAY_YET_GO: f"Import {error.import_id} is still there, but may yet go: look with list_imports first.",
-    }[error.effect]
+    meaning = error.effect.value.format(error.import_id)
+    return meaning if error.effect is Effect.STILL_THERE else f"{meaning[:-1]}: look with list_imports first."
 
 
-def advice(error: NeptunError, renewal: str = "") -> str:
-    """What the reader can do about a failure, a sentence. `renewal` is that of `explained`."""
+def advice(error: NeptunError, reader: Reader) -> str:
+    """What the reader can do about a failure, a sentence."""
+    if isinstance(error, DeletionFailed):
+        return advice(error.cause, reader)
+    if reader.renewal and isinstance(error, (CredentialsMissing, SessionRefused)):
+        return reader.renewal
+    what = _advice(error, reader)
+    return f"{what[0].upper()}{what[1:]}."
+
+
+def _advice(error: NeptunError, reader: Reader) -> str:
+    """The same without the capital letter and the full stop."""
     match error:
-        case DeletionFailed():
-            return advice(error.cause, renewal)
         case CredentialsMissing() | SessionRefused():
-            return renewal or _how_to_log_in(error)
+            return _how_to_log_in(error, reader)
         case LoginRefused():
-            return (
-                "Correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive) and restart the server; as they "
-                f"are, they are not tried again for {_duration(error.seconds)}, to keep the account from being locked."
+            correct = reader.told_to_set("correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive)")
+            wait = (
+                f"; as they are, they are not tried again for {_duration(error.seconds)}, to keep the account from "
+                "being locked"
             )
+            return f"{correct}{wait if reader.serves else ''}"
         case WrongUser():
-            return "Remove NEPTUN_USER_ID (it is found from the session) or correct it, and restart the server."
+            return reader.told_to_set("correct NEPTUN_USER_ID or remove it (it is found from the session)")
         case BadRequest():
-            return f"Ids are positive whole numbers up to {MAX_ID}, as list results show them."
+            return f"ids are positive whole numbers up to {MAX_ID}, as list results show them"
         case Denied():
             return _on_ids(error)
         case NotLikeNeptun():
-            return _on_address(error)
+            return _on_address(error, reader)
         case RateLimited(retry_after=seconds):
-            return f"Wait {'a minute' if seconds is None else _in_seconds(seconds)}, then try again."
+            return f"wait {'a minute' if seconds is None else _in_seconds(seconds)}, then try again"
         case Unreachable():
-            return _on_obstacle(error)
+            return _on_obstacle(error, reader)
+        case TimedOut() if reader.can_set("NEPTUN_TIMEOUT"):
+            return f"{_AGAIN}; NEPTUN_TIMEOUT sets how long to wait"
         case TimedOut():
-            return "Try again in a minute; NEPTUN_TIMEOUT sets how long to wait."
+            return _AGAIN
         case _:
-            return "Nothing is wrong with the request: try again in a minute."
+            return f"nothing is wrong with the request: {_AGAIN}"
 
 
-def _how_to_log_in(error: CredentialsMissing | SessionRefused) -> str:
+def _how_to_log_in(error: CredentialsMissing | SessionRefused, reader: Reader) -> str:
     """The way to a session, as the settings allow it."""
-    command, how = login_command(error.address), how_to_get_cookie(error.address)
+    how = how_to_get_cookie(error.address)
+    if reader is EXTENSION:
+        return reader.told_to_set(
+            f"enter a fresh NEPTUN_SESSION_COOKIE (to get it, {how}) or both NEPTUN_EMAIL and NEPTUN_PASSWORD"
+        )
+    log_in = f"run {login_command(error.address)}"
+    no_restart = "; there is no need to restart the server" if reader.serves else ""
     match error:
         case CookieFileUnusable():
-            return f"Save the cookie there ({how}); {_NO_RESTART}."
-        case _ if not command_line():
-            return (
-                f"Enter a fresh session cookie (to get it, {how}), or e-mail address and password, in the settings of "
-                "this extension in your host."
-            )
+            return f"{reader.told('save the cookie there')} ({how}){no_restart}"
         case StoreUnreadable() if error.file:
-            return f"Make that file readable for you, or delete it and run {command}; {_NO_RESTART}."
+            return f"{reader.told(f'make that file readable, or delete it and {log_in}')}{no_restart}"
         case StoreUnreadable():
-            return f"Unlock the keyring, or run {command} again; {_NO_RESTART}."
+            return f"{reader.told(f'unlock the keyring, or {log_in} again')}{no_restart}"
         case CredentialsMissing():
-            return (
-                f"Run {command} in a terminal; {_NO_RESTART}. Or set NEPTUN_SESSION_COOKIE (to get it, {how}), or "
-                "NEPTUN_EMAIL and NEPTUN_PASSWORD, in the host's entry for this server, and restart it."
-            )
+            first = f"{reader.told(f'{log_in} in a terminal')}{no_restart}"
+            if reader.who != "{}":
+                return first
+            cookie = f"NEPTUN_SESSION_COOKIE (to get it, {how})"
+            return f"{first}. Or {reader.told_to_set(f'set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD')}"
         case SessionRefused(source=Source.KEPT):
-            return f"Run {command} again; {_NO_RESTART}."
+            return f"{reader.told(f'{log_in} again')}{no_restart}"
         case SessionRefused(source=Source.FILE):
-            return f"Save a fresh cookie in {error.file} ({how}); {_NO_RESTART}."
+            return f"{reader.told(f'save a fresh cookie in {error.file}')} ({how}){no_restart}"
         case SessionRefused():
-            return (
-                f"Run {command}, remove NEPTUN_SESSION_COOKIE from the host's entry for this server and restart it; "
-                f"or put a fresh cookie there ({how})."
-            )
+            instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")
+            return f"{instead}; or put a fresh cookie there ({how})"
 
 
 def _on_ids(error: Denied) -> str:
     match error:
         case ProjectNotFound(projects=None):
-            return "Check project_id, or try again in a minute."
+            return f"check project_id, or {_AGAIN}"
         case ProjectNotFound():
-            return known_projects(error.projects or ())
+            return known_projects(error.projects or ())[:-1]
         case ImportNotFound():
             return (
-                "Call list_imports to see the imports with their ids; this one may be gone already, or be in another "
-                "project."
+                "call list_imports to see the imports with their ids; this one may be gone already, or be in another "
+                "project"
             )
         case ResourceNotFound(certain=True):
-            return "Call list_resources without resource_id to see them with their ids."
+            return "call list_resources without resource_id to see them with their ids"
         case ResourceNotFound():
-            return "Check the ids, or try again in a minute."
+            return f"check the ids, or {_AGAIN}"
         case _:
-            return "Check the ids."
+            return "check the ids"
 
 
-def _on_address(error: NotLikeNeptun) -> str:
+def _on_address(error: NotLikeNeptun, reader: Reader) -> str:
+    check = reader.told("check NEPTUN_BASE_URL")
     match error:
-        case NotNeptun(lacks_user=True):
-            return "Check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID."
+        case NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
+            return reader.told_to_set("check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
         case NotNeptun():
-            return "Check NEPTUN_BASE_URL."
+            return check
         case Redirected():
-            return "Set NEPTUN_BASE_URL to the final address of the site."
-        case TooLarge():
-            return "If the project really is that large, raise NEPTUN_MAX_RESPONSE_MB."
-        case Unreadable():
-            return "Look for it on the Neptun website."
+            return reader.told_to_set("set NEPTUN_BASE_URL to the final address of the site")
+        case TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
+            return f"if the project really is that large, {reader.told_to_set('raise NEPTUN_MAX_RESPONSE_MB')}"
+        case TooLarge() | Unreadable():
+            return "look for it on the Neptun website"
         case _:
-            return "Check NEPTUN_BASE_URL; if it is right, try again later."
+            return f"{check}; if it is right, try again later"
 
 
-def _on_obstacle(error: Unreachable) -> str:
+def _on_obstacle(error: Unreachable, reader: Reader) -> str:
     match error.obstacle:
         case Obstacle.TLS:
-            return (
-                "Check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
-                "certificate to the system's trust store or name it in SSL_CERT_FILE."
+            variable = " or name it in SSL_CERT_FILE" if reader.can_set("SSL_CERT_FILE") else ""
+            return reader.told(
+                "check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
+                f"certificate to the system's trust store{variable}"
             )
         case Obstacle.PROXY_REFUSED:
-            return "Check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY."
+            return reader.told("check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY")
         case Obstacle.SETTING if error.setting:
-            return f"Correct {error.setting}, or unset it for this server, and restart it."
+            return reader.told_to_set(f"correct {error.setting} or unset it")
         case Obstacle.SETTING:
-            return "Check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
+            return reader.told("check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE, HTTPS_PROXY, ALL_PROXY and NO_PROXY")
         case Obstacle.ENDED:
-            return "Try again in a minute."
+            return _AGAIN
+        case _ if error.proxy:
+            return reader.told("check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs")
         case _:
-            return _CHECK_PROXY if error.proxy else _CHECK_ADDRESS
+            return f"{reader.told('check NEPTUN_BASE_URL and the network')}, then try again"
 
 
 def _duration(seconds: float) -> str:

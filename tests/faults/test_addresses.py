@@ -144,7 +144,7 @@ CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 
 
 def unusable(name: str, why: str) -> tuple[str, ...]:
-    return f"{name}, a setting of this machine, cannot be used ({why}", f"Correct {name}, or unset it"
+    return f"{name}, a setting of this machine, cannot be used ({why}", f"Correct {name} or unset it"
 
 
 NO_PROXY_ADDRESS = "it is not the address of a proxy"

@@ -457,8 +457,8 @@ async def test_a_bad_session_is_refused_with_advice(host: Host, contract: Contra
     host.settings["session_cookie"] = cookie
     assert await errors_of_lists(host, WEBSHOP) == {
         "Neptun refused the session: the cookie is expired or wrong. "
-        f"Run `neptun-mcp login --base-url {host.site.url}`, remove NEPTUN_SESSION_COOKIE from the host's entry for "
-        f"this server and restart it; or put a fresh cookie there (log in at {host.site.url} in a browser, open the "
+        f"Run `neptun-mcp login --base-url {host.site.url}` and remove NEPTUN_SESSION_COOKIE in the host's entry for "
+        f"this server, and restart it; or put a fresh cookie there (log in at {host.site.url} in a browser, open the "
         "developer tools (F12), Application or Storage, Cookies, and copy the value of neptun-session)."
     }
 
@@ -468,7 +468,8 @@ async def test_a_user_id_of_somebody_else_is_named(host: Host, contract: Contrac
     host.settings["user_id"] = 2
     assert await host.fails("list_imports", project_id=WEBSHOP) == (
         "NEPTUN_USER_ID is 2, but the session belongs to user 1. "
-        "Remove NEPTUN_USER_ID (it is found from the session) or correct it, and restart the server."
+        "Correct NEPTUN_USER_ID or remove it (it is found from the session) in the host's entry for this server, and "
+        "restart it."
     )
 
 

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from ..neptun.errors import quoted
 from .not_done import NotAllowed, NotDone
 from .schema import Schema
+from .words import Reader
 
 
 def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMiddleware[Any]:
@@ -29,7 +30,7 @@ def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMidd
         if ctx.method != "tools/call" or not isinstance(name, str):
             return await call_next(ctx)
         if name not in tools:
-            return refusal(ctx, _unknown(name, tools, withheld))
+            return refusal(ctx, _unknown(name, tools, withheld, ctx.lifespan_context.reader))
         if arguments is not None and not isinstance(arguments, dict):
             arguments = parsed_arguments(arguments)
             if arguments is None:
@@ -61,11 +62,11 @@ def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
     return cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
 
 
-def _unknown(name: str, tools: Collection[str], withheld: Collection[str]) -> NotDone:
+def _unknown(name: str, tools: Collection[str], withheld: Collection[str], reader: Reader) -> NotDone:
     if name in withheld:
         return NotAllowed(
-            f"{name} is switched off: NEPTUN_READ_ONLY is set. The person can do it on the Neptun website, or unset "
-            "NEPTUN_READ_ONLY and restart the server."
+            f"{name} is switched off. The person can do it on the Neptun website, or "
+            f"{reader.told_to_set('unset NEPTUN_READ_ONLY')}."
         )
     return NotDone(f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}.")
 

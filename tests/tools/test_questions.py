@@ -534,8 +534,8 @@ async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
             tool.annotations and tool.annotations.read_only_hint for tool in (await tools.client.list_tools()).tools
         )
         assert await tools.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
-            "delete_import is switched off: NEPTUN_READ_ONLY is set. "
-            "The person can do it on the Neptun website, or unset NEPTUN_READ_ONLY and restart the server."
+            "delete_import is switched off. The person can do it on the Neptun website, "
+            "or unset NEPTUN_READ_ONLY in the host's entry for this server, and restart it."
         )
     assert host.site.requests == []
 

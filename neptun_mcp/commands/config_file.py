@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from .json_text import copy_json, read_json, remove_json, set_json
-from .toml_text import copy_toml, read_toml, remove_toml, set_toml
+from ..neptun.secret_files import read_file, write_secret_file
+from .json_text import read_json, remove_json, set_json
+from .toml_text import read_toml, remove_toml, set_toml
 
 MAX_FILE = 32 * 2**20
 """Bytes. Claude Code keeps much else in its file."""
 
-_JSON = (read_json, set_json, remove_json, copy_json)
-_TOML = (read_toml, set_toml, remove_toml, copy_toml)
+_TRIES = 5
+
+T = TypeVar("T")
 
 
 class FileChanged(OSError):
@@ -52,7 +52,7 @@ class ConfigFile:
         """
         self.path = path
         self._content = content
-        self._read, self._set, self._remove, self._copy = _TOML if path.suffix == ".toml" else _JSON
+        self._is_toml = path.suffix == ".toml"
         self._parsed: tuple[str, dict[str, Any]] | None = None
         try:
             text = (content or b"").decode("utf-8-sig")
@@ -104,47 +104,40 @@ class ConfigFile:
             ValueError: something on the path is no object.
         """
         try:
-            self.text = self._set(self.text, path, value)
+            self.text = (set_toml if self._is_toml else set_json)(self.text, path, value)
         except ValueError as error:
             raise ValueError(f"{self.path} has no place for the entry: {error}") from None
 
     def remove(self, path: Sequence[str], before: ConfigFile | None = None) -> None:
-        """Undo `set` in the text, not yet in the file.
+        """Undo `set` in the text, not yet in the file. Objects on the path that are empty then go, too.
 
         Args:
-            before: the file as it was before `set`.
+            before: the file as it was before `set`: what was in it stays.
 
         Raises:
             ValueError: the value cannot be taken out by itself.
         """
+        kept = sum(before.get(*path[:depth]) is not None for depth in range(1, len(path))) if before else 0
         try:
-            self.text = self._remove(self.text, path, before.text if before else None)
+            self.text = remove_toml(self.text, path) if self._is_toml else remove_json(self.text, path, kept)
         except ValueError as error:
             raise ValueError(f"{self.path} has an entry that cannot be removed: {error}") from None
-
-    def copy(self, path: Sequence[str], other: ConfigFile) -> None:
-        """Take over a value, to the letter, from another state of the file. Both have one."""
-        self.text = self._copy(self.text, path, other.text)
 
     def save(self, *, keep: bool = False, private: bool = False) -> None:
         """Write the file, at once and whole. Its owner and mode stay; a new one is for its owner alone.
 
         Args:
             keep: whether to keep the file as it was, as `backup`.
-            private: whether file and backup are to be for their owner alone.
+            private: whether what is written is to be for the owner alone.
 
         Raises:
             FileChanged: the file is no longer what was read.
             OSError: it cannot be written. In both cases the file is what it was.
         """
-        _make_folder(self.path.parent)
-        like = self.path if self._content is not None else self.path.parent
         mode = 0o600 if private or self._content is None else stat.S_IMODE(self.path.stat().st_mode)
         if keep and self._content is not None:
-            _write(self.backup, self._content, mode, like)
-        elif private and self.backup.exists():
-            self.backup.chmod(0o600)
-        _write(self.path, self._encoded(), mode, like, self._require_unchanged)
+            write_secret_file(self.backup, self._content, mode)
+        write_secret_file(self.path, self._encoded(), mode, self._require_unchanged)
 
     def delete(self) -> None:
         """Delete the file, and its folder if nothing else is in it.
@@ -187,11 +180,23 @@ class ConfigFile:
 
     def _object(self) -> dict[str, Any]:
         if self._parsed is None or self._parsed[0] is not self.text:
-            value = self._read(self.text)
+            value = read_toml(self.text) if self._is_toml else read_json(self.text)
             if not isinstance(value, dict):
                 raise ValueError("what it holds is no object")
             self._parsed = self.text, cast("dict[str, Any]", value)
         return self._parsed[1]
+
+
+def edit(path: Path, change: Callable[[ConfigFile], T]) -> T:
+    """What `change` returns, which saves the file at the path; once more if another program writes to it meanwhile.
+
+    Raises:
+        OSError, ValueError: those of `ConfigFile.read` and of `change`.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(FileChanged):
+            return change(ConfigFile.read(path))
+    return change(ConfigFile.read(path))
 
 
 def file_content(path: Path) -> bytes | None:
@@ -201,42 +206,6 @@ def file_content(path: Path) -> bytes | None:
         OSError: it cannot be opened, is no regular file, or is larger than `MAX_FILE`.
     """
     try:
-        status = path.stat()
+        return read_file(path, MAX_FILE)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    if status.st_size > MAX_FILE:
-        raise OSError(errno.EFBIG, f"it is larger than {MAX_FILE // 2**20} MB", str(path))
-    return path.read_bytes()
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, for the owner of the first one that is there."""
-    if not folder.exists():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _give(folder, folder.parent)
-
-
-def _give(path: Path, like: Path) -> None:
-    """Give what root has made to the owner of another file."""
-    if os.name != "nt" and path.stat().st_uid != (owner := like.stat()).st_uid:
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _write(path: Path, data: bytes, mode: int, like: Path, check: Callable[[], None] = lambda: None) -> None:
-    """Write a file, which belongs to the owner of another one: with `sudo`, too, it stays the person's."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _give(Path(temporary), like)
-        os.chmod(temporary, mode)
-        check()
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

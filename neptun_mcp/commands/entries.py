@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any, cast
 
 from ..settings import PRIVATE
 from .config_file import ConfigFile, can_edit, file_content
-from .hosts import HOSTS, NAME, Server
+from .hosts import HOSTS, NAME, Host
 from .yaml_text import read_yaml
 
-_ENVIRONMENTS = ("env", "environment", "envs")
 _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
+_KEPT = ("timeout", "tools", "enabled")
+"""What of an entry is only where the person has not set it."""
+
 _SECRETS = {f"NEPTUN_{setting.upper()}" for setting in PRIVATE}
 
 
@@ -39,8 +41,7 @@ class Entry:
         """The program that it starts, and its arguments; empty if it starts none."""
         command, args = self.value.get("command") or self.value.get("cmd"), self.value.get("args")
         words = cast("list[Any]", command) if isinstance(command, list) else [command] if command else []
-        words += cast("list[Any]", args) if isinstance(args, list) else []
-        return [str(word) for word in words]
+        return [str(word) for word in (*words, *(cast("list[Any]", args) if isinstance(args, list) else ()))]
 
     @property
     def url(self) -> str:
@@ -50,7 +51,7 @@ class Entry:
     @property
     def headers(self) -> dict[str, str]:
         """The headers that it sends to the address."""
-        headers = self._texts(_HEADERS)
+        headers = self._texts(*_HEADERS)
         if token := os.environ.get(str(self.value.get("bearer_token_env_var"))):
             headers["Authorization"] = f"Bearer {token}"
         return headers
@@ -58,15 +59,10 @@ class Entry:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the program gets."""
-        return self._texts(_ENVIRONMENTS)
+        return self._texts(*(key for key, value in HOSTS[self.host].form.items() if isinstance(value, dict)))
 
-    def variables(self, key: str) -> list[str]:
-        """The names in the object of a key; none if it has no such object."""
-        value = self.value.get(key)
-        return list(cast("dict[str, Any]", value)) if isinstance(value, dict) else []
-
-    def _texts(self, keys: Sequence[str]) -> dict[str, str]:
-        objects = [cast("dict[str, Any]", self.value[key]) for key in keys if self.variables(key)]
+    def _texts(self, *keys: str) -> dict[str, str]:
+        objects = [cast("dict[str, Any]", self.value[key]) for key in keys if isinstance(self.value.get(key), dict)]
         return {name: str(value) for name, value in objects[0].items()} if objects else {}
 
     @property
@@ -78,10 +74,16 @@ class Entry:
         )
 
     @property
+    def installed(self) -> dict[str, Any]:
+        """What `install` writes of it: neither what else a person has added, nor variables of others."""
+        ours = {key: self.value[key] for key in HOSTS[self.host].form if key in self.value}
+        variables = {name: value for name, value in self.environment.items() if name.startswith("NEPTUN_")}
+        return {key: variables if isinstance(value, dict) else value for key, value in ours.items()}
+
+    @property
     def is_as_installed(self) -> bool:
         """Whether it is as `install` writes it, or wrote it before; the person may have added to it."""
-        keys = HOSTS[self.host].entry(Server("", [], {})).keys()
-        return self.is_ours and keys <= self.value.keys()
+        return self.is_ours and self.installed.keys() == HOSTS[self.host].form.keys()
 
     @property
     def holds_secret(self) -> bool:
@@ -117,6 +119,44 @@ def _entry(name: str, file: Path, value: Any) -> Entry | None:
     if value is not None and not isinstance(value, dict):
         raise ValueError(f"{file} has another kind of entry {NAME}")
     return None if value is None else Entry(name, file, cast("dict[str, Any]", value))
+
+
+def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str]:
+    """Put an entry into a file, and make the host ask. What a person added to one that is there stays.
+
+    Returns:
+        The variables that were taken out: of the entry's environment, ours alone.
+
+    Raises:
+        ValueError: the file has no place for the entry.
+    """
+    path, gone = [*host.path, NAME], list[str]()
+    old: dict[str, Any] | None = config.get(*path)
+    if old is None:
+        config.set(path, entry)
+        old = entry
+    for key, value in entry.items():
+        now = old.get(key)
+        if isinstance(value, dict) and isinstance(now, dict):
+            variables, set_now = cast("dict[str, str]", value), cast("dict[str, Any]", now)
+            gone = [name for name in set_now if name.startswith("NEPTUN_") and name not in variables]
+            for name in gone:
+                config.remove([*path, key, name])
+            for name, text in variables.items():
+                if set_now.get(name) != text:
+                    config.set([*path, key, name], text)
+        elif key == "env_vars" and isinstance(now, list):
+            passed_on = cast("list[str]", now)
+            if missing := [name for name in cast("list[str]", value) if name not in passed_on]:
+                config.set([*path, key], [*passed_on, *missing])
+        elif now != value and not (key in _KEPT and now is not None):
+            config.set([*path, key], value)
+    for key, value in host.dropped.items():
+        if old.get(key) == value:
+            config.remove([*path, key])
+    if host.permission:
+        host.permission.ask(config)
+    return gone
 
 
 def find_entries() -> Iterator[Entry]:

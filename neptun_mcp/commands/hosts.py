@@ -96,6 +96,11 @@ class Host:
     program: str = ""
 
     @property
+    def form(self) -> dict[str, Any]:
+        """What an entry looks like, without a program."""
+        return self.entry(Server("", [], {}))
+
+    @property
     def places(self) -> list[Path]:
         """Every place of its files.
 

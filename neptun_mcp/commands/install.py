@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,17 +23,13 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..neptun.session import User
 from ..settings import PRIVATE, Settings
 from ..tools.words import happened
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, show, shown_user, tell
-from .config_file import ConfigFile, FileChanged, can_edit
+from . import FAILURE, MISUSE, SUCCESS, nearest, settings_or_exit, show, shown_user, tell
+from .config_file import ConfigFile, can_edit, edit
 from .console import as_text, write
-from .entries import Entry, entry_in
+from .entries import entry_in, put_entry
 from .hosts import HOSTS, NAME, Host, Server
 
 _CONFIRM, _BASE_URL = "NEPTUN_CONFIRM_DELETE", "NEPTUN_BASE_URL"
-_TRIES = 5
-_KEPT = ("timeout", "tools", "enabled")
-"""What of an entry is only where the person has not set it."""
-
 _SECONDS_TO_ASK = 5.0
 QUESTION = "Which of my Neptun imports failed?"
 
@@ -76,11 +72,7 @@ def known_hosts(words: Iterable[str]) -> list[str] | None:
     names = list(dict.fromkeys(words))
     for name in names:
         if name not in HOSTS:
-            near = difflib.get_close_matches(name, HOSTS, 1)
-            tell(
-                f"There is no host {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
-                f"The hosts are: {', '.join(HOSTS)}.",
-            )
+            tell(f"There is no host {name!r}. {nearest(name, HOSTS)}".rstrip(), f"The hosts are: {', '.join(HOSTS)}.")
             return None
     return names
 
@@ -125,13 +117,7 @@ def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
         show(_shown(host, file, entry) if file and not can_edit(file) else config.text.rstrip())
         tell(f"Add this to {file or 'the configuration of your host'}.", *_about(name, config))
         return False
-    for _ in range(_TRIES - 1):
-        try:
-            report(*_install(name, file, entry))
-            return True
-        except FileChanged:
-            continue
-    report(*_install(name, file, entry))
+    report(*edit(file, partial(_install, name, file, entry)))
     return True
 
 
@@ -188,9 +174,7 @@ def _shown(host: Host, file: Path, entry: dict[str, Any]) -> str:
 def _fresh(host: Host, file: Path | None, entry: dict[str, Any]) -> ConfigFile:
     """A file with nothing but the entry."""
     config = ConfigFile(file if file and can_edit(file) else Path("generic.json"))
-    config.set([*host.path, NAME], entry)
-    if host.permission:
-        host.permission.ask(config)
+    put_entry(host, config, entry)
     return config
 
 
@@ -206,39 +190,31 @@ def _about(name: str, config: ConfigFile) -> Iterator[str]:
         yield host.permission.sentence(config) if host.permission else host.asks.format(title=host.title)
 
 
-def _install(name: str, file: Path, entry: dict[str, Any]) -> list[str]:
+def _install(name: str, file: Path, entry: dict[str, Any], config: ConfigFile) -> list[str]:
     """Write the entry into the file. What else a person has put into it stays.
 
     Returns:
         What was done, in words.
 
     Raises:
-        OSError: the file cannot be read or written.
-        ValueError: the file is malformed, or has no place for the entry.
+        OSError: the file cannot be written.
+        ValueError: the file has no place for the entry.
     """
-    host, config = HOSTS[name], ConfigFile.read(file)
-    old = entry_in(name, config)
-    gone: list[str] = []
-    if old is None:
-        config.set([*host.path, NAME], entry)
-    elif not old.command:
+    host, old = HOSTS[name], entry_in(name, config)
+    if old and not old.command:
         raise ValueError(f"{config.path} has another kind of entry {NAME}, which starts no command")
-    else:
-        gone = _update(config, host, entry, old)
-    if host.permission:
-        host.permission.ask(config)
+    gone = put_entry(host, config, entry)
     new = entry_in(name, config)
     private = bool((new and new.holds_secret) or (old and old.holds_secret))
     closed = private and config.is_readable_by_others()
+    done = f"{file} has this entry already, and was not changed."
     if config.changed:
         # Once the entry is ours, the file is no longer what the person had: the first backup stays.
         ours = old is not None and (old.is_ours if config.backup.exists() else old.is_as_installed)
         config.save(keep=not ours, private=private)
         done = f"{'added the server to' if old is None else 'updated the server in'} {file}."
-    else:
-        if closed:
-            config.close()
-        done = f"{file} has this entry already, and was not changed."
+    if closed:
+        config.close()
     return [
         f"{host.title}: {done}",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
@@ -247,35 +223,6 @@ def _install(name: str, file: Path, entry: dict[str, Any]) -> list[str]:
         *_about(name, config),
         *([f"Restart {host.title}."] if config.changed else []),
     ]
-
-
-def _update(config: ConfigFile, host: Host, entry: dict[str, Any], old: Entry) -> list[str]:
-    """Make an entry say the same as a new one. Variables that are not ours stay, as does what the person has added.
-
-    Returns:
-        The variables that were taken out.
-    """
-    path, gone = [*host.path, NAME], list[str]()
-    for key, value in entry.items():
-        now = old.value.get(key)
-        if isinstance(value, dict) and isinstance(now, dict):
-            variables, set_now = cast("dict[str, str]", value), cast("dict[str, Any]", now)
-            gone = [name for name in set_now if name.startswith("NEPTUN_") and name not in variables]
-            for name in gone:
-                config.remove([*path, key, name])
-            for name, text in variables.items():
-                if set_now.get(name) != text:
-                    config.set([*path, key, name], text)
-        elif key == "env_vars" and isinstance(now, list):
-            passed_on = cast("list[str]", now)
-            if missing := [name for name in cast("list[str]", value) if name not in passed_on]:
-                config.set([*path, key], [*passed_on, *missing])
-        elif now != value and not (key in _KEPT and now is not None):
-            config.set([*path, key], value)
-    for key, value in host.dropped.items():
-        if old.value.get(key) == value:
-            config.remove([*path, key])
-    return gone
 
 
 def _next_steps(settings: Settings, env: dict[str, str], names: list[str]) -> Iterator[str]:

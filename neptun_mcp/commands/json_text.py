@@ -27,7 +27,7 @@ def read_json(text: str) -> Any:
     Raises:
         ValueError: the text is malformed.
     """
-    strict = _strict(_without_comments(text))
+    strict = _strict(text)
     return json.loads(strict) if strict.strip() else {}
 
 
@@ -40,8 +40,7 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
     Raises:
         ValueError: something on the way is no object.
     """
-    with_commas = _without_comments(text)
-    strict = _strict(with_commas)
+    strict = _strict(text)
     if not strict.strip():
         gap = "" if not text.strip() or text.endswith("\n") else "\n"
         return f"{text}{gap}{json.dumps(nested(path, value), indent=2, ensure_ascii=False)}\n"
@@ -49,126 +48,31 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
     for depth, key in enumerate(path):
         inner = nested(path[depth + 1 :], value)
         members = _members(strict, opening)
-        # Of two members with one name the last one counts, as in every parser.
-        found = next((member for member in reversed(members) if member.key == key), None)
+        found = _last(members, key)
         if found is None:
-            return _insert(text, with_commas, opening, members, key, inner)
+            return _insert(text, opening, members, key, inner)
         if depth == len(path) - 1 or strict[found.start : found.end] == "null":
-            shown = _dump(inner, _indentation(text, found.start), with_commas)
-            return f"{text[: found.start]}{shown}{text[found.end :]}"
+            return f"{text[: found.start]}{_dump(inner, _indentation(text, found.start), text)}{text[found.end :]}"
         if strict[found.start] != "{":
             break
         opening = found.start
     raise ValueError(f"{'.'.join(path[:-1])} is no object")
 
 
-def remove_json(text: str, path: Sequence[str], before: str | None = None) -> str:
+def remove_json(text: str, path: Sequence[str], kept: int = 0) -> str:
     """The text without the value at the path: the inverse of `set_json`.
-
-    Objects on the way that are then empty go, too, unless they were in the earlier text.
 
     Args:
         text: one in which `read_json` finds an object.
-        before: the text as it was before `set_json`, which decides where blanks and empty objects could have been
-            either; None if it is not known.
+        kept: how many objects on the path stay if nothing is left in them, from the outermost on. One with a comment in
+            it stays, too.
     """
-    for depth in range(len(path), 0, -1):
-        found = _find(text, path[:depth])
-        earlier = _find(before, path[:depth]) if before is not None else None
-        if earlier and before and before[earlier.start : earlier.end] == "null":
-            return _replaced(text, found, "null") if found else text
-        if depth < len(path) and (earlier or found is None or not _is_empty(text[found.start : found.end])):
-            return text
-        while found := _find(text, path[:depth]):  # a name may be there twice
-            text = _cut(text, path[:depth], before)
-    if before is not None and not _plain(before).strip() and (end := _end(text, [])) and end[1] == end[0] + 1:
-        above = text[: end[0]] if not before.strip() or before.endswith("\n") else text[: end[0]].removesuffix("\n")
-        return above + text[end[2] + 1 :].removeprefix("\n")
+    for depth in range(len(path), kept, -1):
+        while (around := _find(text, path[: depth - 1])) and (found := _find(text, path[:depth])):
+            if depth < len(path) and "".join(text[found.start : found.end].split()) != "{}":
+                return text
+            text = _cut(text, around, found)  # and once more, as a name may be there twice
     return text
-
-
-def copy_json(text: str, path: Sequence[str], other: str) -> str:
-    """The text with the value at the path as it is written in another text, both of which have one."""
-    found, theirs = _find(text, path), _find(other, path)
-    return _replaced(text, found, other[theirs.start : theirs.end]) if found and theirs else text
-
-
-def _replaced(text: str, member: _Member, value: str) -> str:
-    return f"{text[: member.start]}{value}{text[member.end :]}"
-
-
-def _find(text: str, path: Sequence[str]) -> _Member | None:
-    """The member at a path. Of two with one name the last one counts, as in every parser."""
-    strict = _plain(text)
-    if not strict.strip():
-        return None
-    found, opening = None, strict.index("{")
-    for key in path:
-        if strict[opening] != "{":
-            return None
-        found = next((member for member in reversed(_members(strict, opening)) if member.key == key), None)
-        if found is None:
-            return None
-        opening = found.start
-    return found
-
-
-def _cut(text: str, path: Sequence[str], before: str | None) -> str:
-    """The text without a member that it has: what `_insert` did, undone."""
-    with_commas = _without_comments(text)
-    strict = _strict(with_commas)
-    around = _find(text, path[:-1])
-    opening = around.start if around else strict.index("{")
-    members = _members(strict, opening)
-    at = max(place for place, member in enumerate(members) if member.key == path[-1])
-    member = members[at]
-    closing = around.end - 1 if around else strict.rindex("}")
-    start, rest = len(text[: member.at].rstrip()), text[member.end :].lstrip(", \t")
-    comments = [*_COMMENT.finditer(text, members[at - 1].end if at else opening, member.at)]
-    if comments and comments[-1][0].startswith("//") and not rest.startswith("\n"):
-        start = comments[-1].end() + 1  # what follows must not become part of the comment
-    following = members[at + 1].at if at + 1 < len(members) else closing
-    comma = with_commas.find(",", member.end, following)
-    if comma >= 0:
-        text = text[:start] + text[member.end : comma] + text[comma + 1 :]
-    else:
-        last = with_commas.find(",", members[at - 1].end, member.at) if at else start
-        text = text[:last] + text[last + (at > 0) : start] + text[member.end :]
-    return text if at + 1 < len(members) else _with_old_end(text, path[:-1], before)
-
-
-def _with_old_end(text: str, path: Sequence[str], before: str | None) -> str:
-    """The text with the blanks before the end of an object as they were, if `_insert` broke the line there."""
-    found = _end(text, path)
-    earlier = _end(before, path) if before is not None else None
-    if earlier and before is not None:
-        blank = before[earlier[1] : earlier[2]]
-    else:
-        blank = "" if found and text[found[1] - 1] == "{" else "\n"
-    if not found or "\n" in blank or text[found[1] : found[2]] != f"\n{_indentation(text, found[0])}":
-        return text
-    return f"{text[: found[1]]}{blank}{text[found[2] :]}"
-
-
-def _end(text: str, path: Sequence[str]) -> tuple[int, int, int] | None:
-    """Of an object: where it begins, where the blanks before its end begin, where it ends."""
-    strict = _plain(text)
-    found = _find(text, path)
-    if not strict.strip() or (path and not found):
-        return None
-    opening, closing = (found.start, found.end - 1) if found else (strict.index("{"), strict.rindex("}"))
-    if strict[opening] != "{":
-        return None
-    return opening, len(text[:closing].rstrip()), closing
-
-
-def _is_empty(text: str) -> bool:
-    """Whether a text holds an empty object without comments."""
-    return "".join(text.split()) == "{}"
-
-
-def _plain(text: str) -> str:
-    return _strict(_without_comments(text))
 
 
 def nested(path: Sequence[str], value: Any) -> Any:
@@ -201,6 +105,43 @@ def _members(strict: str, opening: int) -> list[_Member]:
     return members
 
 
+def _last(members: list[_Member], key: str) -> _Member | None:
+    """Of two members with one name the last one counts, as in every parser."""
+    return next((member for member in reversed(members) if member.key == key), None)
+
+
+def _find(text: str, path: Sequence[str]) -> _Member | None:
+    """The member at a path; for an empty path, the whole."""
+    strict = _strict(text)
+    found: _Member | None = _Member("", 0, strict.index("{"), strict.rindex("}") + 1)
+    for key in path:
+        if not found or strict[found.start] != "{":
+            return None
+        found = _last(_members(strict, found.start), key)
+    return found
+
+
+def _cut(text: str, around: _Member, member: _Member) -> str:
+    """The text without a member of an object: what `_insert` did, undone."""
+    members = _members(_strict(text), around.start)
+    at, with_commas = members.index(member), _without_comments(text)
+    above = members[at - 1].end if at else around.start + 1
+    below = members[at + 1].at if at + 1 < len(members) else around.end - 1
+    start, rest = len(text[: member.at].rstrip()), text[member.end :].lstrip(", \t")
+    comments = [*_COMMENT.finditer(text, above, member.at)]
+    if comments and comments[-1][0].startswith("//") and not rest.startswith("\n"):
+        start = comments[-1].end() + 1  # what follows must not become part of the comment
+    comma = with_commas.find(",", member.end, below)
+    if comma >= 0:
+        return text[:start] + text[member.end : comma] + text[comma + 1 :]
+    if at:
+        comma = with_commas.index(",", above)
+        return text[:comma] + text[comma + 1 : start] + text[member.end :]
+    if start == around.start + 1:  # the object is empty, unless there is a comment
+        return text[:start] + text[member.end :].lstrip()
+    return text[:start] + text[member.end :]
+
+
 def _skip(text: str, at: int, mark: str = "") -> int:
     """The position after blanks and marks."""
     while text[at].isspace() or text[at] == mark:
@@ -208,8 +149,9 @@ def _skip(text: str, at: int, mark: str = "") -> int:
     return at
 
 
-def _insert(text: str, with_commas: str, opening: int, members: list[_Member], key: str, value: Any) -> str:
+def _insert(text: str, opening: int, members: list[_Member], key: str, value: Any) -> str:
     """Add a member after the last one and the comments on it."""
+    with_commas = _without_comments(text)
     last = members[-1].end if members else opening + 1
     closing = _skip(with_commas, last, ",")
     comma = "," if "," in with_commas[last:closing] else ""
@@ -219,9 +161,9 @@ def _insert(text: str, with_commas: str, opening: int, members: list[_Member], k
     if members and "\n" not in text[opening:closing]:
         return f"{head} {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}{comma}{blank}{text[closing:]}"
     outer = _indentation(text, opening)
-    indent = _indentation(text, members[-1].at) if members else outer + _unit(with_commas)
+    indent = _indentation(text, members[-1].at) if members else outer + _unit(text)
     blank = blank if "\n" in blank else f"\n{outer}"
-    return f"{head}\n{indent}{json.dumps(key)}: {_dump(value, indent, with_commas)}{comma}{blank}{text[closing:]}"
+    return f"{head}\n{indent}{json.dumps(key)}: {_dump(value, indent, text)}{comma}{blank}{text[closing:]}"
 
 
 def _dump(value: Any, indent: str, text: str) -> str:
@@ -230,7 +172,7 @@ def _dump(value: Any, indent: str, text: str) -> str:
 
 def _unit(text: str) -> str:
     """One step of the text's indentation."""
-    found = re.search(r"^[ \t]+(?=\S)", text, re.MULTILINE)
+    found = re.search(r"^[ \t]+(?=\S)", _without_comments(text), re.MULTILINE)
     return found[0] if found else "  "
 
 
@@ -247,6 +189,6 @@ def _without_comments(text: str) -> str:
 
 
 @_remembered
-def _strict(with_commas: str) -> str:
-    """The text with blanks for trailing commas as well, which makes it plain JSON."""
-    return _TRAILING_COMMA.sub(lambda found: found[1] or " ", with_commas)
+def _strict(text: str) -> str:
+    """The text with blanks for comments and trailing commas, which makes it plain JSON."""
+    return _TRAILING_COMMA.sub(lambda found: found[1] or " ", _without_comments(text))

@@ -40,9 +40,8 @@ class Permission:
             before: the file as it was; None if that is not known.
         """
         rules, earlier = file.get(_PATH), before.get(_PATH) if before else None
-        with_ask = {"*": "allow", self.tool: "ask"}
-        if before and rules and (rules == earlier or (earlier == "allow" and rules == with_ask)):
-            file.copy([_PATH], before)
+        if earlier == "allow" and rules == {"*": "allow", self.tool: "ask"}:
+            file.set([_PATH], earlier)
         elif file.get(_PATH, self.tool) == "ask" and not (before and before.get(_PATH, self.tool)):
             file.remove([_PATH, self.tool], before)
 

@@ -1,16 +1,19 @@
-"""TOML, as Codex keeps it: set a value in its text, or take it out, and leave every byte outside its table.
+"""TOML, as Codex keeps it: sets a value in a server's table, or takes it out; the rest of the text stays.
 
-tomlkit edits, but only ever sees the lines of the table that is edited: given the whole file, it moves comments that
-belong to the next table.
+tomlkit edits, but only ever sees the lines of that table: given the whole file, it moves comments that belong to the
+next one. What it makes is parsed again: the file has to say what it said, but for the edit.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 from .json_text import nested
+
+_HEADER = re.compile(r"""\[\[?([\w"'. \t-]+)\]\]?\s*(?:#.*)?""")
 
 
 def read_toml(text: str) -> Any:
@@ -31,125 +34,77 @@ def read_toml(text: str) -> Any:
 def set_toml(text: str, path: Sequence[str], value: Any) -> str:
     """The text with the value at the path. A new table goes to the end.
 
+    Args:
+        path: the first two names are those of the server's table.
+
     Raises:
-        ValueError: something on the way is no table, or cannot be added to.
+        ValueError: something on the way is no table, or is no table with a header of its own.
     """
     import tomlkit
 
-    if block := _nearest_block(text, path):
-        start, end = block
-
-        def put(table: dict[str, Any]) -> None:
-            table[path[-1]] = value
-
-        return f"{text[:start]}{_edited(text[start:end], path, put)}{text[end:]}"
-    if _value(read_toml(text), path) is not None:
-        raise ValueError(f"{'.'.join(path)} is not in a table of its own")
+    if _block(text, path[:2]):
+        return _edited(text, path, value)
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    text = f"{text}{gap}{tomlkit.dumps(nested(path, value))}"
-    read_toml(text)  # fails if the table around it is an inline one
-    return text
+    return _checked(text, f"{text}{gap}{tomlkit.dumps(nested(path, value))}", path, value)
 
 
-def remove_toml(text: str, path: Sequence[str], before: str | None = None) -> str:
+def remove_toml(text: str, path: Sequence[str]) -> str:
     """The text without the value at the path: the inverse of `set_toml`.
-
-    Args:
-        before: the text as it was before `set_toml`, which decides whether it ended with a line's end; None if it is
-            not known.
 
     Raises:
         ValueError: it cannot be taken out by itself.
     """
-    if _value(read_toml(text), path) is None:
-        return text
-    block = _nearest_block(text, path)
-    if block is None:
-        raise ValueError(f"{'.'.join(path)} is not in a table of its own")
-    start, end = block
-    if _block(text, path) != block:
-
-        def take_out(table: dict[str, Any]) -> None:
-            del table[path[-1]]
-
-        return f"{text[:start]}{_edited(text[start:end], path, take_out)}{text[end:]}"
-    above, below = text[:start], text[end:]
-    if above.endswith("\n\n"):
-        above = above[:-1]
-    if not below and before is not None and not before.endswith("\n"):
-        above = above.removesuffix("\n")
-    if _value(read_toml(above + below), path) is not None:
-        raise ValueError(f"{'.'.join(path)} is in several places")
-    return above + below
+    block = _block(text, path[:2])
+    if len(path) > 2 and block:
+        return _edited(text, path, None)
+    if not block:
+        return _checked(text, text, path, None)
+    above, below = text[: block[0]], text[block[1] :]
+    return _checked(text, (above[:-1] if above.endswith("\n\n") else above) + below, path, None)
 
 
-def copy_toml(text: str, path: Sequence[str], other: str) -> str:
-    """The text with the table at the path as it is written in another text, both of which have one."""
-    ours, theirs = _block(text, path), _block(other, path)
-    if not ours or not theirs:
-        return text
-    return f"{text[: ours[0]]}{other[theirs[0] : theirs[1]]}{text[ours[1] :]}"
-
-
-def _edited(lines: str, path: Sequence[str], change: Any) -> str:
+def _edited(text: str, path: Sequence[str], value: Any) -> str:
+    """The text with another value in a table; None takes it out."""
     import tomlkit
 
-    read_toml(lines)
-    document = tomlkit.parse(lines)
-    table = cast("dict[str, Any]", document)
-    for key in path[:-1]:
-        inner: Any = table[key]
+    start, end = _block(text, path[:2]) or (0, 0)
+    read_toml(text[start:end])
+    document = tomlkit.parse(text[start:end])
+    _put(cast("dict[str, Any]", document), path, value)
+    return _checked(text, f"{text[:start]}{tomlkit.dumps(document)}{text[end:]}", path, value)
+
+
+def _checked(before: str, after: str, path: Sequence[str], value: Any) -> str:
+    """The text after an edit, if that did what it was meant to."""
+    wanted, found = deepcopy(read_toml(before)), read_toml(after)
+    _put(wanted, path, value)
+    if {key: table for key, table in found.items() if table} != {key: table for key, table in wanted.items() if table}:
+        raise ValueError(f"{'.'.join(path[:2])} is not in a table of its own")
+    return after
+
+
+def _put(table: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    *above, last = path
+    for key in above:
+        inner: Any = table.setdefault(key, {})
         if not isinstance(inner, dict):
             raise ValueError(f"{key} is no table")
         table = cast("dict[str, Any]", inner)
-    change(table)
-    return tomlkit.dumps(document)
-
-
-def _nearest_block(text: str, path: Sequence[str]) -> tuple[int, int] | None:
-    """The lines of the innermost table on the path that has a header of its own."""
-    blocks = (_block(text, path[:depth]) for depth in range(len(path), 1, -1))
-    return next((block for block in blocks if block), None)
+    if value is None:
+        table.pop(last, None)
+    else:
+        table[last] = value
 
 
 def _block(text: str, path: Sequence[str]) -> tuple[int, int] | None:
-    """Where the lines of a table and of those below it begin and end, less comments and blanks at the end.
-
-    Raises:
-        ValueError: others are between them.
-    """
+    """Where the lines of a table and of those below it begin and end, less comments and blanks at the end."""
     found: tuple[int, int] | None = None
-    mine = apart = False
+    mine = False
     for line in re.finditer(r"[^\n]*\n|[^\n]+", text):
         content = line[0].strip()
-        if content.startswith("["):
-            header = _header(content)
-            mine = header[: len(path)] == list(path) if header else mine
-            apart = apart or bool(found and not mine)
+        if header := _HEADER.fullmatch(content):
+            names = [name.strip(" \t\"'") for name in header[1].split(".")]
+            mine = names[: len(path)] == list(path)
         if mine and content and content[0] != "#":
-            if apart:
-                raise ValueError(f"the tables of {'.'.join(path)} are not together")
             found = (found[0] if found else line.start(), line.end())
     return found
-
-
-def _header(line: str) -> list[str]:
-    """The names in the header of a table; none if the line is something else."""
-    try:
-        value: Any = read_toml(line)
-    except ValueError:
-        return []  # in an array or a text of several lines
-    names: list[str] = []
-    while isinstance(value, list | dict) and value:
-        if isinstance(value, list):
-            value = cast("list[Any]", value)[0]
-        else:
-            ((name, value),) = cast("dict[str, Any]", value).items()
-            names.append(name)
-    return names
-
-
-def _value(value: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
-    return value

@@ -6,16 +6,14 @@ Files are edited, never restored: whatever was changed since stays. The backup t
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from functools import partial
 
 from ..command_line import command_line
 from . import FAILURE, MISUSE, SUCCESS, tell
-from .config_file import ConfigFile, FileChanged, can_edit
-from .entries import Entry, entry_in, read_entry
-from .hosts import HOSTS, NAME, Host, Server
+from .config_file import ConfigFile, can_edit, edit
+from .entries import Entry, entry_in, put_entry, read_entry
+from .hosts import HOSTS, NAME, Host
 from .install import known_hosts, report
-
-_TRIES = 5
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,78 +57,62 @@ def _uninstall(name: str) -> list[str]:
         raise ValueError("install writes no file for it")
     lines: list[str] = []
     for file in [place for place in host.places if place.exists()]:
-        if not can_edit(file):
-            if read_entry(name, file):
-                raise ValueError(f"{file} is YAML, which is left to you")
-            continue
-        for left in reversed(range(_TRIES)):
-            try:
-                lines += _take_out(name, file)
-                break
-            except FileChanged:
-                if not left:
-                    raise
+        if can_edit(file):
+            lines += edit(file, partial(_take_out, name))
+        elif read_entry(name, file):
+            raise ValueError(f"{file} is YAML, which is left to you")
     return lines
 
 
-def _take_out(name: str, file: Path) -> list[str]:
-    host, config = HOSTS[name], ConfigFile.read(file)
-    entry = entry_in(name, config)
+def _take_out(name: str, config: ConfigFile) -> list[str]:
+    host, entry = HOSTS[name], entry_in(name, config)
     if entry is None:
         return []
     if not entry.is_ours:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
-        raise ValueError(f"the entry {NAME} in {file} is not from install: it {what}")
-    before = config.read_backup()
-    if before is None and _as_made_by_install(host, config, entry):
-        config.delete()
-        return [f"{host.title}: deleted {file}, which held nothing but the server.", f"Restart {host.title}."]
-    earlier = entry_in(name, before) if before else None
-    returns = earlier is not None and not earlier.is_as_installed and earlier.value != entry.value
-    if returns and before and earlier:
-        _put_back(config, before, host, entry, earlier)
-    else:
-        config.remove([*host.path, NAME], before)
-    if host.permission:
-        host.permission.undo(config, before)
+        raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
+    path = [*host.path, NAME]
+    backup = config.read_backup()
+    before = backup or ConfigFile(config.path)
+    earlier = entry_in(name, before)
+    if earlier and earlier.is_as_installed:  # an earlier version kept its own entry
+        before.remove(path)
+        earlier = None
+    made = ConfigFile(config.path, before.text.encode())
+    put_entry(host, made, entry.installed)
+    if made.text == config.text and entry.is_as_installed:
+        if backup is None:
+            config.delete()
+            return [
+                f"{host.title}: deleted {config.path}, which held nothing but the server.",
+                f"Restart {host.title}.",
+            ]
+        config.text = before.text
+    else:  # something else has changed since, too
+        if earlier:
+            _put_back(config, host, entry, earlier)
+        else:
+            config.remove(path, backup)
+        if host.permission:
+            host.permission.undo(config, backup)
     config.save()
-    lines = [f"{host.title}: took the server out of {file}."]
-    if returns:
-        lines = [f"{host.title}: the entry that install had replaced is back in {file}."]
-    if before and not config.delete_backup_if_equal():
+    lines = [f"{host.title}: took the server out of {config.path}."]
+    if earlier:
+        lines = [f"{host.title}: the entry that install had replaced is back in {config.path}."]
+    if backup and not config.delete_backup_if_equal():
         lines.append(f"{config.backup} stays, because the file has been changed since. Delete it when you like.")
     return [*lines, f"Restart {host.title}."]
 
 
-def _as_made_by_install(host: Host, config: ConfigFile, entry: Entry) -> bool:
-    """Whether the file holds what `install` would write where there is none, and nothing else."""
-    if not entry.is_as_installed:
-        return False
-    made = ConfigFile(config.path)
-    made.set([*host.path, NAME], entry.value)
-    if host.permission:
-        host.permission.ask(made)
-    return made.text == config.text
-
-
-def _put_back(config: ConfigFile, before: ConfigFile, host: Host, entry: Entry, earlier: Entry) -> None:
+def _put_back(config: ConfigFile, host: Host, entry: Entry, earlier: Entry) -> None:
     """Make an entry what it was, but for what the person has changed since."""
-    path = [*host.path, NAME]
-    keys: list[list[str]] = []
-    for key, value in {**host.entry(Server("", [], {})), **host.dropped}.items():
-        if isinstance(value, dict):  # of the environment, ours
-            names = {*entry.variables(key), *earlier.variables(key)}
-            keys += [[key, name] for name in sorted(names) if name.startswith("NEPTUN_")]
-        else:
-            keys.append([key])
-    for key in keys:
-        was = before.get(*path, *key)
+    for key in (*host.form, *host.dropped):
+        was, now = earlier.value.get(key), entry.value.get(key)
+        if isinstance(now, dict):  # the environment, of which ours alone is put back
+            others = {name: value for name, value in entry.environment.items() if not name.startswith("NEPTUN_")}
+            ours = {name: value for name, value in earlier.environment.items() if name.startswith("NEPTUN_")}
+            was = {**others, **ours} or was
         if was is None:
-            config.remove([*path, *key], before)
-        elif was != config.get(*path, *key):
-            config.set([*path, *key], was)
-    for key, value in entry.value.items():
-        if isinstance(value, dict) and key not in earlier.value and not config.get(*path, key):
-            config.remove([*path, key], before)
-    if config.get(*path) == earlier.value:
-        config.copy(path, before)
+            config.remove([*host.path, NAME, key])
+        elif was != now:
+            config.set([*host.path, NAME, key], was)

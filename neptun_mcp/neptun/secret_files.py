@@ -26,6 +26,21 @@ _LOCK_SECONDS = 15.0
 T = TypeVar("T")
 
 
+def read_file(path: Path, limit: int) -> bytes:
+    """What is in a regular file.
+
+    Args:
+        limit: bytes.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger than `limit`; `strerror` says which.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return _at_most(limit, file)
+
+
 def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
     """The text of a file that holds a secret: UTF-8 or, as Windows writes it, UTF-16; without `INVISIBLE` characters.
 
@@ -37,10 +52,7 @@ def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
         OSError: it cannot be read, is no regular file, or is larger than `limit`; `strerror` says which.
     """
     try:
-        with open(path.expanduser(), "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "it is not a regular file")
-            return read_secret(file, limit)
+        return _text(read_file(path.expanduser(), limit))
     except (RuntimeError, ValueError):
         # A home directory that is not known, a character that no path holds.
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
@@ -52,37 +64,67 @@ def read_secret(file: BinaryIO, limit: int = MAX_SECRET_FILE) -> str:
     Raises:
         OSError: it cannot be read, or is larger than `limit` bytes.
     """
+    return _text(_at_most(limit, file))
+
+
+def _at_most(limit: int, file: BinaryIO) -> bytes:
     content = file.read(limit + 1)
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit // 2**10} kB")
-    text = content.decode(_BYTE_ORDER_MARKS.get(content[:2], "utf-8"), "replace")
-    return text.translate(INVISIBLE)
+        size = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} kB"
+        raise OSError(errno.EFBIG, f"it is larger than {size}")
+    return content
 
 
-def write_secret_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file that holds a secret, as a whole or not at all; nobody else may read it, not even meanwhile.
+def _text(content: bytes) -> str:
+    return content.decode(_BYTE_ORDER_MARKS.get(content[:2], "utf-8"), "replace").translate(INVISIBLE)
 
-    A symbolic link stays one, and what it leads to is written. Missing directories are made for the owner alone.
+
+def write_secret_file(
+    path: Path, content: bytes, mode: int = 0o600, before_replacing: Callable[[], None] = lambda: None
+) -> None:
+    """Write a file that may hold a secret, as a whole or not at all; nobody else may read it, not even meanwhile.
+
+    A symbolic link stays one, and what it leads to is written. Missing directories are made for the owner alone. With
+    `sudo`, too, the file stays its owner's; what is new belongs to the owner of the directory that it is in.
+
+    Args:
+        mode: the permissions of the file when it is written.
+        before_replacing: called when the new file is complete and the old one still there; if it raises, that stays.
 
     Raises:
         OSError: it cannot be written, or something is there that is no regular file; what was there stays as it was.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     try:
         with open(descriptor, "wb") as new:
             new.write(content)
             new.flush()
             os.fsync(descriptor)
+        _give(Path(name), path if path.exists() else path.parent)
         os.chmod(name, mode)
+        before_replacing()
         os.replace(name, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _make_directory(path: Path) -> None:
+    if not path.exists():
+        _make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        _give(path, path.parent)
+
+
+def _give(path: Path, like: Path) -> None:
+    """Give what root has made to the owner of another file."""
+    if os.name != "nt" and path.stat().st_uid != (owner := like.stat()).st_uid:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 @contextmanager

@@ -153,6 +153,11 @@ def test_an_entry_is_looked_at_with_its_own_environment(doctor: Any, site: Site)
     assert "zed (the log-in of this command)" in printed
 
 
+def test_variables_where_the_host_does_not_look_do_not_count(doctor: Any, site: Site) -> None:
+    put("opencode", command=PROGRAM, env={"NEPTUN_SANDBOX": "1"}, environment={"NEPTUN_BASE_URL": site.url})
+    assert "hosts: opencode (the log-in of this command)\n" in doctor(SESSION_COOKIE="")[1]
+
+
 @pytest.mark.parametrize(
     ("env", "found", "to_do"),
     [

@@ -407,7 +407,9 @@ def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObjec
     after = set_json(text, ["mcpServers", "neptun"], STDIO)
     assert read_json(text) == {**value, "mcpServers": value}
     assert read_json(after) == {**value, "mcpServers": {**value, "neptun": STDIO}}
-    assert remove_json(after, ["mcpServers", "neptun"], text) == text
+    removed = remove_json(after, ["mcpServers", "neptun"], kept=1)
+    assert read_json(removed) == read_json(text)
+    assert "".join(removed.split()) == "".join(text.split())
     # Nothing was taken away but blanks: what was there is there, in its order.
     rest = iter(after)
     assert all(character in rest for character in "".join(text.split()))
@@ -521,6 +523,16 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     assert ran.stderr.startswith(f"{HOSTS[host].title}: nothing was changed: {file} ")
     assert ran.stderr.endswith(". Fix that, or add the output of --print by hand.\n")
     assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
+
+
+@posix_only
+def test_a_link_to_itself_is_no_file(command: Command, home: Path) -> None:
+    link = put(home, "cursor", "")
+    link.unlink()
+    link.symlink_to(link.name)
+    ran = command("install", "cursor")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Cursor: nothing was changed: ")
 
 
 def test_a_file_that_cannot_be_written_stays(command: Command, home: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neptun_mcp import Settings
-from neptun_mcp.neptun.secret_files import read_secret_file
+from neptun_mcp.neptun.secret_files import read_secret_file, write_secret_file
 from neptun_mcp.sandbox import COOKIE
 from tests.support import WEBSHOP, Host
 
@@ -76,3 +76,27 @@ async def test_a_name_that_is_no_text_can_be_told(host: Host, tmp_path: Path) ->
     file.write_bytes(b"")
     host.settings |= {"session_cookie": "", "session_cookie_file": file}
     assert f"{tmp_path}/\ufffdcookie" in await host.fails("list_imports", project_id=WEBSHOP)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_the_owner_of_the_file_or_of_the_folder(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("old")
+    for path in (tmp_path, mine):
+        os.chown(path, 1234, 1235)
+    for path in (mine, tmp_path / "a/b/new"):
+        write_secret_file(path, b"new")
+        assert (path.stat().st_uid, path.stat().st_gid, path.read_bytes()) == (1234, 1235, b"new")
+    assert {path.stat().st_uid for path in (tmp_path / "a", tmp_path / "a/b")} == {1234}
+
+
+def test_what_fails_before_the_file_is_replaced_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def refuse() -> None:
+        raise ValueError("not yet")
+
+    with pytest.raises(ValueError, match="not yet"):
+        write_secret_file(path, b"new", before_replacing=refuse)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]

@@ -168,7 +168,7 @@ def _advice(error: NeptunError, reader: Reader) -> str:
             )
             return f"{correct}{wait if reader.serves else ''}"
         case WrongUser():
-            return reader.told_to_set("correct NEPTUN_USER_ID or remove it (it is found from the session)")
+            return reader.told_to_set("remove NEPTUN_USER_ID (it is found from the session) or correct it")
         case BadRequest():
             return f"ids are positive whole numbers up to {MAX_ID}, as list results show them"
         case Denied():

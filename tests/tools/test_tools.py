@@ -468,7 +468,7 @@ async def test_a_user_id_of_somebody_else_is_named(host: Host, contract: Contrac
     host.settings["user_id"] = 2
     assert await host.fails("list_imports", project_id=WEBSHOP) == (
         "NEPTUN_USER_ID is 2, but the session belongs to user 1. "
-        "Correct NEPTUN_USER_ID or remove it (it is found from the session) in the host's entry for this server, and "
+        "Remove NEPTUN_USER_ID (it is found from the session) or correct it in the host's entry for this server, and "
         "restart it."
     )
 

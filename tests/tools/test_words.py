@@ -157,7 +157,7 @@ def test_advice_is_what_its_reader_can_do(error: NeptunError, reader: Reader) ->
     words = advice(error, reader)
     assert re.fullmatch(r"[A-Z].*[^ ,;:.]\.", words)
     assert not re.search(r"[,;:.] ?[,;:.]", words)
-    settings = set(re.findall(r"(?:Correct|[Ss]et|remove|raise) (NEPTUN_\w+)", words))
+    settings = set(re.findall(r"(?:[Cc]orrect|[Ss]et|[Rr]emove|raise) (NEPTUN_\w+)", words))
     if reader is TERMINAL:
         assert "restart" not in words
         assert "not tried again" not in words  # each command tries
@@ -181,8 +181,8 @@ async def test_a_caller_over_http_is_not_told_to_change_settings(site: Site) -> 
     async with start_in_process(site, session_cookie=COOKIE, user_id=2) as caller:
         said = error_in(await caller.call("list_imports", LIST_IMPORTS))
     assert said == (
-        f"{OTHER_USER}Ask whoever runs this server to correct NEPTUN_USER_ID or remove it (it is found from the "
-        "session)."
+        f"{OTHER_USER}Ask whoever runs this server to remove NEPTUN_USER_ID (it is found from the session) or correct "
+        "it."
     )
 
 
@@ -191,7 +191,7 @@ def test_at_a_terminal_there_is_no_server_to_restart(
 ) -> None:
     for name, value in {"BASE_URL": site.url, "SESSION_COOKIE": COOKIE, "USER_ID": "2"}.items():
         monkeypatch.setenv(f"NEPTUN_{name}", value)
-    said = f"{OTHER_USER}Correct NEPTUN_USER_ID or remove it (it is found from the session).\n"
+    said = f"{OTHER_USER}Remove NEPTUN_USER_ID (it is found from the session) or correct it.\n"
     assert command("call", "list_imports", "project_id=1") == Completed(1, "", said)
 
 

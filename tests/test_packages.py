@@ -15,6 +15,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+import tomlkit
 from jsonschema import Draft202012Validator
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -128,7 +129,9 @@ def as_the_code_has_it(manifest: Json, server: Json) -> tuple[Json, Json]:
     (package,) = server["packages"]
     variables = [variable(name, asked) for name, asked in options.items()]
     package = {**package, "version": __version__, "environmentVariables": variables}
-    return manifest, {**server, "version": __version__, "packages": [package]}
+    project: Json = tomlkit.parse((ROOT / "pyproject.toml").read_text("utf-8")).unwrap()["project"]
+    repository = {"url": project["urls"]["Repository"], "source": "github"}
+    return manifest, {**server, "version": __version__, "packages": [package], "repository": repository}
 
 
 def renew() -> None:
@@ -147,10 +150,6 @@ def test_the_readme_names_the_registrys_entry() -> None:
     assert re.findall(r"mcp-name: (\S+)", (ROOT / "README.md").read_text("utf-8")) == [read("server.json")["name"]]
 
 
-def test_the_description_is_as_short_as_the_registry_wants_it() -> None:
-    assert len(read("server.json")["description"]) <= 100
-
-
 def test_the_bundle_runs_on_the_versions_of_python_of_the_package() -> None:
     assert read("manifest.json")["compatibility"]["runtimes"]["python"] == metadata("neptun-mcp")["Requires-Python"]
 
@@ -159,8 +158,9 @@ def schema(name: str) -> Any:
     return Draft202012Validator(json.loads((ROOT / "tests" / "schemas" / name).read_text("utf-8")))
 
 
-def test_the_bundles_manifest_is_one() -> None:
-    schema("mcpb-manifest.json").validate(read("manifest.json"))
+@pytest.mark.parametrize(("name", "published"), [("manifest", "mcpb-manifest"), ("server", "registry-entry")])
+def test_the_bundle_and_the_registrys_entry_are_what_hosts_and_registry_read(name: str, published: str) -> None:
+    schema(f"{published}.json").validate(read(f"{name}.json"))
 
 
 # Servers over HTTP

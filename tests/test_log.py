@@ -98,6 +98,7 @@ async def test_debug_shows_each_step_on_stdio(site: Site, tmp_path: Path) -> Non
     assert_each_step_is_there(server.stderr())
 
 
+@pytest.mark.slow  # another process, for the same lines
 async def test_debug_shows_each_step_over_http(site: Site, tmp_path: Path) -> None:
     fail_once(site)
     known = {"email": EMAIL, "password": PASSWORD, "session_cookie": "expired" * 8}

@@ -24,6 +24,7 @@ async def test_each_task_is_answered_in_one_call_and_little_reading() -> None:
     assert tally.characters <= 15_000
 
 
+@pytest.mark.slow  # of FastMCP, not of ours
 @pytest.mark.skipif(not find_spec("fastmcp"), reason="FastMCP is not installed")
 def test_the_peer_reads_many_times_as_much() -> None:
     """In a process of its own: FastMCP leaves its client open."""

@@ -6,10 +6,8 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
-from subprocess import DEVNULL
 
 import pytest
 from starlette.responses import JSONResponse
@@ -17,8 +15,8 @@ from starlette.responses import JSONResponse
 from neptun_mcp.commands.call import call
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.tools import create_tools
-from tests.processes import COMMAND, Command, Completed, environment, run, start
-from tests.support import USER, WEBSHOP, Json, Site, content_of, ids, resources, settings_for, until
+from tests.processes import COMMAND, Command, Completed, environment, start
+from tests.support import USER, WEBSHOP, Site, content_of, ids, resources, settings_for, until
 
 
 def test_call_shows_a_result_to_a_person(command: Command) -> None:
@@ -102,12 +100,20 @@ def test_nothing_is_deleted_if_somebody_must_be_asked_and_nobody_can_be(
     assert ran.stderr.startswith("Import 104 was not deleted: the person has to agree")
 
 
-def test_call_reaches_the_configured_neptun(site: Site) -> None:
-    log_in: Json = {"email": EMAIL, "password": PASSWORD}
-    ran = run("call", "delete_import", "project_id=1", "import_id=104", "--json", base_url=site.url, **log_in)
+@pytest.fixture
+def known(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The site, in the settings of the command."""
+    monkeypatch.setenv("NEPTUN_BASE_URL", site.url)
+    monkeypatch.setenv("NEPTUN_EMAIL", EMAIL)
+    monkeypatch.setenv("NEPTUN_PASSWORD", PASSWORD)
+    return site
+
+
+def test_call_reaches_the_configured_neptun(command: Command, known: Site) -> None:
+    ran = command("call", "delete_import", "project_id=1", "import_id=104", "--json")
     assert (ran.code, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["deleted"] is True
-    assert site.deletions() == [f"DELETE {resources(1, 'imports/104')}"]
+    assert known.deletions() == [f"DELETE {resources(1, 'imports/104')}"]
 
 
 @pytest.mark.parametrize(
@@ -119,21 +125,22 @@ def test_call_reaches_the_configured_neptun(site: Site) -> None:
     ids=["agrees", "chooses nothing"],
 )
 def test_at_a_terminal_the_person_is_asked(
-    site: Site, typed: str, code: int, deletions: list[str], asked: bool
+    command: Command,
+    known: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    code: int,
+    deletions: list[str],
+    asked: bool,
 ) -> None:
-    pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
-    keyboard, terminal = pty.openpty()
-    os.write(keyboard, typed.encode())
-    settings: Json = {"base_url": site.url, "session_cookie": COOKIE}
-    ran = run("call", "delete_import", "import_id=104", stdin=terminal, **settings)
-    os.close(terminal)
-    os.close(keyboard)
+    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+    ran = command("call", "delete_import", "import_id=104")
     assert ran.code == code, ran.stderr
     assert ran.stderr.startswith(
         "Which Neptun project do you mean?\n  1  orders-api (3)\n  2  scratch (2)\n  3  webshop (1)\nProject (number): "
     )
     assert ('Delete the folder "/home/alice/webshop" from the project "webshop"?' in ran.stderr) is asked
-    assert site.deletions() == deletions
+    assert known.deletions() == deletions
 
 
 @pytest.mark.anyio
@@ -152,15 +159,18 @@ async def test_an_interrupt_at_the_question_ends_the_command_at_once(site: Site,
     assert site.deletions() == []
 
 
-def test_characters_outside_the_output_encoding_are_escaped(site: Site) -> None:
-    site.answers[f"GET {USER}/projects/1/resources/user-files"] = JSONResponse(
+def test_characters_outside_the_output_encoding_are_escaped(
+    command: Command, known: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.answers[f"GET {USER}/projects/1/resources/user-files"] = JSONResponse(
         [{"id": 1, "title": "\u2713 \u00e9", "content": "\u2713", "project_id": 1, "neptun_user_id": 1}]
     )
-    env = {**environment(base_url=site.url, session_cookie=COOKIE), "PYTHONIOENCODING": "cp1252"}
-    command = [*COMMAND, "call", "list_resources", "project_id=1", "resource_type=user-files", "query=\u2713"]
-    ran = subprocess.run(command, env=env, capture_output=True, stdin=DEVNULL, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    assert b"\\u2713 \xe9" in ran.stdout
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    ran = command("call", "list_resources", "project_id=1", "resource_type=user-files", "query=\u2713")
+    assert (ran.code, ran.stderr) == (0, "")
+    stdout.flush()
+    assert b"\\u2713 \xe9" in stdout.buffer.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.anyio

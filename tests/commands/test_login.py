@@ -8,8 +8,11 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from starlette.responses import JSONResponse
@@ -18,7 +21,7 @@ from neptun_mcp import Settings
 from neptun_mcp.account import credentials_of
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from tests.processes import COMMAND, Command, Completed, environment
-from tests.support import WEBSHOP, Host, Site, failure
+from tests.support import PATIENCE, WEBSHOP, Host, Site, failure
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="the folder of a person's settings cannot be redirected"
@@ -51,13 +54,28 @@ def paste(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
-def at_terminal(*arguments: str, typed: str) -> tuple[int, str]:
-    """Run the command at a terminal; its exit code, and all that the terminal shows."""
+def type_at(ours: int, typed: str) -> str:
+    """Type line by line at a terminal, each once it is asked for. The result is all that the terminal shows."""
+    shown = b""
+    lines = typed.splitlines(keepends=True)
+    with suppress(OSError):  # the other end is closed
+        while True:
+            shown += os.read(ours, 1024)
+            if lines and shown.rstrip(b" ").endswith(b":"):
+                typing = lines.pop(0).encode()
+                while typing:
+                    typing = typing[os.write(ours, typing) :]
+    os.close(ours)
+    return shown.decode()
+
+
+def log_in_at_terminal(typed: str) -> tuple[int, str]:
+    """`login` in a process, since a password is read from the terminal that the process belongs to."""
     import pty  # POSIX
 
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*COMMAND, "login"],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -65,21 +83,30 @@ def at_terminal(*arguments: str, typed: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(theirs)
-    shown = b""
-    lines = typed.splitlines(keepends=True)
-    try:
-        while True:
-            shown += os.read(ours, 1024)
-            # Each line is typed once it is asked for.
-            if lines and shown.rstrip(b" ").endswith(b":"):
-                typing = lines.pop(0).encode()
-                while typing:
-                    typing = typing[os.write(ours, typing) :]
-    except OSError:
-        pass  # the other end is closed
-    finally:
-        os.close(ours)
-    return process.wait(timeout=20), shown.decode()
+    shown = type_at(ours, typed)
+    return process.wait(timeout=PATIENCE), shown
+
+
+PasteAtTerminal: TypeAlias = Callable[[str], tuple[int | str | None, str]]
+
+
+@pytest.fixture
+def paste_at_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> PasteAtTerminal:
+    """`login --cookie` at a terminal: its exit code, and all that the terminal shows."""
+    import pty  # POSIX
+
+    def run(typed: str) -> tuple[int | str | None, str]:
+        ours, theirs = pty.openpty()
+        monkeypatch.setenv("COLUMNS", "300")
+        with ThreadPoolExecutor() as threads:
+            typing = threads.submit(type_at, ours, typed)
+            with open(theirs, closefd=False) as keyboard, open(theirs, "w") as screen:
+                for name, stream in (("stdin", keyboard), ("stdout", screen), ("stderr", screen)):
+                    monkeypatch.setattr(sys, name, stream)
+                ran = command("login", "--cookie")
+            return ran.code, typing.result(PATIENCE)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -123,7 +150,7 @@ def test_only_the_owner_may_read_the_file(paste: Command, home: Path) -> None:
 
 
 def test_email_and_password_are_typed_and_the_password_is_not_shown(home: Path, site: Site) -> None:
-    code, shown = at_terminal("login", typed=f"{EMAIL}\n{PASSWORD}\n")
+    code, shown = log_in_at_terminal(f"{EMAIL}\n{PASSWORD}\n")
     assert code == 0, shown
     assert f"as {EMAIL} (user 1)." in shown
     assert PASSWORD not in shown
@@ -132,36 +159,40 @@ def test_email_and_password_are_typed_and_the_password_is_not_shown(home: Path, 
     assert PASSWORD not in file.read_text()
 
 
-def test_a_cookie_is_pasted_at_the_terminal_without_being_shown(home: Path) -> None:
-    code, shown = at_terminal("login", "--cookie", typed=f"{EXPORT}\n")
+def test_a_cookie_is_pasted_at_the_terminal_without_being_shown(home: Path, paste_at_terminal: PasteAtTerminal) -> None:
+    code, shown = paste_at_terminal(f"{EXPORT}\n")
     assert code == 0, shown
     assert f"as {EMAIL} (user 1)." in shown
     assert COOKIE not in shown
     assert files_in(home)
 
 
-def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(home: Path) -> None:
+def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(
+    home: Path, paste_at_terminal: PasteAtTerminal
+) -> None:
     header = f"Cookie: consent={'x' * 5_000}; neptun-session={COOKIE}; theme=dark"
-    code, shown = at_terminal("login", "--cookie", typed=f"{header}\n")
+    code, shown = paste_at_terminal(f"{header}\n")
     assert code == 0, shown
     assert COOKIE not in shown
 
 
 @pytest.mark.parametrize("typed", [f"{COOKIE}xy\x7f\b\n", f"garbage\n{COOKIE}\n"], ids=["corrected", "second try"])
-def test_a_cookie_can_be_corrected_while_it_is_typed(home: Path, typed: str) -> None:
-    code, shown = at_terminal("login", "--cookie", typed=typed)
+def test_a_cookie_can_be_corrected_while_it_is_typed(
+    home: Path, paste_at_terminal: PasteAtTerminal, typed: str
+) -> None:
+    code, shown = paste_at_terminal(typed)
     assert code == 0, shown
 
 
 @pytest.mark.parametrize("typed", ["\n", "\x04"], ids=["Enter", "Ctrl-D"])
-def test_nothing_typed_is_no_log_in(home: Path, typed: str) -> None:
-    code, shown = at_terminal("login", "--cookie", typed=typed)
+def test_nothing_typed_is_no_log_in(home: Path, paste_at_terminal: PasteAtTerminal, typed: str) -> None:
+    code, shown = paste_at_terminal(typed)
     assert code == 1
     assert "Nothing that could be a log-in was entered." in shown
 
 
 def test_a_wrong_password_keeps_nothing(home: Path) -> None:
-    code, shown = at_terminal("login", typed=f"{EMAIL}\nWr0ng!password\n")
+    code, shown = log_in_at_terminal(f"{EMAIL}\nWr0ng!password\n")
     assert code == 1
     assert "the e-mail address or the password is wrong. Nothing is kept." in shown
     assert "there is no password: use python -m neptun_mcp login --cookie." in shown.replace(sys.executable, "python")

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..log import digest, request_id_of
+from ..sign_in.routes import refusal_at
 
 _REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting"}
 """The reason of a refusal, by its status; of all others it is the caller's mistake."""
@@ -23,11 +24,13 @@ class Refused(Exception):
     """A request that is answered with this response and goes no further.
 
     Attributes:
+        words: the same for people and applications that sign in; empty if the response is for them already.
         note: what the log says besides; None if it has a line already that says more.
     """
 
-    def __init__(self, response: Response, note: str | None = "") -> None:
+    def __init__(self, response: Response, note: str | None = "", *, words: str = "") -> None:
         self.response = response
+        self.words = words
         self.note = note
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,13 +42,17 @@ class Refused(Exception):
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
             _log.info(said, extra={"fields": {**fields, "request_id": request_id_of(headers)}})
-        await self.response(scope, receive, send)
+        at_sign_in = refusal_at(scope["path"], status, self.words, self.response.headers) if self.words else None
+        await (at_sign_in or self.response)(scope, receive, send)
 
 
 def refused(status: int, message: str, headers: Mapping[str, str] | None = None, *, note: str = "") -> Refused:
-    """A refusal in the form that hosts read aloud: a JSON-RPC error, since the request's id is not known yet."""
+    """A refusal as whoever is served at the path reads it.
+
+    Hosts read a JSON-RPC error aloud; it has no id, since the request's is not known yet.
+    """
     error = {"code": INVALID_REQUEST, "message": message}
-    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers), note)
+    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers), note, words=message)
 
 
 def unauthorized(description: str, *, no_token: bool = False, note: str | None = "", **more: str) -> Refused:

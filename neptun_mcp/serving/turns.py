@@ -75,7 +75,7 @@ class Turn:
         finally:
             self.queued += anyio.current_time() - started
         if limit.cancelled_caught:
-            raise _too_busy(f"it waited {self.queued:.0f} seconds for its turn, behind others of this account")
+            raise _too_busy(f"it waited {self.queued:.0f} seconds for its turn")
         if not self._begun:
             raise Disconnected
 
@@ -155,7 +155,7 @@ class Turns:
         """
         line = self._lines.get(person) or self._lines.setdefault(person, _Line(anyio.CapacityLimiter(self._at_once)))
         if line.requests >= self._most or (self.is_nearly_full and not needs_turn):
-            raise await _held_refusal("too many others of this account are under way", receive)
+            raise await _held_refusal("too many others are under way", receive)
         turn = Turn(self, line, receive)
         line.requests += 1
         self._in_flight += 1

@@ -42,6 +42,8 @@ ADVICE = "Sign in to this server again, from your host."
 """What to do if a token is not valid, or a session has ended."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
+_PAGES = ("/authorize", "/sign-in", "/sign-in/cookie", "/sign-in/refuse")
+_ENDPOINTS = ("/register", "/token", "/revoke")
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 _UNSAID = re.compile(r"[^ !#-\[\]-~]")
 """What an error's description may not hold (RFC 6749, 5.2)."""
@@ -141,7 +143,7 @@ class SignIn:
             _endpoint("/revoke", self._revoke, "POST"),
             Route("/authorize", self._authorize, methods=["GET", "POST"]),
             # A path for each thing that a person may do, so that each has turns of its own.
-            Route("/sign-in", self._show, methods=["GET"]),
+            *(Route(path, self._show, methods=["GET"]) for path in _PAGES[1:]),
             Route("/sign-in", self._with_password, methods=["POST"]),
             Route("/sign-in/cookie", self._with_cookie, methods=["POST"]),
             Route("/sign-in/refuse", self._refuse, methods=["POST"]),
@@ -306,6 +308,30 @@ class SignIn:
         grant = self._provider.revoke(client, token)
         log_event("revocation", request.headers, "revoked" if grant else "unknown", 200, grant=grant, token=token)
         return Response(headers=_NO_STORE)
+
+
+def refusal_at(path: str, status: int, words: str, headers: Mapping[str, str]) -> Response | None:
+    """A refusal of a request before it comes to one of the routes: a page for people, OAuth's error for applications.
+
+    Args:
+        path: where the request was sent.
+        status: the HTTP status.
+        words: what happened, and what to do.
+        headers: further ones of the answer.
+
+    Returns:
+        None if the path is not one of the routes.
+    """
+    if path in _PAGES:
+        response = message("This request was not carried out", words, status)
+    elif path in _ENDPOINTS or path.startswith("/.well-known/"):
+        invalid = "invalid_client_metadata" if path == "/register" else "invalid_request"
+        response = _refusal(status, "temporarily_unavailable" if status == 429 else invalid, words)
+        response.headers["Access-Control-Allow-Origin"] = "*"  # as `_endpoint` says of the other answers
+    else:
+        return None
+    response.headers.update({name: value for name, value in headers.items() if not name.startswith("content-")})
+    return response
 
 
 def _endpoint(path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> Route:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 
+import anyio
+import httpx2 as httpx
 import pytest
 from starlette.datastructures import Headers
 
 from neptun_mcp.log import digest
 from neptun_mcp.sandbox import BOB_COOKIE, EMAIL, PASSWORD
+from neptun_mcp.serving import gate, turns
 from neptun_mcp.sign_in.forms import read_cookie
-from tests.serving.support import (
-    STATE_KEY,
-)
+from tests.serving.support import STATE_KEY, HeldNeptun
 from tests.sign_in.support import sign_in_server
-from tests.support import Site
+from tests.support import Site, until
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +60,74 @@ async def test_a_malformed_form_leaves_nothing_in_the_log(site: Site, caplog: py
                 answer = await server.app.http.post(path, headers={"Content-Type": given}, content=body)
                 assert answer.status_code == 400, (path, body)
     assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/authorize", None),
+        ("/sign-in", None),
+        ("/sign-in/cookie", None),
+        ("/sign-in/refuse", None),
+        ("/token", "invalid_request"),
+        ("/revoke", "invalid_request"),
+        ("/register", "invalid_client_metadata"),
+    ],
+)
+async def test_a_refusal_is_a_page_for_people_and_an_oauth_error_for_applications(
+    site: Site, path: str, error: str | None
+) -> None:
+    async with sign_in_server(site) as server:
+        http = server.app.http
+        refused = [
+            (413, await http.post(path, content=b"x" * (gate.MAX_PUBLIC_BODY + 1))),
+            (431, await http.post(path, headers={"X-Long": "x" * (gate.MAX_HEADER + 1)})),
+            (414, await http.post(f"{path}?{'x' * (gate.MAX_HEADER + 1)}")),
+        ]
+    for status, answer in refused:
+        assert answer.status_code == status
+        assert_says(answer, error)
+
+
+def assert_says(answer: httpx.Response, error: str | None) -> None:
+    """That it is an error of OAuth (RFC 6749, 5.2) which web pages may read, too; without one that it is a page."""
+    if error is None:
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "<h1>This request was not carried out</h1>" in answer.text
+    else:
+        assert (answer.json().keys(), answer.json()["error"]) == ({"error", "error_description"}, error)
+        assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize(("asks", "error"), [("/login", None), ("/session", "temporarily_unavailable")])
+async def test_who_has_to_try_again_later_is_told_in_the_same_way(
+    site: Site, asks: str, error: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "MAX_IN_FLIGHT", 0)
+    async with sign_in_server(site, max_connections=1) as server:
+        page, tokens = await server.page(), await server.tokens()
+        neptun = HeldNeptun(site, asks)
+
+        async def ask() -> httpx.Response:
+            if error:
+                return await server.app.refresh(tokens["refresh_token"])
+            return await server.browser.submit(page, email=EMAIL, password=PASSWORD)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await until(lambda: neptun.held == 1)
+            refused = await ask()
+            neptun.released = True
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+            assert_says(refused, error)
+
+
+async def test_a_form_that_is_opened_by_its_address_is_a_page(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        for path in ("/sign-in", "/sign-in/cookie", "/sign-in/refuse"):
+            answer = await server.app.http.get(path)
+            assert answer.status_code == 400
+            assert "This page has expired" in answer.text
 
 
 def test_nothing_in_a_cookie_is_interpreted() -> None:

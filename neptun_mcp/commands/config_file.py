@@ -13,10 +13,13 @@ from typing import Any, TypeVar, cast
 from ..neptun.secret_files import read_file, write_secret_file
 from .json_text import read_json, remove_json, set_json
 from .toml_text import read_toml, remove_toml, set_toml
+from .yaml_text import read_yaml, remove_yaml, set_yaml
 
 MAX_FILE = 32 * 2**20
 """Bytes. Claude Code keeps much else in its file."""
 
+_JSON = (read_json, set_json, remove_json)
+_OTHERS = {".toml": (read_toml, set_toml, remove_toml), ".yaml": (read_yaml, set_yaml, remove_yaml)}
 _TRIES = 5
 
 T = TypeVar("T")
@@ -29,13 +32,8 @@ class FileChanged(OSError):
         super().__init__(f"{path} was written by another program at the same time")
 
 
-def can_edit(path: Path) -> bool:
-    """Whether files of this kind can be edited. YAML cannot: ruamel.yaml changes more of a file than was asked for."""
-    return path.suffix in (".json", ".jsonc", ".toml")
-
-
 class ConfigFile:
-    """A file of TOML, or of JSON with comments and trailing commas, as its suffix says.
+    """A file of TOML, of YAML, or of JSON with comments and trailing commas, as its suffix says.
 
     Attributes:
         path: where it is.
@@ -52,7 +50,7 @@ class ConfigFile:
         """
         self.path = path
         self._content = content
-        self._is_toml = path.suffix == ".toml"
+        self._read, self._set, self._remove = _OTHERS.get(path.suffix, _JSON)
         self._parsed: tuple[str, dict[str, Any]] | None = None
         try:
             text = (content or b"").decode("utf-8-sig")
@@ -104,7 +102,7 @@ class ConfigFile:
             ValueError: something on the path is no object.
         """
         try:
-            self.text = (set_toml if self._is_toml else set_json)(self.text, path, value)
+            self.text = self._set(self.text, path, value)
         except ValueError as error:
             raise ValueError(f"{self.path} has no place for the entry: {error}") from None
 
@@ -119,7 +117,7 @@ class ConfigFile:
         """
         kept = sum(before.get(*path[:depth]) is not None for depth in range(1, len(path))) if before else 0
         try:
-            self.text = remove_toml(self.text, path) if self._is_toml else remove_json(self.text, path, kept)
+            self.text = self._remove(self.text, path, kept)
         except ValueError as error:
             raise ValueError(f"{self.path} has an entry that cannot be removed: {error}") from None
 
@@ -157,12 +155,6 @@ class ConfigFile:
             if path.exists():
                 path.chmod(0o600)
 
-    def is_readable_by_others(self) -> bool:
-        """Whether somebody else than the owner may read the file or its backup."""
-        return os.name != "nt" and any(
-            path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (self.path, self.backup)
-        )
-
     def delete_backup_if_equal(self) -> bool:
         """Delete the backup if it holds what the file is to hold; whether none is left."""
         with suppress(OSError):
@@ -180,7 +172,7 @@ class ConfigFile:
 
     def _object(self) -> dict[str, Any]:
         if self._parsed is None or self._parsed[0] is not self.text:
-            value = read_toml(self.text) if self._is_toml else read_json(self.text)
+            value = self._read(self.text)
             if not isinstance(value, dict):
                 raise ValueError("what it holds is no object")
             self._parsed = self.text, cast("dict[str, Any]", value)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..settings import PRIVATE
-from .config_file import ConfigFile, can_edit, file_content
+from .config_file import ConfigFile
 from .hosts import HOSTS, NAME, Host
-from .yaml_text import read_yaml
 
 _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
@@ -97,28 +96,10 @@ def entry_in(name: str, file: ConfigFile) -> Entry | None:
     Raises:
         ValueError: it is something other than an object.
     """
-    return _entry(name, file.path, file.get(*HOSTS[name].path, NAME))
-
-
-def read_entry(name: str, file: Path) -> Entry | None:
-    """The host's entry in a file that is there, whatever its kind.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is malformed, or the entry is something other than an object.
-    """
-    if can_edit(file):
-        return entry_in(name, ConfigFile.read(file))
-    value: Any = read_yaml((file_content(file) or b"").decode("utf-8-sig"))
-    for key in (*HOSTS[name].path, NAME):
-        value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
-    return _entry(name, file, value)
-
-
-def _entry(name: str, file: Path, value: Any) -> Entry | None:
+    value = file.get(*HOSTS[name].path, NAME)
     if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{file} has another kind of entry {NAME}")
-    return None if value is None else Entry(name, file, cast("dict[str, Any]", value))
+        raise ValueError(f"{file.path} has another kind of entry {NAME}")
+    return None if value is None else Entry(name, file.path, cast("dict[str, Any]", value))
 
 
 def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str]:
@@ -168,5 +149,5 @@ def find_entries() -> Iterator[Entry]:
             return  # there is no home
         for file in files:
             with suppress(OSError, ValueError):  # which are for the host to say
-                if entry := read_entry(name, file):
+                if entry := entry_in(name, ConfigFile.read(file)):
                     yield entry

@@ -96,6 +96,11 @@ class Host:
     program: str = ""
 
     @property
+    def by_hand(self) -> bool:
+        """Whether its file is left to the person to edit: it is YAML."""
+        return self.files[0].endswith(".yaml")
+
+    @property
     def form(self) -> dict[str, Any]:
         """What an entry looks like, without a program."""
         return self.entry(Server("", [], {}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -24,7 +23,7 @@ from ..neptun.session import User
 from ..settings import PRIVATE, Settings
 from ..tools.words import happened
 from . import FAILURE, MISUSE, SUCCESS, nearest, settings_or_exit, show, shown_user, tell
-from .config_file import ConfigFile, can_edit, edit
+from .config_file import ConfigFile, edit
 from .console import as_text, write
 from .entries import entry_in, put_entry
 from .hosts import HOSTS, NAME, Host, Server
@@ -112,13 +111,14 @@ def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
     entry = host.entry(_server({_CONFIRM: "require", **env} if host.require else env))
     _refuse_expanded(host, entry)
     file = host.file
-    if only_print or file is None or not can_edit(file):
-        config = _fresh(host, file, entry)
-        show(_shown(host, file, entry) if file and not can_edit(file) else config.text.rstrip())
-        tell(f"Add this to {file or 'the configuration of your host'}.", *_about(name, config))
-        return False
-    report(*edit(file, partial(_install, name, file, entry)))
-    return True
+    if file and not (only_print or host.by_hand):
+        report(*edit(file, partial(_install, name, file, entry)))
+        return True
+    config = ConfigFile(file or Path("generic.json"))
+    put_entry(host, config, entry)
+    show(config.text.rstrip())
+    tell(f"Add this to {file or 'the configuration of your host'}.", *_about(name, config))
+    return False
 
 
 def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
@@ -164,20 +164,6 @@ def _refuse_expanded(host: Host, entry: dict[str, Any]) -> None:
                 )
 
 
-def _shown(host: Host, file: Path, entry: dict[str, Any]) -> str:
-    """What a file of YAML with nothing but the entry looks like. In it, every JSON value is a value."""
-    path = [*host.path, NAME]
-    above = [f"{'  ' * depth}{key}:" for depth, key in enumerate(path)]
-    return "\n".join([*above, *(f"{'  ' * len(path)}{key}: {json.dumps(entry[key])}" for key in entry)])
-
-
-def _fresh(host: Host, file: Path | None, entry: dict[str, Any]) -> ConfigFile:
-    """A file with nothing but the entry."""
-    config = ConfigFile(file if file and can_edit(file) else Path("generic.json"))
-    put_entry(host, config, entry)
-    return config
-
-
 def _about(name: str, config: ConfigFile) -> Iterator[str]:
     """What the person has to know of a host, with the entry that is in its file."""
     host, entry = HOSTS[name], entry_in(name, config)
@@ -205,20 +191,19 @@ def _install(name: str, file: Path, entry: dict[str, Any], config: ConfigFile) -
         raise ValueError(f"{config.path} has another kind of entry {NAME}, which starts no command")
     gone = put_entry(host, config, entry)
     new = entry_in(name, config)
-    private = bool((new and new.holds_secret) or (old and old.holds_secret))
-    closed = private and config.is_readable_by_others()
+    private = os.name != "nt" and any(entry and entry.holds_secret for entry in (old, new))
     done = f"{file} has this entry already, and was not changed."
     if config.changed:
         # Once the entry is ours, the file is no longer what the person had: the first backup stays.
         ours = old is not None and (old.is_ours if config.backup.exists() else old.is_as_installed)
         config.save(keep=not ours, private=private)
         done = f"{'added the server to' if old is None else 'updated the server in'} {file}."
-    if closed:
+    if private:
         config.close()
     return [
         f"{host.title}: {done}",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
-        *([f"As a secret is in it, only you can read {file} and its backup now."] if closed else []),
+        *([f"As a secret is in it, only you can read {file} and its backup."] if private else []),
         *([f"The file as it was: {config.backup}."] if config.changed and config.backup.exists() else []),
         *_about(name, config),
         *([f"Restart {host.title}."] if config.changed else []),

@@ -10,8 +10,8 @@ from functools import partial
 
 from ..command_line import command_line
 from . import FAILURE, MISUSE, SUCCESS, tell
-from .config_file import ConfigFile, can_edit, edit
-from .entries import Entry, entry_in, put_entry, read_entry
+from .config_file import ConfigFile, edit
+from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
 from .install import known_hosts, report
 
@@ -57,10 +57,7 @@ def _uninstall(name: str) -> list[str]:
         raise ValueError("install writes no file for it")
     lines: list[str] = []
     for file in [place for place in host.places if place.exists()]:
-        if can_edit(file):
-            lines += edit(file, partial(_take_out, name))
-        elif read_entry(name, file):
-            raise ValueError(f"{file} is YAML, which is left to you")
+        lines += edit(file, partial(_take_out, name))
     return lines
 
 

@@ -1,8 +1,12 @@
-"""What goose's YAML says: nested names, texts, lists and JSON, which is all that goose and `install` write."""
+"""YAML, as goose keeps it: nested names, texts, lists and JSON, which is all that goose and `install` write.
+
+It is read, and written where there is none. Editing is left to the person: ruamel.yaml changes more than it is told.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -10,6 +14,26 @@ def read_yaml(text: str) -> Any:
     """The value in a text of YAML in block style. What is beyond that is read wrongly, not refused."""
     lines = [(len(line) - len(line.lstrip()), line.strip()) for line in text.splitlines()]
     return _block([(indent, content) for indent, content in lines if content and not content.startswith(("#", "---"))])
+
+
+def set_yaml(text: str, path: Sequence[str], value: Any) -> str:
+    """A text with an object at a path and nothing else. In it, every JSON value is a value.
+
+    Raises:
+        ValueError: something is in the text already.
+    """
+    if text:
+        raise ValueError("it is YAML, which is left to you")
+    above = [f"{'  ' * depth}{key}:\n" for depth, key in enumerate(path)]
+    return "".join([*above, *(f"{'  ' * len(path)}{key}: {json.dumps(inner)}\n" for key, inner in value.items())])
+
+
+def remove_yaml(text: str, path: Sequence[str], kept: int) -> str:
+    """
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("it is YAML, which is left to you")
 
 
 def _block(lines: list[tuple[int, str]]) -> Any:

@@ -58,7 +58,7 @@ def test_it_says_which_contract_a_documented_server_speaks(doctor: Any, site: Si
     [
         ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Run `neptun-mcp login --base-url http"),
         ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Run `neptun-mcp login --base-url http"),
-        ({"USER_ID": "2"}, "session", "belongs to user 1", "Remove NEPTUN_USER_ID"),
+        ({"USER_ID": "2"}, "session", "belongs to user 1", "Correct NEPTUN_USER_ID"),
         (
             {"PROJECT_ID": "99"},
             "imports",

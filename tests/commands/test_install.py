@@ -617,7 +617,7 @@ def test_a_file_with_a_secret_is_for_its_owner_alone(
     file.chmod(0o644)
     command("install", "cursor", *first)
     file.chmod(0o644)
-    said = f"As a secret is in it, only you can read {file} and its backup now.\n"
+    said = f"As a secret is in it, only you can read {file} and its backup.\n"
     with_secret = command("install", "cursor", "--with-secrets")
     modes = {path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
     assert (said in with_secret.stdout, modes) == (True, {0o600})

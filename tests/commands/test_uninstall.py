@@ -10,14 +10,13 @@ import pytest
 import tomlkit
 
 from neptun_mcp.commands import config_file
-from neptun_mcp.commands.config_file import can_edit
 from neptun_mcp.commands.entries import find_entries
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.commands.json_text import read_json
 from tests.processes import Command
 from tests.support import Json
 
-EDITED = [name for name, host in HOSTS.items() if host.files and can_edit(Path(host.files[0]))]
+EDITED = [name for name, host in HOSTS.items() if host.files and not host.by_hand]
 JSON = [name for name in EDITED if name != "codex"]
 
 
@@ -235,12 +234,12 @@ def test_all_takes_it_out_of_every_host(command: Command, home: Path) -> None:
 
 
 def test_what_cannot_be_edited_is_left_to_the_person(command: Command, home: Path) -> None:
-    file = put("goose", "extensions:\n  neptun:\n    cmd: x\n")
+    file = put("goose", "extensions:\n  neptun:\n    cmd: neptun-mcp\n")
     ran = command("uninstall", "goose")
     assert ran.code == 1
-    assert (
-        ran.stderr
-        == f"goose: nothing was changed: {file} is YAML, which is left to you. Remove the entry neptun by hand.\n"
+    assert ran.stderr == (
+        f"goose: nothing was changed: {file} has an entry that cannot be removed: it is YAML, which is left to you. "
+        "Remove the entry neptun by hand.\n"
     )
     assert command("uninstall", "generic").code == 1
 

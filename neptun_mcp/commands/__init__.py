@@ -102,28 +102,12 @@ def show(text: str) -> None:
         print(text, flush=True)
 
 
-def show_rendered(*what: RenderableType) -> None:
-    """Write to stdout what rich renders as the terminal allows."""
-    from .console import write  # rich takes its time, and a server shows nothing
+def say(*what: RenderableType) -> None:
+    """Write lines for a person to stdout, or what rich renders, as the terminal allows."""
+    from .console import write  # rich takes its time, and a server says nothing
 
     with _output_not_lost():
         write(sys.stdout, *what)
-
-
-def show_line(head: str, text: str, colour: str) -> None:
-    """Write a line to stdout whose head has a colour."""
-    from rich.text import Text
-
-    from .console import as_text
-
-    show_rendered(Text.assemble(as_text(head, colour), " ", as_text(text)))
-
-
-def say(*lines: str) -> None:
-    """Write lines for a person to stdout, at a terminal wrapped between words."""
-    from .console import as_text
-
-    show_rendered(*map(as_text, lines))
 
 
 def tell(*lines: str, colour: str = "") -> None:

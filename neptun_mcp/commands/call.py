@@ -23,7 +23,7 @@ from ..server import create_server
 from ..settings import Settings
 from ..tools import create_tools, misuse
 from ..tools.words import TERMINAL
-from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, settings_or_exit, show, show_rendered, tell
+from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, say, settings_or_exit, show, tell
 from .console import NARROW, Waiting, render
 
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show(json.dumps(content))
     else:
-        show_rendered(render(content))
+        say(render(content))
     return SUCCESS
 
 

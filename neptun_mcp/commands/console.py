@@ -31,27 +31,24 @@ _COLOURS = {"completed": "green", "failed": "red", "pending": "yellow", "process
 _QUIET_SECONDS = 1.0
 
 
-def console_for(file: TextIO) -> Console:
-    """The one renderer for a stream. Colours follow the terminal, NO_COLOR and FORCE_COLOR, as rich reads them."""
-    console = Console(file=file, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdecimal():
-        console.width = _UNLIMITED
-    return console
-
-
 def write(file: TextIO, *what: RenderableType) -> None:
-    """Render for a stream. Text is wrapped between words at a terminal; elsewhere no line has blanks at its end.
+    """Render for a stream, texts as they are. Colours follow the terminal, NO_COLOR and FORCE_COLOR.
+
+    At a terminal text is wrapped between words; elsewhere no line has blanks at its end.
 
     Raises:
         OSError: the stream cannot be written.
     """
-    console = console_for(file)
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    shown = [as_text(one) if isinstance(one, str) else one for one in what]
     if console.is_terminal:
-        console.print(*what, sep="\n")
+        console.print(*shown, sep="\n")
         file.flush()
         return
+    if not os.environ.get("COLUMNS", "").isdecimal():
+        console.width = _UNLIMITED
     with console.capture() as captured:
-        console.print(*what, sep="\n")
+        console.print(*shown, sep="\n")
     print(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE), end="", file=file, flush=True)
 
 
@@ -113,23 +110,20 @@ class Rows:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [
-            [
-                Measurement.get(console, options, line)
-                for line in (Text(column.title), *(one for row in rows for one in row))
-            ]
-            for column, *rows in zip(self.columns, *self.cells, strict=True)
+            Measurement.get(console, options, Group(Text(column.title), *(line for cell in cells for line in cell)))
+            for column, *cells in zip(self.columns, *self.cells, strict=True)
         ]
-        least = [max(width.minimum for width in column) for column in widths]
         gaps = 2 * (len(self.columns) - 1)
-        fixed = sum(width for width, column in zip(least, self.columns, strict=True) if not column.stretches)
+        fixed = sum(width.minimum for width, column in zip(widths, self.columns, strict=True) if not column.stretches)
         rest = options.max_width - gaps - fixed
         if options.max_width < NARROW or rest < _LEAST * sum(column.stretches for column in self.columns):
             yield from self._list()
             return
-        roomy = gaps + sum(max(width.maximum for width in column) for column in widths) <= options.max_width
+        roomy = gaps + sum(width.maximum for width in widths) <= options.max_width
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for column, width in zip(self.columns, least, strict=True):
-            table.add_column(column.title, overflow="fold", width=None if roomy or column.stretches else width)
+        for column, width in zip(self.columns, widths, strict=True):
+            free = roomy or column.stretches
+            table.add_column(column.title, overflow="fold", width=None if free else width.minimum)
         for row in self.cells:
             table.add_row(*(Group(*cell) for cell in row))
         yield table

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..command_line import command_line
-from . import SUCCESS, end_at_once, show_rendered
+from . import SUCCESS, end_at_once, say
 from .console import as_text, render
 
 CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -39,14 +39,14 @@ CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def run(options: argparse.Namespace) -> int:
     """Show the chat, and what to do next."""
     end_at_once()
-    show_rendered(as_text("A chat on sample data: an assistant makes calls of what you say.\n", "dim"))
-    anyio.run(demo, show_rendered)
+    say(as_text("A chat on sample data: an assistant makes calls of what you say.\n", "dim"))
+    anyio.run(demo, say)
     command = command_line()
     next_steps = (
         f"\nThat was sample data. For your own: {command} login, then {command} install. "
         f"To try it without an account in your host: {command} install --sandbox."
     )
-    show_rendered(as_text(next_steps if command else "\nThat was sample data."))
+    say(next_steps if command else "\nThat was sample data.")
     return SUCCESS
 
 

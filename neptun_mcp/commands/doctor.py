@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 from pydantic import ValidationError
+from rich.text import Text
 
 from ..account import create_client
 from ..command_line import command_line
@@ -22,7 +23,8 @@ from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, Wr
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import TERMINAL, advice, happened
-from . import FAILURE, SUCCESS, end_at_once, read_settings, show, show_line
+from . import FAILURE, SUCCESS, end_at_once, read_settings, say, show
+from .console import as_text
 from .host_checks import check_entries
 
 
@@ -54,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
         steps.append(step)
         if not options.json:
             took = f" ({step.milliseconds:g} ms)" if step.milliseconds else ""
-            show_line("ok  " if step.ok else "FAIL", f"{step.name}: {step.found}{took}", "green" if step.ok else "red")
+            verdict = as_text("ok  ", "green") if step.ok else as_text("FAIL", "red")
+            say(Text.assemble(verdict, " ", as_text(f"{step.name}: {step.found}{took}")))
 
     async def check() -> None:
         hosts, own = await check_hosts(settings)
@@ -119,39 +122,20 @@ async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> Asyn
         settings: whose account is used, and how.
         hosts_log_in: whether the server in hosts uses log-ins of its own, so that none is needed here.
     """
-    mode = settings.mcp_credentials
-    neptun = create_client(settings)
-    try:
-        for name, look in (
-            ("address", _address),
-            *([("HTTP", _http)] if mode != "environment" else []),
-            ("session", _session),
-            ("projects", _projects),
-            ("imports", _imports),
-        ):
-            if name == "session" and mode != "environment":
-                yield Step(
-                    name, True, f"none is needed here: over HTTP, {_WHOSE[mode]} (NEPTUN_MCP_CREDENTIALS={mode})"
-                )
-                return
+    steps = {"address": _address, "session": _session, "projects": _projects, "imports": _imports}
+    if settings.mcp_credentials != "environment":
+        steps = {"address": _address, "HTTP": _http, "session": _no_session}
+    async with create_client(settings) as neptun:
+        for name, look in steps.items():
             started = anyio.current_time()
             try:
-                found = await look(neptun, settings)
+                yield Step(name, True, await look(neptun, settings), milliseconds=_since(started))
             except NeptunError as error:
                 yield _failure(name, error, settings, _since(started), hosts_log_in=hosts_log_in)
                 return
             except ValueError as error:
                 yield Step(name, False, str(error), "Correct the settings that are named.")
                 return
-            yield Step(name, True, found, milliseconds=_since(started))
-    finally:
-        await neptun.aclose()
-
-
-_WHOSE = {
-    "caller": "each caller brings a session of their own",
-    "sign-in": "each person signs in with a browser",
-}
 
 
 def _failure(name: str, error: NeptunError, settings: Settings, took: float, *, hosts_log_in: bool) -> Step:
@@ -182,6 +166,12 @@ async def _http(neptun: NeptunClient, settings: Settings) -> str:
 
     build_asgi_app(settings, "127.0.0.1")
     return "the settings are complete"
+
+
+async def _no_session(neptun: NeptunClient, settings: Settings) -> str:
+    mode = settings.mcp_credentials
+    whose = "each caller brings a session of their own" if mode == "caller" else "each person signs in with a browser"
+    return f"none is needed here: over HTTP, {whose} (NEPTUN_MCP_CREDENTIALS={mode})"
 
 
 async def _session(neptun: NeptunClient, settings: Settings) -> str:

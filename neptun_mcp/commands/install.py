@@ -24,7 +24,7 @@ from ..settings import PRIVATE, Settings
 from ..tools.words import happened
 from . import FAILURE, MISUSE, SUCCESS, nearest, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, edit
-from .console import as_text, write
+from .console import write
 from .entries import entry_in, put_entry
 from .hosts import HOSTS, NAME, Host, Server
 
@@ -79,7 +79,7 @@ def known_hosts(words: Iterable[str]) -> list[str] | None:
 def report(*lines: str) -> None:
     """Say what was done. Where stdout takes nothing, stderr does: what was done was done all the same."""
     try:
-        write(sys.stdout, *map(as_text, lines))
+        write(sys.stdout, *lines)
     except OSError:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the end of the program would fail once more

@@ -56,8 +56,10 @@ class Pace:
         Args:
             work: how much it is, in characters.
         """
+        if not self._in_thread:
+            return
         self._done += work
-        if self._in_thread and self._done >= _PIECE:
+        if self._done >= _PIECE:
             self._done = 0
             if self.stopped or time.thread_time() > self._until:
                 raise _Stopped

@@ -7,14 +7,17 @@ meanwhile is seen once, whole, without repetitions or gaps, as long as it is rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import itemgetter
 from sys import getsizeof
 from time import monotonic
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from ..neptun.models import Item, text_fields
 from ..neptun.session import Session
 from .pace import ITEM, Pace
 
@@ -22,6 +25,7 @@ SECONDS = 300.0
 """How long a list is remembered."""
 
 _ITEM_BYTES = 1_000  # an item without its texts, as measured
+_PIECE = 500  # items that are counted at once
 
 _NAME, _NAMES = 100, 200  # characters of a name; names of a person's projects
 
@@ -178,11 +182,14 @@ class Pages:
                 del self._lists[key]
 
 
-def memory_of(items: Iterable[Any], pace: Pace) -> int:
-    """The bytes of memory that items and their texts take, as Python counts them."""
+def memory_of(items: Sequence[Item], pace: Pace) -> int:
+    """The bytes of memory that items of one model and their texts take, as Python counts them."""
     total = 0
-    for item in items:
-        pace.step(ITEM // 4)
-        fields = item.__dict__
-        total += _ITEM_BYTES + sum(getsizeof(value) for value in fields.values() if value.__class__ is str)
+    for start in range(0, len(items), _PIECE):
+        piece = items[start : start + _PIECE]
+        pace.step(len(piece) * ITEM // 4)
+        # Each first page pays for this, so no line of Python runs for an item.
+        texts_of: Callable[[Any], Iterable[str | None]] = itemgetter(*text_fields(type(piece[0])))
+        texts: Iterable[str | None] = chain.from_iterable(map(texts_of, map(vars, piece)))
+        total += len(piece) * _ITEM_BYTES + sum(map(getsizeof, filter(None, texts)))
     return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,7 +52,7 @@ class Page(BaseModel):
 class ImportsPage(Page):
     """What `list_imports` returns."""
 
-    imports: list[ShownImport]
+    imports: list[ProjectImport | ShownImport]
 
 
 class ResourcesPage(Page):
@@ -116,13 +116,15 @@ def imports_page(
     # What has been deleted since keeps its place, so that the offsets of the first page stay good.
     gone = [item for item in found if item.id in sent.gone or replaced.get(item.id) in sent.gone]
     part = wanted.part(len(found))
-    rows = [as_shown(item, replaced_by=replaced.get(item.id)) for item in found[part.start : part.stop]]
+    rows: Sequence[Any] = found[part.start : part.stop]
+    if replaced:
+        rows = [as_shown(item, replaced_by=replaced.get(item.id)) for item in rows]
     shown = fitted(rows)
     unknown = query.duplicates and listing.items and not any(item.import_status for item in listing.items)
     hidden = {item.id for item in gone}
     return ImportsPage(
         project_id=project_id,
-        imports=cast("list[ShownImport]", [item for item in shown if item.id not in hidden]),
+        imports=[item for item in shown if item.id not in hidden],
         note=notes(NO_STATUS if unknown else "", ANEW if sent.anew else ""),
         total=len(found) - len(gone),
         next_offset=next_offset(part, len(shown), len(found)),

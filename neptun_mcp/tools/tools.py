@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, TypeAlias, cast
 
 from mcp.server.mcpserver import Context, Resolve
@@ -17,7 +17,7 @@ from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport, ResourceType
 from .context import Shared, shared_by
 from .everywhere import Ask, ImportRows, Rows
 from .lists import page_of_everything, page_of_project
-from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, refused_by
+from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, changes_something, refused_by
 from .not_done import NotDone
 from .pace import Pace
 from .pages import memory_of
@@ -258,7 +258,13 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     Args:
         read_only: only those that change nothing.
     """
-    return [_tool(declared) for declared in _DECLARED if not (read_only and not declared.hints.read_only_hint)]
+    return [tool for tool in _tools() if not (read_only and changes_something(tool))]
+
+
+@cache
+def _tools() -> list[Tool]:
+    """All of them, made once: nobody changes them, and their schemas take time."""
+    return [_tool(declared) for declared in _DECLARED]
 
 
 def withheld_tools(tools: Iterable[Tool]) -> list[str]:

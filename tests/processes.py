@@ -98,10 +98,10 @@ class Child:
         return self.errors.read_text("utf-8", "replace")
 
     def limit_of_files(self) -> int:
-        """How many files and connections the process may have open, as /proc shows it."""
-        limits = Path(f"/proc/{self.process.pid}/limits").read_text()
-        (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
-        return int(line.split()[3])
+        """How many files and connections the process may have open; 0 if /proc does not show it."""
+        limits = Path(f"/proc/{self.process.pid}/limits")
+        lines = limits.read_text().splitlines() if limits.exists() else []
+        return next((int(line.split()[3]) for line in lines if line.startswith("Max open files")), 0)
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ def import_item(id: Any = 1, source_path: str = "/srv", **fields: Any) -> Json:
     return {"id": id, "source_type": "local_folder", "source_path": source_path, **fields}
 
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test that still waits has failed, however busy the machine is."""
 
 HELLO: Json = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}

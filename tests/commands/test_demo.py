@@ -10,17 +10,16 @@ from runpy import run_path
 import pytest
 
 from neptun_mcp.commands.demo import CHAT
-from tests.processes import COMMAND, Completed, run
+from tests.processes import Command
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def demo() -> Completed:
-    return run("demo", program=["env", "COLUMNS=80", *COMMAND])
-
-
-def test_the_demo_is_a_chat_that_fits_a_screen(demo: Completed) -> None:
+def test_the_demo_is_a_chat_that_fits_a_screen_and_ends_with_what_to_do_next(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    demo = command("demo")
     assert (demo.code, demo.stderr) == (0, "")
     lines = demo.stdout.splitlines()
     assert len(lines) <= 60
@@ -31,12 +30,8 @@ def test_the_demo_is_a_chat_that_fits_a_screen(demo: Completed) -> None:
     assert "https://github.com/example/checkout-forms failed 2026-09-02" in said
     assert "asks you Delete the public repository" in said
     assert "you yes Import 105 was deleted." in said
-
-
-def test_the_demo_ends_with_what_to_do_next(demo: Completed) -> None:
-    said = " ".join(demo.stdout.split())
-    assert said.endswith("-m neptun_mcp install --sandbox.")
-    assert "-m neptun_mcp login, then " in said
+    assert said.endswith("neptun-mcp install --sandbox.")
+    assert "neptun-mcp login, then " in said
 
 
 def test_the_picture_shows_the_demo_of_today() -> None:

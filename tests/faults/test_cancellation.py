@@ -84,23 +84,6 @@ async def test_a_cancelled_call_is_not_answered(neptun: FaultyNeptun, tmp_path: 
         assert server.stderr() == ""
 
 
-async def test_the_end_of_stdin_ends_an_idle_server(neptun: FaultyNeptun, tmp_path: Path) -> None:
-    async def hang_up_after(calls: int) -> None:
-        async with start_server(neptun, tmp_path / str(calls)) as server:
-            for _ in range(calls):
-                await server.initialize()
-                await server.call_files()
-                await server.message()
-            await server.hang_up()
-            assert await server.exit_code() == 0
-            assert await server.rest() == b""
-            assert server.stderr() == ""
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hang_up_after, 0)
-        tasks.start_soon(hang_up_after, 1)
-
-
 async def test_after_the_end_of_stdin_requests_end_when_their_calls_time_out(
     neptun: FaultyNeptun, tmp_path: Path
 ) -> None:
@@ -198,14 +181,13 @@ def is_running(process_id: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path) -> None:
     """As a process ends that knows nothing of signals: a shell sees 130 and 143."""
     hold = Hold()
     neptun.break_at(Place.FILES, hold)
 
-    async def send_signal(busy: bool) -> None:
-        async with start_server(neptun, tmp_path / str(busy)) as server:
+    async def send_signal(number: signal.Signals, busy: bool) -> None:
+        async with start_server(neptun, tmp_path / number.name) as server:
             await server.initialize()
             if busy:
                 await server.call_files()
@@ -215,6 +197,6 @@ async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path, nu
             assert server.stderr() == ""
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(send_signal, False)
-        tasks.start_soon(send_signal, True)
+        tasks.start_soon(send_signal, signal.SIGINT, True)
+        tasks.start_soon(send_signal, signal.SIGTERM, False)
     await happened(hold.left)

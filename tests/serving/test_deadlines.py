@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -13,11 +12,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from neptun_mcp.serving import deadlines, process
+from neptun_mcp.serving import deadlines
 from neptun_mcp.serving.deadlines import Ending, end_unread_connections
-from tests.processes import environment
-from tests.serving.support import REMOTE, STARTED, listen, worker
-from tests.support import Site, until
+from tests.serving.support import listen
+from tests.support import until
 
 pytestmark = pytest.mark.anyio
 
@@ -61,16 +59,3 @@ async def test_the_signal_that_ends_the_web_server_ends_what_waits() -> None:
         assert signal.getsignal(signal.SIGTERM) is web_server
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.parametrize("command", STARTED)
-@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc does not show the limits of a process")
-async def test_a_server_may_keep_as_many_connections_as_the_system_allows(
-    site: Site, tmp_path: Path, command: str
-) -> None:
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = ("sh", "-c", 'ulimit -S -n 64; exec "$0" "$@"')
-    async with worker(tmp_path / "log", environment(base_url=site.url, **REMOTE), command, below=few) as (_, child):
-        assert child.limit_of_files() == min(most, process.MAX_OPEN)

@@ -28,7 +28,7 @@ from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import bodies, callers, gate, turns
 from neptun_mcp.serving.http import build_asgi_app
-from tests.processes import COMMAND, environment, free_port, run, start
+from tests.processes import COMMAND, Command, environment, free_port, run, start
 from tests.serving.support import (
     HEADERS,
     HOST,
@@ -36,7 +36,6 @@ from tests.serving.support import (
     LIST_IMPORTS,
     OTHER_TOKEN,
     REMOTE,
-    STARTED,
     STATE_KEY,
     TOKEN,
     Caller,
@@ -202,31 +201,38 @@ def test_it_refuses_to_start_without_tokens_and_hosts(site: Site) -> None:
             build_asgi_app(Settings(base_url=site.url, **given), host)
 
 
-@pytest.mark.parametrize("way", STARTED)
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"mcp_token": "short"}, "NEPTUN_MCP_TOKEN: must hold keys of 32 or more ASCII characters, "),
-        ({"mcp_token": TOKEN, "mcp_credentials": "sign-in"}, "NEPTUN_MCP_PUBLIC_URL is not set. "),
-    ],
-)
-def test_a_wrong_setting_is_one_line_however_it_is_started(way: str, wrong: Json, said: str) -> None:
-    program, *arguments = started(way, free_port())
-    ran = run(*arguments, program=(program,), mcp_state_key=STATE_KEY, **wrong)
+SHORT_TOKEN = {"mcp_token": "short"}, "NEPTUN_MCP_TOKEN: must hold keys of 32 or more ASCII characters, "
+NO_ADDRESS = {"mcp_state_key": STATE_KEY, "mcp_credentials": "sign-in"}, "NEPTUN_MCP_PUBLIC_URL is not set. "
+NO_KEY = {"mcp_token": TOKEN, "mcp_allowed_hosts": HOST}, "NEPTUN_MCP_STATE_KEY has to be set: the same one for"
+
+
+@pytest.mark.parametrize("way", ["service", "image"])
+@pytest.mark.parametrize(("wrong", "said"), [SHORT_TOKEN, NO_ADDRESS])
+def test_a_wrong_setting_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, way: str, wrong: Json, said: str
+) -> None:
+    for name, value in wrong.items():
+        monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
+    _python, _m, program, *arguments = started(way, free_port())
+    assert program == "neptun_mcp"
+    ran = command(*arguments)
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith(said)
     assert ran.stderr.count("\n") == 1
 
 
-def test_the_factory_needs_a_key_for_all_processes() -> None:
+@pytest.mark.parametrize(("wrong", "said"), [SHORT_TOKEN, NO_KEY])
+def test_a_wrong_setting_is_one_line_with_uvicorn_too(wrong: Json, said: str) -> None:
+    """The key is missed by the factory alone, which may be started as several processes."""
     program, *arguments = started("uvicorn", free_port())
-    ran = run(*arguments, program=(program,), mcp_token=TOKEN, mcp_allowed_hosts=HOST)
-    assert ran.code == 2
-    assert ran.stderr == "NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes\n"
+    ran = run(*arguments, program=(program,), **wrong)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == 1
 
 
-def test_the_command_says_what_is_missing() -> None:
-    ran = run("serve", "--http", "--host", "0.0.0.0")
+def test_the_command_says_what_is_missing(command: Command) -> None:
+    ran = command("serve", "--http", "--host", "0.0.0.0")
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("NEPTUN_MCP_TOKEN and NEPTUN_MCP_ALLOWED_HOSTS are not set. ")
 

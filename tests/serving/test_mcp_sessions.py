@@ -23,7 +23,7 @@ from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.serving import mcp_sessions
+from neptun_mcp.serving import mcp_sessions, process
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
 from tests.serving.support import (
@@ -354,10 +354,17 @@ async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Pat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 @pytest.mark.parametrize("way", STARTED)
-async def test_sigterm_ends_what_waits_for_a_message(site: Site, tmp_path: Path, way: str) -> None:
+async def test_however_it_is_started_it_takes_many_connections_and_ends_what_waits_for_a_message(
+    site: Site, tmp_path: Path, way: str
+) -> None:
+    import resource
+
+    few = ("sh", "-c", 'ulimit -S -n 64; exec "$0" "$@"')
     env = environment(base_url=site.url, **REMOTE, mcp_sessions="1", timeout="600")
     http = httpx.AsyncClient()
-    async with worker(tmp_path / "log", env, way) as (url, child), http:
+    async with worker(tmp_path / "log", env, way, below=few) as (url, child), http:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert child.limit_of_files() in (0, min(most, process.MAX_OPEN))
         caller = Caller(url, http, {**HEADERS, **EVENTS})
         session = await Session.begin(caller, **HEADERS)
         listen = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
+from neptun_mcp.log import RedactingFormatter
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving.http import build_asgi_app
@@ -169,13 +170,14 @@ async def test_a_deletion_names_the_project_if_its_name_is_known(
     assert (line["outcome"], line["project_id"], line["project"]) == ("deleted", 1, "webshop")
 
 
-async def test_each_call_is_a_line_of_text(site: Site, tmp_path: Path) -> None:
-    async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as caller:
+async def test_each_call_is_a_line_of_text(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, "0.0.0.0", **REMOTE) as caller:
         caller.headers = {**HEADERS, "X-Request-Id": "not one id, but words"}
         await caller.call('no "such" tool', {})
-    line = r'INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error reason=caller_mistake '
+    (call,) = [record for record in caplog.records if record.name == "neptun_mcp.calls"]
+    line = r'.* INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error reason=caller_mistake '
     line += r"ms=[\d.]+ waited_ms=[\d.]+ request_id=[0-9a-f]{32} caller="
-    assert re.search(line + UNKNOWN, (tmp_path / "log").read_text())
+    assert re.fullmatch(line + UNKNOWN, RedactingFormatter([]).format(call))
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -301,13 +303,14 @@ def test_what_exceptions_say_is_not_traced() -> None:
     assert COOKIE not in span.to_json()
 
 
-async def test_without_the_extra_the_server_serves(site: Site, tmp_path: Path) -> None:
-    """A package that cannot be imported stands for one that is not there."""
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.exporter'] = None")
-    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(tmp_path)}
-    async with caller_of_worker(tmp_path / "log", environment(base_url=site.url, **REMOTE) | traced) as caller:
+async def test_without_the_extra_the_server_serves(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "neptun_mcp.serving.telemetry", None)  # as if it could not be imported
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
         content_in(await caller.call("list_imports", LIST_IMPORTS))
-    assert "install neptun-mcp with the extra otel" in (tmp_path / "log").read_text()
+    assert "install neptun-mcp with the extra otel" in caplog.text
 
 
 @with_otel

@@ -135,9 +135,15 @@ async def test_a_line_gets_one_answer_if_it_holds_an_id_and_a_line_in_the_log_if
     assert server.stderr().splitlines() == refusals
 
 
-async def test_an_answer_of_the_wrong_form_ends_the_question(tmp_path: Path) -> None:
+async def test_a_question_is_answered_declined_or_ended_by_what_is_no_answer(tmp_path: Path) -> None:
+    """An empty capability, from before there were several ways to ask, means forms."""
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
         await server.initialize({"elicitation": {}})
+        question = await first_answer_to_deletion(server)
+        assert question["method"] == "elicitation/create"
+        assert question["params"]["message"].startswith('Delete the folder "/home/alice/webshop" from the project')
+        await server.send({"id": question["id"], "result": {"action": "decline"}})
+        assert (await server.message())["result"]["structuredContent"]["deleted"] is False
         question = await first_answer_to_deletion(server)
         await server.send({"id": question["id"], "result": 7})
         assert "Nothing was deleted" in (await server.message())["result"]["content"][0]["text"]
@@ -179,19 +185,12 @@ async def test_a_question_that_nobody_can_answer_any_more_ends_with_stdin(site: 
     assert site.deletions() == []
 
 
-def test_the_last_line_may_lack_its_end() -> None:
-    ran = subprocess.run(
-        [*COMMAND, "--sandbox"], input=GREETING, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert json.loads(ran.stdout)["id"] == 1
-
-
-@pytest.mark.parametrize("arguments", [["--sandbox"], ["serve", "--sandbox"]])
-def test_stdin_and_stdout_may_be_files(arguments: list[str], tmp_path: Path) -> None:
+def test_stdin_and_stdout_may_be_files_and_the_last_line_may_lack_its_end(tmp_path: Path) -> None:
     messages, answers = tmp_path / "messages", tmp_path / "answers"
     messages.write_text(f'{GREETING}\n{{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}}\nnonsense')
     with messages.open() as stdin, answers.open("wb") as stdout:
-        ran = subprocess.run([*COMMAND, *arguments], stdin=stdin, stdout=stdout, stderr=PIPE, timeout=60, check=False)
+        command = [*COMMAND, "serve", "--sandbox"]
+        ran = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=PIPE, timeout=60, check=False)
     assert (ran.returncode, ran.stderr.count(b"\n")) == (0, 1)
     assert {json.loads(line)["id"] for line in answers.read_bytes().splitlines()} == {1, 2, None}
 
@@ -242,14 +241,3 @@ async def test_stray_output_goes_to_the_log(tmp_path: Path) -> None:
         assert await server.exit_code() == 0
         assert await server.rest() == b""
     assert "stray\n" in server.stderr()
-
-
-async def test_an_empty_elicitation_capability_means_forms(tmp_path: Path) -> None:
-    """An empty capability, from before there were several ways to ask."""
-    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
-        await server.initialize({"elicitation": {}})
-        question = await first_answer_to_deletion(server)
-        assert question["method"] == "elicitation/create"
-        assert question["params"]["message"].startswith('Delete the folder "/home/alice/webshop" from the project')
-        await server.send({"id": question["id"], "result": {"action": "decline"}})
-        assert (await server.message())["result"]["structuredContent"]["deleted"] is False

@@ -13,7 +13,7 @@ import pytest
 from neptun_mcp.tools import create_tools
 from tests.processes import start_stdio
 from tests.serving.support import Caller, start_in_process
-from tests.support import COOKIE, WEBSHOP, Json, Site
+from tests.support import COOKIE, ERAS, WEBSHOP, Json, Site
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +69,9 @@ async def on_stdio(site: Site, tmp_path: Path, era: str) -> AsyncGenerator[Call]
         yield call
 
 
-@pytest.mark.parametrize("connected", [over_http, on_stdio])
+@pytest.mark.parametrize(("connected", "era"), [*((over_http, era) for era in ERAS), (on_stdio, "2025-11-25")])
 async def test_arguments_are_an_object_or_the_json_of_one(
-    site: Site, tmp_path: Path, era: str, connected: Callable[..., Any]
+    site: Site, tmp_path: Path, connected: Callable[..., Any], era: str
 ) -> None:
     async with connected(site, tmp_path, era) as call:
         for arguments in FIRST_TWO:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from difflib import unified_diff
 from pathlib import Path
@@ -155,13 +153,6 @@ async def test_the_published_tools_match_the_snapshot(host: Host, era: str) -> N
     before = SNAPSHOT.read_text("utf-8")
     difference = "\n".join(unified_diff(before.splitlines(), shown.splitlines(), "snapshot", "now", lineterm=""))
     assert not difference, f"What hosts see has changed. If that is meant, run {RENEW}\n{difference}"
-
-
-def test_descriptions_are_not_docstrings() -> None:
-    """Python leaves docstrings out with `PYTHONOPTIMIZE=2`."""
-    program = "import anyio, tests.tools.test_schema as t; print(end=t.as_snapshot(anyio.run(t.published)))"
-    command = [sys.executable, "-OO", "-X", "utf8", "-c", program]
-    assert subprocess.run(command, capture_output=True, encoding="utf-8").stdout == SNAPSHOT.read_text("utf-8")
 
 
 def as_snapshot(tools: list[Tool]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from neptun_mcp.sandbox.state import Record, Store
 from neptun_mcp.tools import create_tools
-from tests.support import MAX_BYTES, RESOURCE_TYPES, WEBSHOP, ContractName, Host, Json
+from tests.support import MAX_BYTES, RESOURCE_TYPES, WEBSHOP, Host, Json
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def is_text(value: Any) -> bool:
 
 
 def enlarge(store: Store) -> None:
-    store.imports[:] = enlarged([record for record in store.imports if record["project_id"] == WEBSHOP], 10_000)
+    store.imports[:] = enlarged([record for record in store.imports if record["project_id"] == WEBSHOP], 1_000)
     for resource_type in RESOURCE_TYPES:
         store.resources[WEBSHOP, resource_type] = enlarged(store.resources[WEBSHOP, resource_type], 500)
 
@@ -50,8 +50,8 @@ LISTS: list[tuple[str, Json]] = [
 DELETIONS: list[tuple[str, Json]] = [("delete_import", {"import_id": id}) for id in ONE_EACH]
 
 
-async def test_every_result_fits(host: Host, contract: ContractName) -> None:
-    store = host.site.sandbox(contract)
+async def test_every_result_fits(host: Host) -> None:
+    store = host.site.neptun.store
     enlarge(store)
     async with host.connected() as tools:
         for tool, arguments in LISTS:

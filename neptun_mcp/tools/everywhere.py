@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from sys import getsizeof
 from typing import Any
 
 import anyio
 from pydantic_core import to_json
 
-from ..neptun.client import NeptunClient
 from ..neptun.errors import BadRequest, Denied, NeptunError, NotLikeNeptun, Unavailable, quoted
-from ..neptun.models import Listing, Project, ProjectImport, UserFile, sortable
+from ..neptun.models import Listing, Project, sortable
 from ..neptun.time_limit import TimeLimit
-from .excerpts import PREVIEW, Places, excerpt, find_places
-from .fitting import MAX_BYTES, fitted, fitted_files, shortened
+from .excerpts import PREVIEW
+from .fitting import MAX_BYTES, fitted, shortened
+from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
 from .pace import Pace, paced
-from .pages import Sent, memory_of
+from .pages import EVERY_PROJECT, Pages, memory_of
 from .projects import Call
-from .query import search
-from .results import (
-    ANEW,
-    NO_STATUS,
-    ProjectTotal,
-    Wanted,
-    found_imports,
-    next_offset,
-    notes,
-    work_for,
-)
-from .shown import ShownFile, as_shown, with_excerpt, with_less_text
+from .results import ProjectTotal
+from .shown import Row, row_of
 from .words import happened
 
 AT_ONCE = 3
@@ -40,12 +31,10 @@ AT_ONCE = 3
 NAMED = 10
 """Projects of which is said why they are left out; the others are counted."""
 
+_PLACE_BYTES = 40  # of memory, for each place in an excerpt
 _FIELD = 2_000  # characters of a field of a row
 _PROJECTS_BYTES = 4_000  # of a result, for the projects and their totals
-_TOO_LATE = "there was no time left to read it"
 _OF_ONE_PROJECT = (Denied, NotLikeNeptun, Unavailable, BadRequest, NotDone)
-
-Ask = Callable[[NeptunClient, int], Awaitable[Listing[Any]]]
 
 
 @dataclass
@@ -53,203 +42,166 @@ class Everywhere:
     """The rows of all projects.
 
     Attributes:
-        items: as a page shows them, newest first; of too many those that the first page needs.
+        rows: newest first; of too many those that the first page needs.
         projects: the projects that were read.
         left_out: what could not be read, and why.
-        said: what is to be said of the list.
+        cautions: what has to be said of a project's list, and of which projects.
+        has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
         missing_before: how many newer rows are not kept.
         memory: bytes that the rows take.
     """
 
-    items: list[Any] = field(default_factory=list[Any])
+    rows: list[Row] = field(default_factory=list[Row])
     projects: list[ProjectTotal] = field(default_factory=list[ProjectTotal])
     left_out: list[str] = field(default_factory=list[str])
-    said: str = ""
+    cautions: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    has_kind: bool = False
     total: int = 0
     missing_before: int = 0
     memory: int = 0
 
     @property
-    def complete(self) -> bool:
-        return len(self.items) == self.total
+    def items(self) -> list[Any]:
+        return [row.item for row in self.rows]
+
+    def add(self, project: Project, listing: Listing[Any], rows: list[Row], memory: int, wanted: Wanted) -> None:
+        """Add what was found in a project."""
+        self.rows += rows
+        self.memory += memory
+        self.total += len(rows)
+        self.projects.append(ProjectTotal(id=project.id, name=project.name[:200], total=len(rows)))
+        self.left_out += [f"project {project.id}, {reason}" for reason in listing.left_out]
+        self.has_kind = self.has_kind or wanted.has_kind(listing.items)
+        if caution := wanted.caution(listing.items):
+            self.cautions.setdefault(caution, []).append(project.id)
 
     def keep_within(self, max_bytes: int, wanted: Wanted) -> None:
         """Keep no more rows than memory allows: those that are wanted now."""
-        self.items.sort(key=_age, reverse=True)
+        self.rows.sort(key=_age, reverse=True)
         if self.memory <= max_bytes:
             return
-        most = max(1, len(self.items) * max_bytes // (2 * self.memory))
-        dropped = max(0, len(self.items) - most)
+        most = max(1, len(self.rows) * max_bytes // (2 * self.memory))
+        dropped = max(0, len(self.rows) - most)
         if wanted.offset < 0:
             self.missing_before += dropped
-        self.items = self.items[dropped:] if wanted.offset < 0 else self.items[:most]
-        self.memory = memory_of(self.items, Pace())
+        self.rows = self.rows[dropped:] if wanted.offset < 0 else self.rows[:most]
+        self.memory = _memory(self.rows, Pace())
 
 
-def _age(item: Any) -> tuple[str, int]:
-    return (sortable(item.created_at) if item.created_at else "", item.id)
+def _age(row: Row) -> tuple[str, int]:
+    return (sortable(row.item.created_at) if row.item.created_at else "", row.item.id)
 
 
-@dataclass
-class Rows:
-    """Makes the rows of a project's list.
+def _memory(rows: Sequence[Row], pace: Pace) -> int:
+    excerpts = [row.excerpt for row in rows if row.excerpt]
+    texts = sum(getsizeof(excerpt.text) + _PLACE_BYTES * len(excerpt.places) for excerpt in excerpts)
+    return memory_of([row.item for row in rows], pace) + texts
 
-    Attributes:
-        wanted: the page that is asked for.
-        said: what is to be said of the list.
+
+async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, Any]:
+    """The fields of a page of a list over all projects; `items` are imports or resources.
+
+    Raises:
+        NotDone: no import is of the kind, and Neptun is not known to have it.
     """
-
-    wanted: Wanted
-    said: str = ""
-
-    def of(self, listing: Listing[Any], project_id: int, pace: Pace) -> list[Any]:
-        """The rows of one project: of a file's text as much as a list ever shows."""
-        rows: list[Any] = []
-        for item in search(listing.items, self.wanted.query, pace):
-            row: Any
-            if isinstance(item, UserFile):
-                places = find_places(item.text or "", self.wanted.query.needles, pace)
-                row = with_excerpt(item, excerpt(item.text or "", places, 6 * PREVIEW), project_id)
-            else:
-                row = as_shown(item, project_id=project_id)
-            rows.append(shortened(row, _FIELD))
-        return rows
-
-
-@dataclass
-class ImportRows(Rows):
-    """Makes the rows of a project's imports.
-
-    Attributes:
-        kind: the kind of them; empty for all.
-    """
-
-    kind: str = ""
-    _status_seen: bool = False
-
-    def of(self, listing: Listing[ProjectImport], project_id: int, pace: Pace) -> list[Any]:
-        found, replaced = found_imports(listing.items, self.kind, self.wanted.query, pace)
-        if self.wanted.query.duplicates:
-            self._status_seen = self._status_seen or any(item.import_status for item in listing.items)
-            self.said = "" if self._status_seen else NO_STATUS
-        return [
-            shortened(as_shown(item, replaced_by=replaced.get(item.id)), _FIELD).model_copy(
-                update={"project_id": project_id}
-            )
-            for item in found
-        ]
+    key = await pages.key(call.neptun.session, EVERY_PROJECT, wanted.what, wanted.kind, wanted.query)
+    sent = await pages.find(key, wanted.offset > 0, partial(_read, call, wanted, pages.max_bytes // 2))
+    everywhere: Everywhere = sent.value
+    if not everywhere.has_kind and not everywhere.left_out:
+        raise NotDone(NO_SUCH_KIND)
+    complete = len(everywhere.rows) == everywhere.total
+    projects, unnamed = _named(everywhere.projects)
+    said = notes(
+        *(f"{caution} That goes for {_projects(ids)}." for caution, ids in everywhere.cautions.items()),
+        ANEW if sent.anew else "",
+        f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
+        "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
+    )
+    head: dict[str, Any] = {"projects": projects, "note": said, **left_out(everywhere.left_out, NAMED)}
+    part = wanted.part(everywhere.total)
+    start, stop = (max(0, position - everywhere.missing_before) for position in (part.start, part.stop))
+    shown = fitted(everywhere.rows[start:stop], MAX_BYTES - 200 - len(to_json(head)))
+    page = part_of(everywhere.items, part, shown, everywhere.total, sent.gone)
+    pages.remember(key, everywhere, everywhere.memory if complete and page["next_offset"] is not None else 0)
+    return {**head, **page}
 
 
-async def read_everywhere(call: Call, ask: Ask, rows: Rows, wanted: Wanted, max_bytes: int) -> Everywhere:
+async def _read(call: Call, wanted: Wanted, max_bytes: int) -> Everywhere:
     """The rows of all of a person's projects, as far as the call's time suffices.
 
     Args:
-        ask: asks Neptun for the list of a project.
-        rows: makes the rows of a project's list.
-        wanted: the page that is asked for.
         max_bytes: memory that the rows may take.
 
     Raises:
         NeptunError: no project could be read.
     """
     known = await call.neptun.list_projects()
-    found = Everywhere(left_out=[f"the list of projects, {reason}" for reason in known.left_out])
+    found = Everywhere(
+        left_out=[f"the list of projects, {reason}" for reason in known.left_out], has_kind=not known.items
+    )
     failures: dict[int, NeptunError | NotDone] = {}
-    rest = iter(known.items)
-    time_left = max(0.0, call.limit.seconds - call.limit.spent)
     fatal: list[NeptunError] = []
+    waiting = iter(known.items)
+    time_left = max(0.0, call.limit.seconds - call.limit.spent)
 
-    async def read(projects: Iterator[Project], scope: anyio.CancelScope) -> None:
-        for project in projects:
+    async def read(scope: anyio.CancelScope) -> None:
+        for project in waiting:
             limit = TimeLimit(time_left)
             try:
-                listing = await ask(call.neptun.with_options(time_limit=limit), project.id)
-                work = partial(_measured, rows, listing, project.id)
-                made, memory = await paced(limit, work_for(listing.items, wanted), work)
+                listing = await wanted.ask(call.neptun.with_options(time_limit=limit), project.id)
+                work = partial(_rows, wanted, listing.items, project.id)
+                rows, memory = await paced(limit, wanted.work(listing.items), work)
             except _OF_ONE_PROJECT as error:
                 failures[project.id] = error
-                continue
             except NeptunError as error:  # of the session: it holds for all projects
                 fatal.append(error)
                 scope.cancel()
-                return
-            found.items += made
-            found.memory += memory
-            found.total += len(made)
-            found.projects.append(ProjectTotal(id=project.id, name=project.name[:200], total=len(made)))
-            found.left_out += [f"project {project.id}, {reason}" for reason in listing.left_out]
-            if found.memory > max_bytes:
-                found.keep_within(max_bytes, wanted)
+            else:
+                found.add(project, listing, rows, memory, wanted)
+                if found.memory > max_bytes:
+                    found.keep_within(max_bytes, wanted)
 
     try:
         # What is left is for making the page.
         with call.limit.spend(0.9):
             async with anyio.create_task_group() as tasks:
                 for _ in range(AT_ONCE):
-                    tasks.start_soon(read, rest, tasks.cancel_scope)
+                    tasks.start_soon(read, tasks.cancel_scope)
     except TimeoutError:
         pass
     if fatal:
         raise fatal[0]
     if failures and not found.projects:
         raise next(iter(failures.values()))
-    found.left_out += _unread(known.items, found.projects, failures)
-    found.said = rows.said
+    done = {project.id for project in found.projects}
+    found.left_out += [
+        f"project {project.id} {quoted(project.name)}: {_reason(failures.get(project.id))}"
+        for project in known.items
+        if project.id not in done
+    ]
     found.keep_within(max_bytes, wanted)
     return found
 
 
-def _measured(rows: Rows, listing: Listing[Any], project_id: int, pace: Pace) -> tuple[list[Any], int]:
-    made = rows.of(listing, project_id, pace)
-    return made, memory_of(made, pace)
-
-
-def _unread(
-    projects: Sequence[Project], read: Sequence[ProjectTotal], failures: dict[int, NeptunError | NotDone]
-) -> list[str]:
-    """Why projects are left out."""
-    done = {project.id for project in read}
-    return [
-        f"project {project.id} {quoted(project.name)}: {_reason(failures.get(project.id))}"
-        for project in projects
-        if project.id not in done
-    ]
+def _rows(wanted: Wanted, items: Sequence[Any], project_id: int, pace: Pace) -> tuple[list[Row], int]:
+    """The rows of one project, of a file's text as much as a list ever shows, and the memory that they take."""
+    rows: list[Row] = []
+    for item in wanted.find(items, pace):
+        row = row_of(item, wanted.query.needles, pace, project_id=project_id)
+        rows.append(Row(shortened(row.item, _FIELD), row.excerpt and row.excerpt.within(6 * PREVIEW)))
+    return rows, _memory(rows, pace)
 
 
 def _reason(error: NeptunError | NotDone | None) -> str:
     if error is None:
-        return _TOO_LATE
+        return "there was no time left to read it"
     return happened(error) if isinstance(error, NeptunError) else str(error)
 
 
-def everywhere_page(sent: Sent[Everywhere], wanted: Wanted) -> tuple[list[Any], dict[str, Any]]:
-    """The items of one page of a list over all projects, and what the page says of the list."""
-    everywhere = sent.value
-    rows = everywhere.items
-    gone = {row.id for row in rows if row.id in sent.gone or getattr(row, "replaced_by", None) in sent.gone}
-    part = wanted.part(everywhere.total)
-    chosen = rows[max(0, part.start - everywhere.missing_before) : max(0, part.stop - everywhere.missing_before)]
-    projects, unnamed = _named(everywhere.projects)
-    said = notes(
-        everywhere.said,
-        ANEW if sent.anew else "",
-        f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
-        "" if everywhere.complete else "There are too many to remember: each page is read again. Narrow the query.",
-    )
-    head: dict[str, Any] = {"projects": projects, "note": said, **_left_out(everywhere.left_out)}
-    room = MAX_BYTES - 200 - len(to_json(head))
-    if any(isinstance(row, ShownFile) for row in chosen):
-        shown: list[Any] = fitted_files([partial(_with_less_text, row) for row in chosen], room)
-    else:
-        shown = fitted(chosen, room)
-    following = next_offset(part, len(shown), everywhere.total)
-    total = everywhere.total - len(gone)
-    return [row for row in shown if row.id not in gone], {**head, "total": total, "next_offset": following}
-
-
-def _with_less_text(row: ShownFile, room: int) -> ShownFile:
-    return with_less_text(row, excerpt(row.text or "", Places(), room))
+def _projects(ids: Sequence[int]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"project{'s' if len(ids) > 1 else ''} {', '.join(map(str, sorted(ids)[:NAMED]))}{more}"
 
 
 def _named(projects: Sequence[ProjectTotal]) -> tuple[list[ProjectTotal], int]:
@@ -263,10 +215,3 @@ def _named(projects: Sequence[ProjectTotal]) -> tuple[list[ProjectTotal], int]:
             break
         named.append(project)
     return named, len(ordered) - len(named)
-
-
-def _left_out(reasons: Sequence[str]) -> dict[str, Any]:
-    if not reasons:
-        return {}
-    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
-    return {"left_out": len(reasons), "left_out_why": "; ".join(reasons[:NAMED]) + more}

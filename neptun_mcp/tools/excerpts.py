@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeAlias
 
 from pydantic_core import to_json
 
@@ -19,39 +20,81 @@ GAP = "…\n"
 
 _MOST = 200  # places of which the best are shown; of more there is only the number
 
+_Span: TypeAlias = tuple[int, int]  # from a character up to another
+
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A part of a text.
+    """A text, or lines of it.
 
     Attributes:
-        text: lines of it, with `GAP` between those that do not follow each other.
-        start: the character at which the first of them begins.
-        matches: how many places of the text match, if that is more than are shown.
+        text: with `GAP` between lines that do not follow each other.
+        length: characters of the whole text.
+        start: the character of the whole text at which this begins.
+        total: how many places of the whole text match.
+        places: where `text` matches, the best places first; of a whole text with very many not all.
+        pieces: where the lines after each gap begin: in `text`, and in the whole text.
     """
 
     text: str
-    start: int = 0
-    matches: int | None = None
-
-
-@dataclass
-class Places:
-    """Where the rarest of several needles is in a text, and which lines have most of the others, too.
-
-    Attributes:
-        total: how often it is there.
-        ranked: where, the best places first.
-    """
-
+    length: int
     total: int = 0
-    ranked: list[int] = field(default_factory=list[int])
+    places: Sequence[int] = ()
+    pieces: Sequence[tuple[int, int]] = ((0, 0),)
+
+    @property
+    def start(self) -> int:
+        return self.pieces[0][1]
+
+    @property
+    def matches(self) -> int | None:
+        """How many places of the whole text match, if that is more than are in this part."""
+        return self.total if len(self.text) < self.length and self.total > len(self.places) else None
+
+    def within(self, room: int) -> Excerpt:
+        """The best part of at most `PREVIEW` characters that takes at most `room` bytes as JSON."""
+        most = min(PREVIEW, room)
+        while True:
+            part = self._of_length(most)
+            excess = len(to_json(part.text)) - 2 - room
+            if excess <= 0 or most <= 0:
+                return part
+            # A character takes from one to six bytes.
+            most -= max(1, excess // 6)
+
+    def _of_length(self, most: int) -> Excerpt:
+        text, parts = self.text, list[_Span]()
+        if len(text) <= most:
+            return self
+        if most <= 0:
+            return Excerpt("", self.length, self.total)
+        if not self.places:
+            return self._part([(0, line_end(text, 0, most))])
+        for place in self.places:
+            if (merged := _with_lines(text, place, parts, most)) is None:
+                break
+            parts = merged
+        return self._part(parts or [_around(text, self.places[0], most)])
+
+    def _part(self, spans: Sequence[_Span]) -> Excerpt:
+        pieces: list[tuple[int, int]] = []
+        begins = accumulate((end - start + len(GAP) for start, end in spans), initial=0)
+        moved = [(start, end, begin) for (start, end), begin in zip(spans, begins, strict=False)]
+        for start, _, begin in moved:
+            known, original = max(piece for piece in self.pieces if piece[0] <= start)
+            pieces.append((begin, original + start - known))
+        places = [place - start + begin for place in self.places for start, end, begin in moved if start <= place < end]
+        text = GAP.join(self.text[start:end] for start, end in spans)
+        return Excerpt(text, self.length, self.total, places, pieces)
 
 
-def find_places(text: str, needles: Sequence[str], pace: Pace) -> Places:
-    """The places that a person means who looks for several words: the rarest one tells most."""
+def marked(text: str, needles: Sequence[str], pace: Pace) -> Excerpt:
+    """A whole text, and where it matches.
+
+    A person who looks for several words means the rarest one, which tells most, on the lines with most of the others.
+    """
     if not needles or not text:
-        return Places()
+        return Excerpt(text, len(text))
     totals = dict.fromkeys(needles, 0)
     firsts: dict[str, list[int]] = {needle: [] for needle in needles}
     for piece in folded_pieces(text, max(map(len, needles)) - 1, pace):
@@ -65,29 +108,12 @@ def find_places(text: str, needles: Sequence[str], pace: Pace) -> Places:
                 firsts[needle] += [piece.start + index for index in unfolded(piece.part, inside)]
     there = [needle for needle in needles if totals[needle]]
     if not there:
-        return Places()
+        return Excerpt(text, len(text))
     rarest = min(there, key=lambda needle: totals[needle])
     places = firsts[rarest]
     if len(there) > 1:
-        places = sorted(places, key=lambda place: -len(contained(_line_at(text, place), there, pace)))
-    return Places(totals[rarest], places)
-
-
-def excerpt(text: str, places: Places, room: int) -> Excerpt:
-    """The best part of a text.
-
-    Args:
-        places: what matches.
-        room: bytes that it may take as JSON. It has at most `PREVIEW` characters.
-    """
-    most = min(PREVIEW, room)
-    while True:
-        shown = _of_length(text, places, most)
-        excess = len(to_json(shown.text)) - 2 - room
-        if excess <= 0 or most <= 0:
-            return shown
-        # A character takes from one to six bytes.
-        most -= max(1, excess // 6)
+        places = sorted(places, key=lambda place: -len(contained(text[slice(*_line(text, place))], there, pace)))
+    return Excerpt(text, len(text), totals[rarest], places)
 
 
 def _positions(folded: str, needle: str, position: int, most: int) -> list[int]:
@@ -99,32 +125,14 @@ def _positions(folded: str, needle: str, position: int, most: int) -> list[int]:
     return found
 
 
-def _of_length(text: str, places: Places, most: int) -> Excerpt:
-    if len(text) <= most:
-        return Excerpt(text)
-    if most <= 0:
-        return Excerpt("", 0, places.total or None)
-    if not places.ranked:
-        return Excerpt(text[: line_end(text, 0, most)])
-    parts: list[tuple[int, int]] = []
-    for place in places.ranked:
-        if (merged := _with_lines(text, place, parts, most)) is None:
-            break
-        parts = merged
-    parts = parts or [_around(text, places.ranked[0], most)]
-    in_order = sorted(places.ranked)
-    seen = sum(bisect_left(in_order, end) - bisect_left(in_order, start) for start, end in parts)
-    shown = GAP.join(text[start:end] for start, end in parts)
-    return Excerpt(shown, parts[0][0], places.total if places.total > seen else None)
-
-
-def _with_lines(text: str, place: int, parts: list[tuple[int, int]], most: int) -> list[tuple[int, int]] | None:
+def _with_lines(text: str, place: int, parts: list[_Span], most: int) -> list[_Span] | None:
     """The parts with the line of a place and one around it, or with that line alone; None if neither fits."""
     if any(start <= place < end for start, end in parts):
         return parts
-    own = _line(text, place, most)
-    before = _line(text, own[0] - 1, most) if own[0] else own
-    after = _line(text, own[1], most) if own[1] < len(text) else own
+    own = _line(text, place)
+    before = _line(text, own[0] - 1) if own[0] else own
+    after = _line(text, own[1]) if own[1] < len(text) else own
+    before, after = (own if text[slice(*line)] == GAP else line for line in (before, after))
     for wanted in ((before[0], after[1]), own):
         merged = _merge([*parts, wanted])
         if sum(end - start for start, end in merged) + len(GAP) * (len(merged) - 1) <= most:
@@ -132,8 +140,8 @@ def _with_lines(text: str, place: int, parts: list[tuple[int, int]], most: int) 
     return None
 
 
-def _merge(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
+def _merge(parts: list[_Span]) -> list[_Span]:
+    merged: list[_Span] = []
     for start, end in sorted(parts):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
@@ -142,19 +150,14 @@ def _merge(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _line(text: str, place: int, most: int) -> tuple[int, int]:
-    """The line that a character is in, its end included; of a long one as much as is certainly too much."""
-    start = text.rfind("\n", max(0, place - most), place) + 1 or max(0, place - most)
-    end = text.find("\n", place, place + most) + 1 or min(len(text), place + most)
+def _line(text: str, place: int) -> _Span:
+    """The line that a character is in, its end included; of a long one more than an excerpt may have."""
+    start = text.rfind("\n", max(0, place - PREVIEW), place) + 1 or max(0, place - PREVIEW)
+    end = text.find("\n", place, place + PREVIEW) + 1 or min(len(text), place + PREVIEW)
     return start, end
 
 
-def _line_at(text: str, place: int) -> str:
-    start, end = _line(text, place, PREVIEW)
-    return text[start:end]
-
-
-def _around(text: str, place: int, most: int) -> tuple[int, int]:
+def _around(text: str, place: int, most: int) -> _Span:
     """A part of a long line, around a place."""
     start = max(0, min(place - most // 4, len(text) - most))
     if start:

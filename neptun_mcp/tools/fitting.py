@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from .excerpts import PREVIEW, line_end
-from .shown import ShownFile
+from .shown import Row, ShownFile
 
 MAX_BYTES = 20_000
 """The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
@@ -18,41 +18,32 @@ ROOM = MAX_BYTES - 1_000
 """What the items may take: around them stand their number, where the next page begins, reasons for leaving some out."""
 
 _NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
-_TEXT = ("text", "text_length", "text_offset", "matches")
 
 ShownT = TypeVar("ShownT", bound=BaseModel)
 
 
-def fitted(items: Sequence[ShownT], room: int = ROOM) -> list[ShownT]:
-    """As many of the items, from the first on, as fit; at least one, if need be with its fields cut."""
-    shown: list[ShownT] = []
-    for item in items:
+def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
+    """As many items, from the first on, as fit without their texts, and of these as much as then fits of each.
+
+    At least one, if need be with its fields cut.
+    """
+    shown: list[Any] = []
+    for row in rows:
+        item = row.within(0)
         size = size_of(item)
         if size > room:
-            if not shown:
-                shown.append(cut(item, room))
-            break
+            if shown:
+                break
+            item, size = cut(item, room), room
         room -= size
         shown.append(item)
-    return shown
-
-
-def fitted_files(files: Sequence[Callable[[int], ShownFile]], room: int = ROOM) -> list[ShownFile]:
-    """As many files, from the first on, as fit without their texts, and of these as much as then fits of each.
-
-    Args:
-        files: make a file that shows as much of its text as takes so many bytes.
-    """
-    bare = fitted([file(0) for file in files], room)
-    room -= sum(size_of(file) + _NUMBERS for file in bare)
-    full = [file(6 * PREVIEW) for file, _ in zip(files, bare, strict=False)]
-    wishes = [len(to_json(file.text)) for file in full]
-    most = _fair_share(wishes, room)
-    shown: list[ShownFile] = []
-    for index, (file, wish) in enumerate(zip(full, wishes, strict=True)):
-        part = file if wish <= most else files[index](most)
-        shown.append(bare[index].model_copy(update={name: getattr(part, name) for name in _TEXT}))
-    return shown
+    texts = [row.text_fields(6 * PREVIEW) for row, _ in zip(rows, shown, strict=False)]
+    wishes = [len(to_json(text["text"])) if text else 0 for text in texts]
+    most = _fair_share(wishes, room - _NUMBERS * len(shown))
+    return [
+        item.model_copy(update=text if wish <= most else row.text_fields(most)) if text else item
+        for item, row, text, wish in zip(shown, rows, texts, wishes, strict=False)
+    ]
 
 
 def _fair_share(wishes: Sequence[int], room: int) -> int:

@@ -1,54 +1,169 @@
-"""How a page of a list comes about: asked for or remembered, searched, made to fit, and remembered for the next one."""
+"""How a page of one project's list comes about: asked for or remembered, searched, made to fit, and remembered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from .everywhere import Ask, Rows, everywhere_page, read_everywhere
-from .pace import Pace, paced
-from .pages import EVERY_PROJECT, Key, Pages, Sent, memory_of
+from ..neptun.client import KNOWN_KINDS, NeptunClient, is_kind
+from ..neptun.models import Listing, ResourceType, UserFile
+from .duplicates import replacements
+from .fitting import fitted, full_text
+from .not_done import NotDone
+from .pace import ITEM, SMALL, Pace, paced, work_on
+from .pages import Pages, memory_of
 from .projects import Call
-from .results import Page, Wanted, work_for
+from .query import Query, search
+from .shown import Row, ShownFile, as_shown, row_of
 
-PageT = TypeVar("PageT", bound=Page)
+EMPTY = "Neptun also sends an empty list when it fails."
+"""Recorded. An empty list that was asked for twice is probably true, but not certain."""
+
+NO_STATUS = "Neptun sends no status of these imports, so which of them are duplicates is unknown."
+
+ANEW = "The list was read again for this page, and may have changed since the page before."
+
+NO_SUCH_KIND = (
+    f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that a result shows. "
+    "There is no import of the kind that was asked for."
+)
 
 
-async def page_of_project(
-    call: Call, pages: Pages, key: Key, sent: Sent[Any], wanted: Wanted, make: Callable[[Pace], PageT]
-) -> PageT:
-    """A page of one project's list.
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of which list a call asks for.
 
-    Args:
-        sent: the list.
-        make: makes the page.
+    Attributes:
+        what: the imports, or the type of the resources.
+        query: what the items have to be.
+        limit: how many items, at most.
+        offset: how many come before; a negative one counts from the end.
+        kind: the `source_type` of imports; empty for all.
     """
 
-    def made(pace: Pace) -> tuple[PageT, int]:
-        page = make(pace)
-        more = page.next_offset is not None and not pages.holds(key, sent.value)
-        return page, memory_of(sent.value.items, pace) if more else 0
+    what: Literal["imports"] | ResourceType
+    query: Query
+    limit: int
+    offset: int
+    kind: str = ""
 
-    page, memory = await paced(call.limit, work_for(sent.value.items, wanted), made)
-    pages.remember(key, sent.value, memory)
-    return page
+    @property
+    def asked_kind(self) -> str:
+        """The kind to ask Neptun for. A duplicate may be of another kind than what replaces it."""
+        return "" if self.query.duplicates is not None else self.kind
+
+    async def ask(self, client: NeptunClient, project_id: int) -> Listing[Any]:
+        """The whole list of a project, as Neptun has it now."""
+        if self.what == "imports":
+            return await client.list_imports(project_id, self.asked_kind or None)
+        return await client.list_resources(project_id, self.what)
+
+    def has_kind(self, items: Iterable[Any]) -> bool:
+        """Whether the kind is known, or seen in a list."""
+        return self.kind in ("", *KNOWN_KINDS) or any(is_kind(item.source_type, self.kind) for item in items)
+
+    def caution(self, items: Collection[Any]) -> str:
+        """What has to be said of a list, whatever the query finds in it."""
+        if self.what != "imports":
+            return "" if items else EMPTY
+        unknown = self.query.duplicates and items and not any(item.import_status for item in items)
+        return NO_STATUS if unknown else ""
+
+    def find(self, items: Sequence[Any], pace: Pace) -> Sequence[Any]:
+        """The items of a list that are wanted, in their order. A duplicate knows what replaces it."""
+        of_kind = [item for item in items if is_kind(item.source_type, self.kind)] if self.kind else items
+        found = search(of_kind, self.query, pace)
+        if self.query.duplicates is None:
+            return found
+        replaced = replacements(items)
+        wanted = [item for item in found if (item.id in replaced) is self.query.duplicates]
+        return [as_shown(item, replaced_by=replaced.get(item.id)) for item in wanted]
+
+    def work(self, items: Sequence[Any]) -> int:
+        """How much work a list is, for `paced`."""
+        size = len(items) * ITEM
+        if size > SMALL or not self.query:
+            return size
+        return size + sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))
+
+    def part(self, total: int) -> range:
+        """The positions of the page in a list of so many items."""
+        start = self.offset if self.offset >= 0 else max(0, total + self.offset)
+        return range(min(start, total), min(start + self.limit, total))
 
 
-async def page_of_everything(
-    call: Call, pages: Pages, what: tuple[str | None, ...], wanted: Wanted, rows: Rows, ask: Ask
-) -> tuple[list[Any], dict[str, Any]]:
-    """The items of a page of a list over all projects, and the other fields of the page.
+async def project_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, Any]:
+    """The fields of a page of one project's list; `items` are imports or resources.
+
+    Raises:
+        NotDone: no import is of the kind, and Neptun is not known to have it.
+    """
+    key = await pages.key(call.neptun.session, call.project_id, wanted.what, wanted.asked_kind)
+    sent = await pages.find(key, wanted.offset > 0, partial(wanted.ask, call.neptun, call.project_id))
+    listing: Listing[Any] = sent.value
+    if not wanted.has_kind(listing.items):
+        raise NotDone(NO_SUCH_KIND)
+
+    def made(pace: Pace) -> tuple[dict[str, Any], int]:
+        found = wanted.find(listing.items, pace)
+        part = wanted.part(len(found))
+        rows = [row_of(item, wanted.query.needles, pace) for item in found[part.start : part.stop]]
+        page = part_of(found, part, fitted(rows), len(found), sent.gone)
+        more = page["next_offset"] is not None and not pages.holds(key, listing)
+        return page, memory_of(listing.items, pace) if more else 0
+
+    page, memory = await paced(call.limit, wanted.work(listing.items), made)
+    pages.remember(key, listing, memory)
+    note = notes(wanted.caution(listing.items), ANEW if sent.anew else "")
+    return {"project_id": call.project_id, "note": note, **page, **left_out(listing.left_out, 3)}
+
+
+async def single_resource(
+    call: Call, pages: Pages, resource_type: ResourceType, resource_id: int, text_offset: int
+) -> dict[str, Any]:
+    """The fields of a page with one resource; a file with its text from a character on, as far as it fits."""
+    key = await pages.key(call.neptun.session, call.project_id, resource_type, resource_id)
+    ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
+    found: Any = (await pages.find(key, text_offset != 0, ask)).value
+    shown = as_shown(found)
+    shown = full_text(shown, text_offset) if isinstance(shown, ShownFile) else fitted([Row(shown)])[0]
+    more = getattr(shown, "next_text_offset", None)
+    pages.remember(key, found, memory_of([found], Pace()) if more else 0)
+    return {"project_id": call.project_id, "total": 1, "items": [shown]}
+
+
+def part_of(
+    found: Iterable[Any], part: range, shown: Sequence[Any], total: int, gone: Collection[int]
+) -> dict[str, Any]:
+    """The fields of a page that depend on its part of the list.
 
     Args:
-        what: which list it is; a query makes another one.
-        rows: makes the rows of one project.
-        ask: asks Neptun for the list of one project.
+        found: the items of the list.
+        part: the positions of the page.
+        shown: as many items of it as fit.
+        total: how many the list has.
+        gone: the ids of imports that have been deleted since. They keep their places, so that the offsets of the first
+            page stay good.
     """
-    key = await pages.key(call.neptun.session, EVERY_PROJECT, *what)
-    read = partial(read_everywhere, call, ask, rows, wanted, pages.max_bytes // 2)
-    sent = await pages.find(key, wanted.offset > 0, read)
-    items, head = everywhere_page(sent, wanted)
-    more = head["next_offset"] is not None and sent.value.complete
-    pages.remember(key, sent.value, sent.value.memory if more else 0)
-    return items, head
+    hidden = {i.id for i in found if i.id in gone or getattr(i, "replaced_by", None) in gone} if gone else ()
+    end = part.start + len(shown)
+    return {
+        "items": [item for item in shown if item.id not in hidden],
+        "total": total - len(hidden),
+        "next_offset": end if shown and end < total else None,
+    }
+
+
+def left_out(reasons: Sequence[str], named: int) -> dict[str, Any]:
+    """How many items, or projects, are not in a list that should be, and why, for so many of them."""
+    if not reasons:
+        return {}
+    more = f"; and {len(reasons) - named} more" if len(reasons) > named else ""
+    return {"left_out": len(reasons), "left_out_why": "; ".join(reasons[:named]) + more}
+
+
+def notes(*said: str) -> str | None:
+    """What is to be said of a list, in one text."""
+    return " ".join(filter(None, said)) or None

@@ -7,7 +7,7 @@ meanwhile is seen once, whole, without repetitions or gaps, as long as it is rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -64,7 +64,7 @@ class Key:
     session: Session
     changes: int
     project_id: int
-    what: tuple[str | int | None, ...]
+    what: tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Pages:
         return known is not None and known.sent.value is value
 
     @staticmethod
-    async def key(session: Session, project_id: int, *what: str | int | None) -> Key:
+    async def key(session: Session, project_id: int, *what: Hashable) -> Key:
         """The key of a list, as the person's session is now."""
         await session.notice_log_in()
         return Key(session, session.changes, project_id, what)

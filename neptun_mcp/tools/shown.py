@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..neptun.models import (
@@ -12,7 +14,8 @@ from ..neptun.models import (
     TemplateCollection,
     UserFile,
 )
-from .excerpts import Excerpt
+from .excerpts import Excerpt, marked
+from .pace import Pace
 
 
 class ShownImport(ProjectImport):
@@ -72,27 +75,44 @@ _SHOWN: dict[type[Item], type[Item]] = {
 }
 
 
+@dataclass(frozen=True)
+class Row:
+    """An item of a list, which may show a part of a text.
+
+    Attributes:
+        item: as it is shown, a file without its text.
+        excerpt: the text of a file.
+    """
+
+    item: Any
+    excerpt: Excerpt | None = None
+
+    def within(self, room: int) -> Any:
+        """The item, with as much of its text as takes so many bytes."""
+        return self.item.model_copy(update=self.text_fields(room)) if self.excerpt else self.item
+
+    def text_fields(self, room: int) -> dict[str, str | int | None]:
+        """The fields of a file that depend on how many bytes its text may take."""
+        if not self.excerpt:
+            return {}
+        part = self.excerpt.within(room)
+        return {
+            "text": part.text,
+            "text_length": part.length if len(part.text) < part.length else None,
+            "text_offset": part.start or None,
+            "matches": part.matches,
+        }
+
+
+def row_of(item: Item, needles: Sequence[str], pace: Pace, **more: int | None) -> Row:
+    """The row of an item, and where the text of a file matches. An import is shown as it was read."""
+    if isinstance(item, ProjectImport) and not more:
+        return Row(item)
+    if isinstance(item, UserFile) and item.text is not None:
+        return Row(as_shown(item, text=None, **more), marked(item.text, needles, pace))
+    return Row(as_shown(item, **more))
+
+
 def as_shown(item: Item, **more: int | None) -> Item:
     """An item in the form of a list."""
-    return _SHOWN[type(item)].model_construct(None, **{**item.__dict__, **more})
-
-
-def with_excerpt(file: UserFile, part: Excerpt, project_id: int | None = None) -> ShownFile:
-    """A file that shows a part of its text, and says what of it that is."""
-    whole = file.text
-    fields: dict[str, Any] = {
-        **file.__dict__,
-        "text": None if whole is None else part.text,
-        "text_length": len(whole) if whole and len(part.text) < len(whole) else None,
-        "text_offset": part.start or None,
-        "matches": part.matches,
-        "project_id": project_id,
-    }
-    return ShownFile.model_construct(None, **fields)
-
-
-def with_less_text(file: ShownFile, part: Excerpt) -> ShownFile:
-    """A file that shows less of its text than it did."""
-    if file.text is None or len(part.text) == len(file.text):
-        return file
-    return file.model_copy(update={"text": part.text, "text_length": file.text_length or len(file.text)})
+    return _SHOWN.get(type(item), type(item)).model_construct(None, **{**item.__dict__, **more})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Annotated, Any, TypeAlias, cast
 
 from mcp.server.mcpserver import Context, Resolve
@@ -12,28 +11,16 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from ..neptun.client import KNOWN_KINDS, is_kind
 from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport, ResourceType
 from .context import Shared, shared_by
-from .everywhere import Ask, ImportRows, Rows
-from .lists import page_of_everything, page_of_project
-from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, changes_something, refused_by
+from .everywhere import everywhere_page
+from .lists import Wanted, project_page, single_resource
+from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, refused_by
 from .not_done import NotDone
-from .pace import Pace
-from .pages import memory_of
-from .projects import ALL, InProject
+from .projects import ALL, Call, InProject
 from .query import parse_query
 from .questions import Decision, decide
-from .results import (
-    DeletionResult,
-    ImportsPage,
-    ResourcesPage,
-    Wanted,
-    deletion_result,
-    imports_page,
-    one_resource,
-    resources_page,
-)
+from .results import DeletionResult, ImportsPage, ResourcesPage, deletion_result
 from .schema import closed_schema, flat_schema, unbounded
 from .words import NOTHING_DELETED
 
@@ -112,26 +99,9 @@ async def list_imports(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> ImportsPage:
-    wanted = Wanted(parse_query(query, ProjectImport), limit, offset)
-    kind, pages = source_type.strip().lower(), shared_by(ctx).pages
-    # A duplicate may be of another kind than what replaces it.
-    asked = "" if wanted.query.duplicates is not None else kind
-    if call.everywhere:
-        what = ("imports", kind, query)
-        items, head = await page_of_everything(
-            call, pages, what, wanted, ImportRows(wanted, kind=kind), _imports_of(asked)
-        )
-        return ImportsPage(imports=items, **head)
-    key = await pages.key(call.neptun.session, call.project_id, "imports", asked)
-    sent = await pages.find(key, offset > 0, lambda: _imports_of(asked)(call.neptun, call.project_id))
-    if kind and kind not in KNOWN_KINDS and not any(is_kind(item.source_type, kind) for item in sent.value.items):
-        raise NotDone(
-            f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that is in the project. "
-            "There is no import of the kind that was asked for."
-        )
-    return await page_of_project(
-        call, pages, key, sent, wanted, partial(imports_page, call.project_id, sent, kind, wanted)
-    )
+    kind = source_type.strip().lower()
+    wanted = Wanted("imports", parse_query(query, ProjectImport), limit, offset, kind)
+    return ImportsPage(**await _page(ctx, call, wanted))
 
 
 async def list_resources(
@@ -146,24 +116,18 @@ async def list_resources(
     offset: Offset = 0,
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
-    neptun, pages = call.neptun, shared_by(ctx).pages
-    wanted = Wanted(parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
-    if call.everywhere:
-        what = (resource_type, "", query)
-        items, head = await page_of_everything(call, pages, what, wanted, Rows(wanted), _resources_of(resource_type))
-        return ResourcesPage(resource_type=resource_type, resources=items, **head)
-    key = await pages.key(neptun.session, call.project_id, resource_type, resource_id)
     if resource_id:
-        one = await pages.find(
-            key, text_offset != 0, lambda: neptun.get_resource(call.project_id, resource_type, resource_id)
-        )
-        page = one_resource(call.project_id, resource_type, one.value, text_offset)
-        more = any(getattr(item, "next_text_offset", None) for item in page.resources)
-        pages.remember(key, one.value, memory_of([one.value], Pace()) if more else 0)
-        return page
-    sent = await pages.find(key, offset > 0, lambda: neptun.list_resources(call.project_id, resource_type))
-    make = partial(resources_page, call.project_id, resource_type, sent, wanted)
-    return await page_of_project(call, pages, key, sent, wanted, make)
+        pages = shared_by(ctx).pages
+        fields = await single_resource(call, pages, resource_type, resource_id, text_offset)
+    else:
+        query_of_type = parse_query(query, RESOURCE_MODELS[resource_type])
+        fields = await _page(ctx, call, Wanted(resource_type, query_of_type, limit, offset))
+    return ResourcesPage(resource_type=resource_type, **fields)
+
+
+async def _page(ctx: Context[Shared, Any], call: Call, wanted: Wanted) -> dict[str, Any]:
+    make = everywhere_page if call.everywhere else project_page
+    return await make(call, shared_by(ctx).pages, wanted)
 
 
 async def delete_import(
@@ -191,16 +155,6 @@ async def delete_import(
     )
     unasked = "" if decision.asked else " This server did not ask anyone."
     return deletion_result(True, call.project_id, decision.found, message + unasked)
-
-
-def _imports_of(kind: str) -> Ask:
-    """Asks Neptun for the imports of a kind, in a project."""
-    return lambda client, project_id: client.list_imports(project_id, kind or None)
-
-
-def _resources_of(resource_type: ResourceType) -> Ask:
-    """Asks Neptun for the resources of a type, in a project."""
-    return lambda client, project_id: client.list_resources(project_id, resource_type)
 
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
@@ -258,13 +212,7 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     Args:
         read_only: only those that change nothing.
     """
-    return [tool for tool in _tools() if not (read_only and changes_something(tool))]
-
-
-@cache
-def _tools() -> list[Tool]:
-    """All of them, made once: nobody changes them, and their schemas take time."""
-    return [_tool(declared) for declared in _DECLARED]
+    return [_tool(declared) for declared in _DECLARED if not (read_only and not declared.hints.read_only_hint)]
 
 
 def withheld_tools(tools: Iterable[Tool]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox.state import Store
+from neptun_mcp.tools.lists import EMPTY, NO_SUCH_KIND
 from tests.support import (
     ORDERS,
     RESOURCE_TYPES,
@@ -144,6 +145,63 @@ async def test_a_line_is_found_in_the_files_of_all_projects(host: Host) -> None:
     page = await host.gets("list_resources", project="*", resource_type="user-files", query="healthcheck cmd")
     assert [(item["id"], item["project_id"]) for item in page["resources"]] == [(1, 1)]
     assert "HEALTHCHECK" in page["resources"][0]["text"]
+
+
+@pytest.mark.parametrize("number", [1, 100])
+async def test_how_many_places_match_is_said_if_not_all_are_shown_for_want_of_room(host: Host, number: int) -> None:
+    """Each file has 30 lines of five places, far apart, and others of no interest."""
+    serve_projects(host, 2)
+    lines = [f"{'needle ' * 5 if line % 100 == 50 else 'nothing'} {line}\n" for line in range(3_000)]
+    for project in (1, 2):
+        files = [{"id": project * 1_000 + id, "title": "a file", "text": "".join(lines)} for id in range(number)]
+        host.site.answers[f"GET {resources(project, 'user-files')}"] = JSONResponse(files)
+    page = await host.gets("list_resources", project="*", resource_type="user-files", query="needle", limit=100)
+    assert len(page["resources"]) == min(2 * number, 100)
+    for file in page["resources"]:
+        assert file["matches"] == 150 > file["text"].count("needle") > 0
+        first = file["text"].partition("\n")[0]
+        assert "".join(lines)[file["text_offset"] :].startswith(first)
+
+
+async def test_a_match_in_a_short_text_is_shown_where_there_is_no_room_for_all_of_it(host: Host) -> None:
+    text = "nothing\n" * 40 + "the needle\n" + "nothing\n" * 10
+    files = [{"id": id, "title": "t" * 40, "text": text} for id in range(1, 101)]
+    serve_projects(host, 1)
+    host.site.answers[f"GET {resources(1, 'user-files')}"] = JSONResponse(files)
+    which: Json
+    for which in ({"project": "*"}, {"project_id": 1}):
+        page = await host.gets("list_resources", **which, resource_type="user-files", query="needle", limit=100)
+        assert len(page["resources"]) == 100
+        assert all("needle" in file["text"] and "matches" not in file for file in page["resources"])
+
+
+async def test_an_empty_list_of_a_project_may_be_a_failure(host: Host) -> None:
+    page = await host.gets("list_resources", project="*", resource_type="user-files", query="nothing like it")
+    assert "note" not in page or "project 2" in page["note"]
+    host.site.answers[f"GET {resources(1, 'user-files')}"] = JSONResponse([])
+    host.site.answers[f"GET {resources(2, 'user-files')}"] = JSONResponse([])
+    page = await host.gets("list_resources", project="*", resource_type="user-files")
+    assert page["note"] == f"{EMPTY} That goes for projects 1, 2."
+
+
+@pytest.mark.parametrize("which", [{"project": "*"}, {"project_id": WEBSHOP}])
+async def test_a_kind_that_no_import_has_is_an_error_that_names_the_kinds(
+    host: Host, contract: ContractName, which: Json
+) -> None:
+    host.site.sandbox(contract)
+    assert await host.fails("list_imports", **which, source_type="gitlab") == NO_SUCH_KIND
+    assert (await host.gets("list_imports", **which, source_type="github", query="absent"))["total"] == 0
+
+
+async def test_a_kind_that_an_import_of_any_project_has_is_none(host: Host) -> None:
+    serve_projects(host, 3)
+    items = [import_item(9, "/srv", source_type="gitlab")]
+    host.site.answers[f"GET {resources(2, 'imports')}"] = JSONResponse({"imports": items})
+    page = await host.gets("list_imports", project="*", source_type="gitlab", query="absent")
+    assert page["total"] == 0
+    host.site.answers[f"GET {resources(2, 'imports')}"] = failure(500)
+    page = await host.gets("list_imports", project="*", source_type="gitlab")
+    assert (page["total"], page["left_out"]) == (0, 1)
 
 
 async def test_later_pages_of_all_projects_ask_nothing_again(host: Host) -> None:

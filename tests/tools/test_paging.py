@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import Store
-from neptun_mcp.tools.results import ANEW
+from neptun_mcp.tools.lists import ANEW
 from tests.support import (
     WEBSHOP,
     YES,

@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp.neptun.models import GITHUB_KINDS, RESOURCE_MODELS, Dated, ProjectImport, UserFile, text_fields
 from neptun_mcp.tools import query as language
-from neptun_mcp.tools.excerpts import find_places
+from neptun_mcp.tools.excerpts import marked
 from neptun_mcp.tools.folding import fold, folded_pieces, unfolded
+from neptun_mcp.tools.lists import NO_STATUS
 from neptun_mcp.tools.pace import Pace
 from neptun_mcp.tools.query import parse_query, search
-from neptun_mcp.tools.results import NO_STATUS
 from tests.support import WEBSHOP, Host, Json, ids, import_item, resources
 
 pytestmark = pytest.mark.anyio
@@ -203,7 +203,7 @@ def test_parts_of_a_text_are_folded_one_by_one(left: str, right: str) -> None:
 @given(ANY_TEXT, ANY_TEXT)
 def test_a_match_is_found_where_it_is(before: str, after: str) -> None:
     text = f"{before} Needle {after}"
-    (place,) = find_places(text, ["needle"], Pace()).ranked[:1]
+    (place,) = marked(text, ["needle"], Pace()).places[:1]
     assert fold(text[place:]).startswith("needle")
 
 
@@ -221,7 +221,7 @@ def test_what_lies_across_two_pieces_is_found_once(letter: str) -> None:
     for shift in range(8):
         text = letter * (size - shift) + "needle" + letter * size
         assert finds("needle", UserFile(id=1, text=text))
-        assert find_places(text, ["needle"], Pace()).total == 1
+        assert marked(text, ["needle"], Pace()).total == 1
 
 
 # The cost
@@ -245,7 +245,7 @@ def test_searching_costs_as_much_as_there_is_text(text: Callable[[int], str]) ->
     def cost(size: int) -> float:
         file = UserFile(id=1, text=text(size))
         parsed = parse_query(query, UserFile)
-        work = lambda: (search([file], parsed, Pace()), find_places(file.text or "", parsed.needles, Pace()))  # noqa: E731
+        work = lambda: (search([file], parsed, Pace()), marked(file.text or "", parsed.needles, Pace()))  # noqa: E731
         return min(seconds(work) for _ in range(3))
 
     assert cost(300_000) < 40 * cost(30_000)

@@ -143,16 +143,6 @@ async def test_source_type_filters_by_a_kind_that_only_the_server_knows(host: Ho
     assert ids(page["imports"]) == [1]
 
 
-async def test_an_unknown_source_type_lists_the_known_ones(host: Host, contract: ContractName) -> None:
-    host.site.sandbox(contract)
-    message = await host.fails("list_imports", project_id=WEBSHOP, source_type="gitlab")
-    assert message == (
-        "source_type must be one of local_folder, github, github_repository_installation, "
-        "public_github_repository_url, or another kind that is in the project. "
-        "There is no import of the kind that was asked for."
-    )
-
-
 async def test_a_known_source_type_without_imports_is_an_empty_list(host: Host, contract: ContractName) -> None:
     host.site.sandbox(contract)
     page = await host.gets("list_imports", project_id=SCRATCH, source_type="github")

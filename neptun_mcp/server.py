@@ -18,11 +18,10 @@ from .tools import create_tools
 from .tools.answers import AnswersOnce, explain_refusal
 from .tools.arguments import call_reader
 from .tools.context import Shared
-from .tools.neptun_tool import changes_something
 from .tools.pages import Pages
 from .tools.prompts import create_prompts, prompt_reader
 from .tools.scope import narrow
-from .tools.tools import audited_tools, withheld_tools
+from .tools.tools import audited_tools
 from .tools.words import Reader, host_reader
 
 Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
@@ -90,7 +89,8 @@ def build_server(
         inside: further middleware, which a message meets after all others.
         options: further ones of `MCPServer`.
     """
-    withheld = withheld_tools(tools)
+    names = [tool.name for tool in tools]
+    withheld = [name for name in audited_tools() if name not in names]
     prompts = [] if withheld else create_prompts()
     server = MCPServer[Shared](
         "neptun-mcp",
@@ -113,9 +113,9 @@ def build_server(
         AnswersOnce(audited_tools()),
         *sdks,  # the sealed state of a question
         announce_no_resources,
-        call_reader([tool.name for tool in tools], withheld),
+        call_reader(names, withheld),
         prompt_reader(prompts),
-        narrow([tool.name for tool in tools if changes_something(tool)]),
+        narrow(audited_tools()),
         *inside,
     ]
     for prompt in prompts:

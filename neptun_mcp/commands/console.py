@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..log import printable
-from ..tools.labels import day, kind_label
+from ..tools.questions import day, kind_label
 
 NARROW = 60
 """Columns of a terminal; with fewer, a list takes the place of a table."""

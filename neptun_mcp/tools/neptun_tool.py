@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp.types import InputRequiredResult
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from ..neptun.errors import NeptunError, quoted
 from .arguments import is_given
 from .context import Shared
 from .not_done import NotDone
+from .parameters import wrong_values
 from .progress import with_progress
 from .results import tool_result
-from .schema import Schema, allowed
+from .schema import Schema
 from .words import NOTHING_DELETED, explained
-
-Given: TypeAlias = Mapping[str, Any]
-"""The arguments of a call that were read before one, and were right."""
-
-_REFUSED = "refused"
-
-
-def refused_by(check: Callable[[Any, Given], None]) -> AfterValidator:
-    """Refuses an argument in the words of a `NotDone`, before Neptun or the person is asked.
-
-    Args:
-        check: looks at the argument, and at those before it.
-    """
-
-    def checked(value: Any, info: ValidationInfo) -> Any:
-        try:
-            check(value, info.data)
-        except NotDone as error:
-            raise PydanticCustomError(_REFUSED, "{words}", {"words": str(error)}) from None
-        return value
-
-    return AfterValidator(checked)
-
-
-def _not_a_boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("not a number")
-    return value
-
-
-NO_BOOLEAN = BeforeValidator(_not_a_boolean)
-"""Refuses `true`, which pydantic takes for 1."""
 
 
 class NeptunTool(Tool):
@@ -60,6 +27,10 @@ class NeptunTool(Tool):
 
     bounded: Schema = Field(default_factory=dict[str, Any], exclude=True)
     """The schema of the arguments with their limits, which hosts do not get."""
+
+    @property
+    def changes_something(self) -> bool:
+        return self.annotations is None or not self.annotations.read_only_hint
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         given = _given(self, arguments)
@@ -84,7 +55,7 @@ class NeptunTool(Tool):
         happened = (
             f"The host answered the question to the person with an error ({error.error.code}), so nobody was asked."
         )
-        if changes_something(self):
+        if self.changes_something:
             return f"{happened} {NOTHING_DELETED} It can be deleted on the Neptun website, or from a host that asks."
         return f"{happened} Pass the project by its name or as project_id."
 
@@ -96,7 +67,7 @@ class NeptunTool(Tool):
                 explained(
                     cause,
                     shared.reader,
-                    deleting=changes_something(self),
+                    deleting=self.changes_something,
                     only_project=shared.scope_for(request).project_id is not None,
                 )
             )
@@ -107,7 +78,7 @@ class NeptunTool(Tool):
                 f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
             )
         if isinstance(cause, ValidationError):
-            return ToolError(_wrong_values(self, cause))
+            return ToolError(wrong_values(cause, self.bounded))
         # What remains is an answer to a question to the person that does not fit the form.
         return ToolError("The host's answer to the question could not be understood. Nothing was changed.")
 
@@ -119,7 +90,7 @@ def misuse(tool: Tool, arguments: dict[str, Any]) -> str:
     except ToolError as error:
         return str(error)
     except ValidationError as error:
-        return _wrong_values(cast(NeptunTool, tool), error)
+        return wrong_values(error, cast(NeptunTool, tool).bounded)
     return ""
 
 
@@ -136,16 +107,3 @@ def _given(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         )
     required = tool.parameters.get("required", ())
     return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
-
-
-def _wrong_values(tool: NeptunTool, error: ValidationError) -> str:
-    details = error.errors(include_input=False, include_url=False)
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _REFUSED)
-    values = "; ".join(allowed(name, tool.bounded["properties"][name]) for name in wrong)
-    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == _REFUSED and "ctx" in detail]
-    return " ".join([*([f"{values}."] if values else []), *refused])
-
-
-def changes_something(tool: Tool) -> bool:
-    """Whether a tool does more than read: it is audited, and not there in read-only mode."""
-    return tool.annotations is None or not tool.annotations.read_only_hint

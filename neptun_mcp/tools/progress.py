@@ -20,6 +20,7 @@ _READING = {
     "/resources/template-collections": "template collections",
     "/resources/github-installations": "GitHub installations",
     "/resources/chat-conversations": "chats",
+    "/projects": "projects",  # the end of every other path that is read
 }
 
 T = TypeVar("T")
@@ -65,8 +66,5 @@ async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:
 
 def _doing(route: str) -> str:
     """What a request is for, in words for a person."""
-    _, _, path = route.partition(" ")
-    of = next(
-        (words for end, words in _READING.items() if end in path), "projects" if path.endswith("/projects") else ""
-    )
-    return f"Reading the {of}" if of else "Waiting for Neptun"
+    words = next((words for part, words in _READING.items() if part in route), "")
+    return f"Reading the {words}" if words else "Waiting for Neptun"

@@ -18,9 +18,8 @@ from pydantic import Field
 
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
-from ..neptun.models import GITHUB_KINDS, PUBLIC_GITHUB, ProjectImport
+from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
 from .context import Form, Shared, can_ask, report_of, scope_of, shared_by
-from .labels import KINDS, day
 from .not_done import NotAllowed, NotDone, NotThere
 from .projects import Call, InProject, project_name
 from .report import Answered
@@ -198,6 +197,27 @@ def _no_longer_there(import_id: int, project_id: int) -> NotDone:
         f"Import {import_id} is no longer in project {project_id}; nothing was deleted here. "
         "Call list_imports to see what the project has now."
     )
+
+
+KINDS = {
+    LOCAL_FOLDER: "folder",
+    PUBLIC_GITHUB: "public repository",
+    **dict.fromkeys(("github", *(kind for kind in GITHUB_KINDS if kind != PUBLIC_GITHUB)), "GitHub repository"),
+}
+"""What people call each known `source_type`."""
+
+
+def kind_label(source_type: str) -> str:
+    """What an import is, such as "folder". A kind that only the server knows keeps its own word, made readable."""
+    return KINDS.get(source_type) or source_type.replace("_", " ").strip() or "import"
+
+
+def day(moment: str | None) -> str:
+    """The day of a moment as Neptun sends it, such as "2026-09-02"; "" if there is none.
+
+    A year above 9999 has a sign and six digits (`+012026-01-01T…`).
+    """
+    return (moment or "").replace(" ", "T").partition("T")[0]
 
 
 def _question(found: ProjectImport, project_id: int, project_name: str | None) -> str:

@@ -26,11 +26,6 @@ def flat_schema(schema: Mapping[str, Any]) -> Schema:
     return _flat(_undescribed(schema), definitions)
 
 
-def closed_schema(schema: Mapping[str, Any]) -> Schema:
-    """A flat schema of arguments, of which there are no others."""
-    return {**flat_schema(schema), "additionalProperties": False}
-
-
 def unbounded(schema: Mapping[str, Any]) -> Schema:
     """A schema of arguments without their limits.
 

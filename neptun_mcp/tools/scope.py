@@ -63,8 +63,9 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
                 return refusal(ctx, NotAllowed(f"{scope.no_deletion} Nothing was deleted."))
             if scope.project_id is not None:
                 named = [name for name, schema in PROJECT_ARGUMENTS.items() if is_given(given.get(name), schema)]
-                if named and str(given[named[0]]).strip() != str(scope.project_id):
-                    words = f"{params.get('name')} has no argument {named[0]} here. Call it without."
+                outside = [name for name in named if str(given[name]).strip() != str(scope.project_id)]
+                if outside:
+                    words = f"{params.get('name')} has no argument {outside[0]} here. Call it without."
                     if ctx.method == "prompts/get":
                         raise MCPError(INVALID_PARAMS, words)
                     return refusal(ctx, NotAllowed(words))
@@ -78,24 +79,19 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
 
 def _list_within(scope: Scope, deleting: Collection[str], answer: dict[str, Any]) -> HandlerResult:
     """The list of tools or prompts, as far as a connection has them."""
+    kind = "tools" if "tools" in answer else "prompts"
+    kept: list[dict[str, Any]] = answer[kind]
     if scope.no_deletion:
-        kept = [tool for tool in answer.get("tools", ()) if tool["name"] not in deleting]
-        answer = {**answer, "tools": kept} if "tools" in answer else {**answer, "prompts": []}
+        kept = [entry for entry in kept if kind == "tools" and entry["name"] not in deleting]
     if scope.project_id is not None:
-        answer = {
-            **answer,
-            **({"tools": [_tool_within(tool) for tool in answer["tools"]]} if "tools" in answer else {}),
-            **({"prompts": [_prompt_within(prompt) for prompt in answer["prompts"]]} if "prompts" in answer else {}),
-        }
-    return answer
+        kept = [_without_project(entry) for entry in kept]
+    return {**answer, kind: kept}
 
 
-def _tool_within(tool: dict[str, Any]) -> dict[str, Any]:
-    schema: dict[str, Any] = tool["inputSchema"]
-    properties = {name: value for name, value in schema["properties"].items() if name not in PROJECT_ARGUMENTS}
-    return {**tool, "inputSchema": {**schema, "properties": properties}}
-
-
-def _prompt_within(prompt: dict[str, Any]) -> dict[str, Any]:
-    others = [argument for argument in prompt.get("arguments") or () if argument["name"] not in PROJECT_ARGUMENTS]
-    return {**prompt, "arguments": others}
+def _without_project(entry: dict[str, Any]) -> dict[str, Any]:
+    """A tool or a prompt without the arguments that name a project."""
+    if schema := entry.get("inputSchema"):
+        properties = {name: value for name, value in schema["properties"].items() if name not in PROJECT_ARGUMENTS}
+        return {**entry, "inputSchema": {**schema, "properties": properties}}
+    others = [argument for argument in entry.get("arguments") or () if argument["name"] not in PROJECT_ARGUMENTS]
+    return {**entry, "arguments": others}

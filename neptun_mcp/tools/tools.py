@@ -2,84 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport, ResourceType
+from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
 from .context import Shared, shared_by
 from .everywhere import everywhere_page
 from .lists import Wanted, project_page, single_resource
-from .neptun_tool import NO_BOOLEAN, Given, NeptunTool, refused_by
-from .not_done import NotDone
-from .projects import ALL, Call, InProject
+from .neptun_tool import NeptunTool
+from .parameters import (
+    AnyProject,
+    ImportId,
+    ImportsQuery,
+    Limit,
+    Offset,
+    ProjectId,
+    ProjectName,
+    ResourceId,
+    ResourcesQuery,
+    SourceType,
+    TextOffset,
+)
+from .projects import Call, InProject
 from .query import parse_query
 from .questions import Decision, decide
 from .results import DeletionResult, ImportsPage, ResourcesPage, deletion_result
-from .schema import closed_schema, flat_schema, unbounded
-from .words import NOTHING_DELETED
-
-_AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), NO_BOOLEAN]
-_Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), NO_BOOLEAN]
-_NAME = "Name, a part of it, or id"
-_QUERY = (
-    'Words or parts of words, all of them, in any field or file text. As on GitHub: "a phrase", -without, field:word '
-    "(status:failed), before:2026-01-31, after:2026-01-31"
-)
-
-
-def _text(description: str, most: int) -> Any:
-    return Field(max_length=most, coerce_numbers_to_str=True, description=description)
-
-
-def _one_project(project: str, _: Given) -> None:
-    if project.strip() == ALL:
-        raise NotDone(f"An import is deleted from one project, never from all. {NOTHING_DELETED} Name the project.")
-
-
-def _no_other_project(project_id: int | None, given: Given) -> None:
-    if project_id and given.get("project", "").strip() == ALL:
-        raise NotDone('project "*" means all projects, and project_id one. Pass one of the two.')
-
-
-def _in_one_project(resource_id: int | None, given: Given) -> None:
-    if resource_id and given.get("project", "").strip() == ALL:
-        raise NotDone("resource_id goes with one project, which the list shows beside it. Pass that as project_id.")
-
-
-def _of_one_resource(text_offset: int, given: Given) -> None:
-    if text_offset and given.get("resource_id", 0) is None:
-        raise NotDone("text_offset goes with resource_id: pass both, or neither.")
-
-
-def _language(query: str, _: Given) -> None:
-    parse_query(query, ProjectImport)
-
-
-ProjectName: TypeAlias = Annotated[str, _text(_NAME, 200), refused_by(_one_project)]
-AnyProject: TypeAlias = Annotated[str, _text(f"{_NAME}; * for all projects", 200)]
-ProjectId: TypeAlias = Annotated[
-    _AnyId | None, Field(description="Leave out if unknown: it is found or asked for"), refused_by(_no_other_project)
-]
-ImportsQuery: TypeAlias = Annotated[
-    str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000), refused_by(_language)
-]
-ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000), refused_by(_language)]
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), NO_BOOLEAN]
-Offset: TypeAlias = Annotated[_Whole, Field(description="next_offset of the page before; -1 for the last item")]
-ResourceId: TypeAlias = Annotated[
-    _AnyId | None, Field(description="Only this one, a file with its full text"), refused_by(_in_one_project)
-]
-TextOffset: TypeAlias = Annotated[
-    _Whole,
-    Field(description="With resource_id: the character to begin at, any; a negative one counts from the end"),
-    refused_by(_of_one_resource),
-]
+from .schema import flat_schema, unbounded
 
 
 async def list_imports(
@@ -87,14 +41,7 @@ async def list_imports(
     call: InProject,
     project: AnyProject = "",
     project_id: ProjectId = None,
-    source_type: Annotated[
-        str,
-        Field(
-            max_length=100,
-            description="local_folder, github_repository_installation, public_github_repository_url, "
-            "github (all GitHub kinds), or another kind seen in a result",
-        ),
-    ] = "",
+    source_type: SourceType = "",
     query: ImportsQuery = "",
     limit: Limit = 50,
     offset: Offset = 0,
@@ -134,7 +81,7 @@ async def delete_import(
     ctx: Context[Shared, Any],
     call: InProject,
     decision: Annotated[Decision, Resolve(decide)],
-    import_id: Annotated[_AnyId, Field(description="As list_imports shows it")],
+    import_id: ImportId,
     project: ProjectName = "",
     project_id: ProjectId = None,
 ) -> DeletionResult:
@@ -215,12 +162,6 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     return [_tool(declared) for declared in _DECLARED if not (read_only and not declared.hints.read_only_hint)]
 
 
-def withheld_tools(tools: Iterable[Tool]) -> list[str]:
-    """The names of the tools that are not among those to publish."""
-    published = {tool.name for tool in tools}
-    return [declared.name for declared in _DECLARED if declared.name not in published]
-
-
 def audited_tools() -> list[str]:
     """The names of the tools that do more than read, whether they are published or not."""
     return [declared.name for declared in _DECLARED if not declared.hints.read_only_hint]
@@ -237,7 +178,7 @@ def _tool(declared: _Declaration) -> Tool:
             structured_output=False,
         ),
     )
-    tool.bounded = closed_schema(tool.parameters)
+    tool.bounded = {**flat_schema(tool.parameters), "additionalProperties": False}
     tool.parameters = unbounded(tool.bounded)
     tool.fn_metadata.output_schema = flat_schema(declared.result.model_json_schema(mode="serialization"))
     return tool

@@ -37,6 +37,8 @@ def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
             item, size = cut(item, room), room
         room -= size
         shown.append(item)
+    if not any(row.excerpt for row in rows):
+        return shown
     texts = [row.text_fields(6 * PREVIEW) for row, _ in zip(rows, shown, strict=False)]
     wishes = [len(to_json(text["text"])) if text else 0 for text in texts]
     most = _fair_share(wishes, room - _NUMBERS * len(shown))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..neptun.models import (
     ChatConversation,
@@ -75,8 +74,7 @@ _SHOWN: dict[type[Item], type[Item]] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An item of a list, which may show a part of a text.
 
     Attributes:

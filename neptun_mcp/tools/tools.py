@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import Context, Resolve
@@ -159,7 +160,13 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     Args:
         read_only: only those that change nothing.
     """
-    return [_tool(declared) for declared in _DECLARED if not (read_only and not declared.hints.read_only_hint)]
+    return [tool for tool in _tools() if not (read_only and tool.changes_something)]
+
+
+@cache
+def _tools() -> list[NeptunTool]:
+    """All of them, made once: nobody changes them, and their schemas take time."""
+    return [_tool(declared) for declared in _DECLARED]
 
 
 def audited_tools() -> list[str]:
@@ -167,7 +174,7 @@ def audited_tools() -> list[str]:
     return [declared.name for declared in _DECLARED if not declared.hints.read_only_hint]
 
 
-def _tool(declared: _Declaration) -> Tool:
+def _tool(declared: _Declaration) -> NeptunTool:
     tool = cast(
         NeptunTool,
         NeptunTool.from_function(

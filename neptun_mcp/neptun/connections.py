@@ -1,4 +1,4 @@
-"""The connections to Neptun: one HTTPX client, with its pool, for each session, within one limit for all of them.
+"""The connections to Neptun: an HTTPX client for each, kept for one session, within one limit for all of them.
 
 The HTTP library hands what is left over of an answer to the next request on its connection, as that request's answer.
 Within one session that would be a mistake; between two it would show one person the other's data.
@@ -40,38 +40,34 @@ class _Shared(httpx.AsyncBaseTransport):
         return await self._transport.handle_async_request(request)
 
 
-class _Pool:
-    """The connections of one session.
+class _Connection:
+    """An HTTPX client of one connection.
+
+    A client of several connections would look at each of its idle ones twice for each request, to see whether the
+    server has closed it: a tenth of the time of a busy server.
 
     Attributes:
-        http: the HTTPX client.
-        in_use: how many requests are under way.
-        opened: how many connections may be open, in use or idle: as many as were in use at the same time.
+        cookie: the session that it belongs to.
+        http: the client.
     """
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, cookie: str | None, http: httpx.AsyncClient) -> None:
+        self.cookie = cookie
         self.http = http
-        self.in_use = 0
-        self.opened = 0
+        self.used()
+
+    def used(self) -> None:
+        # The clock of the wall: others stand still while a laptop sleeps.
         self._used_at = time.time()
 
     @property
     def expired(self) -> bool:
-        """Whether nothing was sent for so long that the server may have closed the connections."""
-        # The clock of the wall: others stand still while a laptop sleeps.
+        """Whether nothing was sent for so long that the server may have closed it."""
         return not 0 <= time.time() - self._used_at <= _KEEPALIVE_SECONDS
-
-    def begin(self) -> None:
-        self.in_use += 1
-        self.opened = max(self.opened, self.in_use)
-
-    def end(self) -> None:
-        self.in_use -= 1
-        self._used_at = time.time()
 
 
 class Connections:
-    """At most `limit` requests to one address at the same time, and as many idle connections.
+    """At most `limit` connections to one address, in use or idle.
 
     Args:
         address: the base URL.
@@ -96,7 +92,9 @@ class Connections:
         self._http_transport = http_transport
         self._limit = limit
         self._turns = anyio.Semaphore(limit)
-        self._by_cookie: dict[str, _Pool] = {}  # the one that was used last is the last
+        self._in_use = 0
+        self._idle: list[_Connection] = []  # the one that was used last is the last
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -111,62 +109,48 @@ class Connections:
             Unreachable: a TLS or proxy setting of this machine cannot be used.
         """
         async with self._turns:
-            pool, has_idle = await self._take(cookie)
+            surplus = self._remove_expired()
+            known = next((c for c in reversed(self._idle) if c.cookie == cookie), None)
+            if known:
+                self._idle.remove(known)
+            elif self._in_use + len(self._idle) >= self._limit:
+                surplus.append(self._idle.pop(0))
+            connection, answered = known or _Connection(cookie, self._open()), False
+            self._in_use += 1
             try:
-                yield pool.http, has_idle
+                await _close(surplus)
+                yield connection.http, known is not None
+                answered = True
             finally:
-                pool.end()
-                if cookie is not None and self._by_cookie.get(cookie) is pool:
+                self._in_use -= 1
+                if answered and cookie is not None and not self._closed:
+                    connection.used()
+                    self._idle.append(connection)
                     self._close_in_time()
                 else:
-                    await _close([pool])
+                    await _close([connection])
 
     async def renew(self, cookie: str | None) -> None:
-        """Use none of a session's connections again: one of them was lost, and the others may be, too."""
-        if cookie is not None and (lost := self._by_cookie.pop(cookie, None)):
-            await _close([lost])
+        """Use none of a session's idle connections again: another one was lost, and they may be, too."""
+        lost = [connection for connection in self._idle if connection.cookie == cookie]
+        self._idle = [connection for connection in self._idle if connection not in lost]
+        await _close(lost)
 
     async def aclose(self) -> None:
         """Close the connections, those in use after it, and the transport that was given."""
+        self._closed = True
         if self._timer:
             self._timer.cancel()
-        pools, self._by_cookie = list(self._by_cookie.values()), {}
-        await _close(pools)
+        idle, self._idle = self._idle, []
+        await _close(idle)
         if self._http_transport:
             await self._http_transport.aclose()
 
-    async def _take(self, cookie: str | None) -> tuple[_Pool, bool]:
-        """The pool for a request, which is counted as begun; and whether it has an idle connection."""
-        closed = self._remove_expired()
-        pool = self._by_cookie.pop(cookie, None) if cookie is not None else None
-        if pool is None or pool.expired:  # an expired one is in use still: whoever uses it last closes it
-            pool = _Pool(self._open(keep=cookie is not None))
-        has_idle = pool.in_use < pool.opened
-        if not has_idle:
-            closed += self._make_room()
-        if cookie is not None:
-            self._by_cookie[cookie] = pool
-        pool.begin()
-        await _close(closed)
-        return pool, has_idle
-
-    def _make_room(self) -> list[_Pool]:
-        """The pools that were not used for longest, which give way to a new connection."""
-        free = self._limit - sum(pool.opened for pool in self._by_cookie.values())
-        closed: list[_Pool] = []
-        for cookie, pool in list(self._by_cookie.items()):
-            if free > 0:
-                break
-            if not pool.in_use:
-                closed.append(self._by_cookie.pop(cookie))
-                free += pool.opened
-        return closed
-
-    def _remove_expired(self) -> list[_Pool]:
-        expired = {cookie: pool for cookie, pool in self._by_cookie.items() if pool.expired and not pool.in_use}
-        for cookie in expired:
-            del self._by_cookie[cookie]
-        return list(expired.values())
+    def _remove_expired(self) -> list[_Connection]:
+        expired = [connection for connection in self._idle if connection.expired]
+        if expired:
+            self._idle = [connection for connection in self._idle if connection not in expired]
+        return expired
 
     def _close_in_time(self) -> None:
         """See to it that idle connections are closed when they expire, whether or not there is another request."""
@@ -181,11 +165,10 @@ class Connections:
         self._timer = None
         if expired := self._remove_expired():
             self._closing = loop.create_task(_close(expired))
-        if self._by_cookie:
+        if self._idle:
             self._close_in_time()
 
-    def _open(self, *, keep: bool) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_KEEPALIVE_SECONDS)
+    def _open(self) -> httpx.AsyncClient:
         try:
             return httpx.AsyncClient(
                 cookies=_NoCookies(),
@@ -193,7 +176,7 @@ class Connections:
                 trust_env=self._encrypted,
                 follow_redirects=False,
                 timeout=self._timeout,
-                limits=limits,
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS),
                 transport=self._http_transport and _Shared(self._http_transport),
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
@@ -204,9 +187,7 @@ class Connections:
         return httpx.create_ssl_context(verify=self._encrypted, trust_env=self._encrypted)
 
 
-async def _close(pools: Iterable[_Pool]) -> None:
-    """Close those that are not in use; whoever uses another last closes it."""
-    for pool in pools:
-        if not pool.in_use:
-            with anyio.CancelScope(shield=True):
-                await pool.http.aclose()
+async def _close(connections: Iterable[_Connection]) -> None:
+    for connection in connections:
+        with anyio.CancelScope(shield=True):
+            await connection.http.aclose()

@@ -97,7 +97,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     whole.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
     whole.set_defaults(http=False)
-    added = whole.add_subparsers(title="commands", metavar="", dest="command", prog="neptun-mcp")
+    added = whole.add_subparsers(
+        title="commands",
+        metavar="COMMAND --help",
+        help="show the options of a command",
+        dest="command",
+        prog="neptun-mcp",
+    )
     commands: dict[str, _Parser] = {}
 
     def add(name: str, *parents: _Parser, about: str, add_help: bool = True) -> _Parser:
@@ -120,7 +126,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     call.add_argument("--json", action="store_true", help="print the result as JSON, for a program")
     call.add_argument("-h", "--help", action="store_true", help="show this, or with a tool its arguments")
-    call.set_defaults(usage=call.format_help)
+    call.set_defaults(usage=lambda: call.format_help().rstrip())
 
     _add_accounts_and_hosts(add, sandbox)
 

@@ -42,6 +42,18 @@ def test_help_names_every_command_and_where_to_start(command: Command) -> None:
     assert "`neptun-mcp demo` shows what it does" in " ".join(ran.stdout.split())
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_help_has_a_line_for_each_command_at_every_width(
+    command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = command("--help").stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    about = lines[lines.index("commands:") + 1 : -3]
+    column = about[0].index("show the options of a command")
+    assert [line for line in about if not line[column - 1 :].startswith(" ") or line[column:].startswith(" ")] == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

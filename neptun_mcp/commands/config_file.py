@@ -88,6 +88,11 @@ class ConfigFile:
         """Whether the text is another than that of the file."""
         return self.text != self._first
 
+    @property
+    def was_there(self) -> bool:
+        """Whether there was such a file when it was read."""
+        return self._content is not None
+
     def get(self, *path: str) -> Any:
         """The value at a path; None if there is none."""
         value: Any = self._object()
@@ -199,5 +204,5 @@ def file_content(path: Path) -> bytes | None:
     """
     try:
         return read_file(path, MAX_FILE)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None

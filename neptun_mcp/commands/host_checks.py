@@ -20,7 +20,7 @@ from .entries import Entry, find_entries
 from .hosts import HOSTS
 
 _SECONDS = 5.0
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}|\$(\w+)")
+_VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|\$(?P<short>\w+)")
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,14 @@ def _settings_of(entry: Entry) -> Settings:
 
 def _expanded(entry: Entry, text: str) -> str:
     """A text of the entry as the host passes it on."""
-    if not HOSTS[entry.host].expands:
-        return text
-    return _VARIABLE.sub(lambda found: os.environ.get(found[1] or found[3], found[2] or found[0]), text)
+    expands = HOSTS[entry.host].expands
+
+    def value(found: re.Match[str]) -> str:
+        if not (expands and re.match(expands, found[0])):
+            return found[0]
+        return os.environ.get(found["name"] or found["short"], found["default"] or found[0])
+
+    return _VARIABLE.sub(value, text)
 
 
 async def _check_url(entry: Entry) -> Finding:

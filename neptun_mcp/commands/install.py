@@ -57,11 +57,12 @@ def run(options: argparse.Namespace) -> int:
             if _add(name, env, only_print=options.print):
                 written.append(name)
         except (OSError, ValueError) as error:
-            tell(f"{HOSTS[name].title}: nothing was changed: {error}. Fix that, or add the output of --print by hand.")
+            by_hand = f"add what `{command_line()} install {name} --print` shows by hand"
+            tell(f"{HOSTS[name].title}: nothing was changed: {error}. Fix that, or {by_hand}.")
             failed = True
     if secrets and not options.with_secrets:
         tell(f"Not written, as secret: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
-    if not (options.print or failed):
+    if not options.print and (written or not failed):
         (report if written else tell)(*_next_steps(settings, env, written))
     return FAILURE if failed else SUCCESS
 
@@ -198,13 +199,14 @@ def _install(name: str, file: Path, entry: dict[str, Any], config: ConfigFile) -
         ours = old is not None and (old.is_ours if config.backup.exists() else old.is_as_installed)
         config.save(keep=not ours, private=private)
         done = f"{'added the server to' if old is None else 'updated the server in'} {file}."
+    kept = config.changed and config.was_there and config.backup.exists()
     if private:
         config.close()
     return [
         f"{host.title}: {done}",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
         *([f"As a secret is in it, only you can read {file} and its backup."] if private else []),
-        *([f"The file as it was: {config.backup}."] if config.changed and config.backup.exists() else []),
+        *([f"The file as it was: {config.backup}."] if kept else []),
         *_about(name, config),
         *([f"Restart {host.title}."] if config.changed else []),
     ]

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             lines = _uninstall(name)
         except (OSError, ValueError) as error:
-            tell(f"{HOSTS[name].title}: nothing was changed: {error}. Remove the entry {NAME} by hand.")
+            tell(f"{HOSTS[name].title}: nothing was changed: {error}. If the entry {NAME} is there, remove it by hand.")
             good = False
             continue
         here = here or bool(lines)
@@ -56,7 +56,7 @@ def _uninstall(name: str) -> list[str]:
     if not host.files:
         raise ValueError("install writes no file for it")
     lines: list[str] = []
-    for file in [place for place in host.places if place.exists()]:
+    for file in host.places:
         lines += edit(file, partial(_take_out, name))
     return lines
 
@@ -64,26 +64,21 @@ def _uninstall(name: str) -> list[str]:
 def _take_out(name: str, config: ConfigFile) -> list[str]:
     host, entry = HOSTS[name], entry_in(name, config)
     if entry is None:
-        return []
+        return _without_backup(config)
     if not entry.is_ours:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
         raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
-    path = [*host.path, NAME]
-    backup = config.read_backup()
-    before = backup or ConfigFile(config.path)
-    earlier = entry_in(name, before)
-    if earlier and earlier.is_as_installed:  # an earlier version kept its own entry
-        before.remove(path)
+    path, backup, nothing = [*host.path, NAME], config.read_backup(), ConfigFile(config.path)
+    earlier = entry_in(name, backup) if backup else None
+    if backup and earlier and earlier.is_as_installed:  # an earlier version kept its own entry
+        backup.remove(path)
         earlier = None
-    made = ConfigFile(config.path, before.text.encode())
-    put_entry(host, made, entry.installed)
-    if made.text == config.text and entry.is_as_installed:
-        if backup is None:
-            config.delete()
-            return [
-                f"{host.title}: deleted {config.path}, which held nothing but the server.",
-                f"Restart {host.title}.",
-            ]
+    before = next((one for one in (backup, nothing) if one and _installed(host, one, entry) == config.text), None)
+    if before is nothing:
+        config.delete()
+        done = f"deleted {config.path}, which held nothing but the server"
+        return [f"{host.title}: {done}.", *_without_backup(config), f"Restart {host.title}."]
+    if before:
         config.text = before.text
     else:  # something else has changed since, too
         if earlier:
@@ -93,12 +88,24 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
         if host.permission:
             host.permission.undo(config, backup)
     config.save()
-    lines = [f"{host.title}: took the server out of {config.path}."]
-    if earlier:
-        lines = [f"{host.title}: the entry that install had replaced is back in {config.path}."]
-    if backup and not config.delete_backup_if_equal():
-        lines.append(f"{config.backup} stays, because the file has been changed since. Delete it when you like.")
-    return [*lines, f"Restart {host.title}."]
+    done = "the entry that install had replaced is back in" if earlier else "took the server out of"
+    return [f"{host.title}: {done} {config.path}.", *_without_backup(config), f"Restart {host.title}."]
+
+
+def _installed(host: Host, before: ConfigFile, entry: Entry) -> str | None:
+    """What `install` makes of a file; None if it would make another entry."""
+    if not entry.is_as_installed:
+        return None
+    made = ConfigFile(before.path, before.text.encode())
+    put_entry(host, made, entry.installed)
+    return made.text
+
+
+def _without_backup(config: ConfigFile) -> list[str]:
+    """Delete the backup, or say why not."""
+    if config.delete_backup_if_equal():
+        return []
+    return [f"{config.backup} stays, because the file has been changed since. Delete it when you like."]
 
 
 def _put_back(config: ConfigFile, host: Host, entry: Entry, earlier: Entry) -> None:

@@ -58,7 +58,7 @@ def test_it_says_which_contract_a_documented_server_speaks(doctor: Any, site: Si
     [
         ({"SESSION_COOKIE": ""}, "session", "No Neptun credentials are set", "Run `neptun-mcp login --base-url http"),
         ({"SESSION_COOKIE": "garbage"}, "session", "expired or wrong", "Run `neptun-mcp login --base-url http"),
-        ({"USER_ID": "2"}, "session", "belongs to user 1", "Correct NEPTUN_USER_ID"),
+        ({"USER_ID": "2"}, "session", "belongs to user 1", "Remove NEPTUN_USER_ID"),
         (
             {"PROJECT_ID": "99"},
             "imports",
@@ -182,13 +182,29 @@ def test_an_entry_with_settings_that_do_not_work_is_named(
     assert SECRET not in printed
 
 
+@pytest.mark.parametrize(
+    ("host", "url", "cookie"),
+    [
+        ("gemini-cli", "${{MY_URL:-{}}}", "$MY_COOKIE"),
+        ("cursor", "{}", "${env:MY_COOKIE}"),
+        ("opencode", "{}", "{env:MY_COOKIE}"),
+    ],
+)
 def test_a_host_that_expands_variables_is_looked_at_as_it_does(
-    doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+    doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch, host: str, url: str, cookie: str
 ) -> None:
     monkeypatch.setenv("MY_COOKIE", COOKIE)
-    env = {"NEPTUN_BASE_URL": f"${{MY_URL:-{site.url}}}", "NEPTUN_SESSION_COOKIE": "$MY_COOKIE"}
-    put("gemini-cli", command=PROGRAM[0], args=PROGRAM[1:], env=env)
-    assert doctor(SESSION_COOKIE=f"{COOKIE}x")[1].count(f"gemini-cli (logged in to {site.url} as user 1)") == 1
+    env = {"NEPTUN_BASE_URL": url.format(site.url), "NEPTUN_SESSION_COOKIE": cookie}
+    start: Any = {"command": PROGRAM, "environment": env}
+    put(host, **(start if host == "opencode" else {"command": PROGRAM[0], "args": PROGRAM[1:], "env": env}))
+    assert f"{host} (logged in to {site.url} as user 1)" in doctor(SESSION_COOKIE=f"{COOKIE}x")[1]
+
+
+def test_what_a_host_does_not_expand_is_left(doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_COOKIE", COOKIE)
+    env = {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": "$MY_COOKIE"}
+    put("claude-code", command=PROGRAM[0], args=PROGRAM[1:], env=env)
+    assert "claude-code (logged in" not in doctor()[1]
 
 
 def test_an_entry_of_an_earlier_version_is_mended_by_what_it_says(doctor: Any, command: Command, site: Site) -> None:

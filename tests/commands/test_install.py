@@ -521,7 +521,7 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     ran = command("install", host)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"{HOSTS[host].title}: nothing was changed: {file} ")
-    assert ran.stderr.endswith(". Fix that, or add the output of --print by hand.\n")
+    assert ran.stderr.endswith(f". Fix that, or add what `neptun-mcp install {host} --print` shows by hand.\n")
     assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
 
 
@@ -801,6 +801,13 @@ def test_it_ends_with_what_one_needs_next(command: Command, home: Path, host: st
         f"To undo this: neptun-mcp uninstall {host}",
     ]
     assert any("delet" in line for line in lines)
+
+
+def test_where_one_of_several_fails_the_others_end_with_what_one_needs_next(command: Command, home: Path) -> None:
+    put(home, "codex", "x = [")
+    ran = command("install", "cursor", "codex", "zed")
+    assert (ran.code, ran.stderr.count("\n")) == (1, 1)
+    assert ran.stdout.endswith("\nTo undo this: neptun-mcp uninstall cursor zed\n")
 
 
 def test_without_a_log_in_the_next_step_is_to_log_in(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,36 @@ def test_an_entry_that_is_not_ours_is_left(command: Command, home: Path, host: s
         assert f"the entry neptun in {file} is not from install: {why}." in ran.stderr
 
 
+def test_a_backup_goes_or_is_named_where_the_entry_is_gone_already(command: Command, home: Path) -> None:
+    file = put("cursor", '{"a": 1}')
+    before = files(home)
+    command("install", "cursor")
+    file.write_text('{"a": 1}')  # by hand
+    assert (command("uninstall", "cursor").code, files(home)) == (0, before)
+    command("install", "cursor")
+    file.unlink()
+    ran = command("uninstall", "cursor")
+    left = "mcp.json.before-neptun stays, because the file has been changed since. Delete it when you like.\n"
+    assert (ran.code, ran.stdout.endswith(left)) == (0, True)
+
+
+def test_a_file_that_was_not_there_goes_although_an_old_backup_is_there(command: Command, home: Path) -> None:
+    file = put("cursor", '{"a": 1}')
+    command("install", "cursor")
+    file.unlink()
+    before = files(home)
+    assert "The file as it was" not in command("install", "cursor").stdout
+    ran = command("uninstall", "cursor")
+    assert (ran.code, files(home)) == (0, before)
+    assert "mcp.json.before-neptun stays" in ran.stdout
+
+
+def test_a_folder_that_is_a_file_has_no_host(command: Command, home: Path) -> None:
+    (home / ".cursor").touch()
+    assert command("uninstall", "--all").code == 0
+    assert command("install", "cursor").code == 1
+
+
 def test_nothing_to_do_is_no_failure(command: Command, home: Path) -> None:
     put("zed", '{"a": 1}')
     before = files(home)
@@ -239,7 +269,7 @@ def test_what_cannot_be_edited_is_left_to_the_person(command: Command, home: Pat
     assert ran.code == 1
     assert ran.stderr == (
         f"goose: nothing was changed: {file} has an entry that cannot be removed: it is YAML, which is left to you. "
-        "Remove the entry neptun by hand.\n"
+        "If the entry neptun is there, remove it by hand.\n"
     )
     assert command("uninstall", "generic").code == 1
 

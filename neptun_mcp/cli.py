@@ -96,14 +96,8 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
     )
     whole.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
-    whole.set_defaults(http=False)
-    added = whole.add_subparsers(
-        title="commands",
-        metavar="COMMAND --help",
-        help="show the options of a command",
-        dest="command",
-        prog="neptun-mcp",
-    )
+    whole.set_defaults(command="", http=False)
+    added = whole.add_subparsers(title="commands", metavar="COMMAND --help", help="show its options", prog="neptun-mcp")
     commands: dict[str, _Parser] = {}
 
     def add(name: str, *parents: _Parser, about: str, add_help: bool = True) -> _Parser:

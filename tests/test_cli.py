@@ -50,7 +50,7 @@ def test_help_has_a_line_for_each_command_at_every_width(
     lines = command("--help").stdout.splitlines()
     assert max(map(len, lines)) <= width
     about = lines[lines.index("commands:") + 1 : -3]
-    column = about[0].index("show the options of a command")
+    column = about[0].index("show its options")
     assert [line for line in about if not line[column - 1 :].startswith(" ") or line[column:].startswith(" ")] == []
 
 

@@ -76,7 +76,6 @@ def build_server(
     *,
     outermost: Sequence[ServerMiddleware[Any]] = (),
     around: Sequence[ServerMiddleware[Any]] = (),
-    inside: Sequence[ServerMiddleware[Any]] = (),
     **options: Any,
 ) -> MCPServer[Shared]:
     """An MCP server with the Neptun tools, over a lifespan that makes what they share.
@@ -86,7 +85,6 @@ def build_server(
         lifespan: makes what the tools share, and closes it.
         outermost: further middleware, which a message meets before all others.
         around: the same, after the SDK has begun the span of the message.
-        inside: further middleware, which a message meets after all others.
         options: further ones of `MCPServer`.
     """
     names = [tool.name for tool in tools]
@@ -100,6 +98,7 @@ def build_server(
         website_url="https://neptun-webui.vercel.app",
         tools=tools,
         lifespan=lifespan,
+        subscriptions=False,  # tools and prompts never change, so there is nothing to notify hosts of
         log_level="WARNING",  # the SDK sets up the log of a process that has none, and HTTPX logs addresses at INFO
         **options,
     )
@@ -116,7 +115,6 @@ def build_server(
         call_reader(names, withheld),
         prompt_reader(prompts),
         narrow(audited_tools()),
-        *inside,
     ]
     for prompt in prompts:
         server.add_prompt(prompt)

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
+from ..sign_in.attempts import KnownBrowser
 from ..tools.report import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Sessions
@@ -105,11 +106,10 @@ class Gate:
             body = await self._bodies.read(person, headers, receive)
             state = {**scope.get("state", {}), "caller": caller, "person": person, "report": Report()}
             scope = {**scope, "headers": _tolerant(headers), "state": state}
-            kind = _kind(headers, body)
-            if kind == "reply":
+            if _is_reply(headers, body):
                 await self._app(scope, replay(body, receive), send)
                 return
-            async with self._turns.take(person, receive, needs_turn=kind == "call") as turn:
+            async with self._turns.take(person, receive) as turn:
                 state["turn"] = turn
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
             if caller.cookie and self._sessions:
@@ -199,17 +199,10 @@ def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [*kept, (b"accept", accepted.encode("latin-1")), (b"content-type", b"application/json")]
 
 
-def _kind(headers: Headers, body: bytes) -> str:
-    """What a request needs: a `call` needs a turn, a `stream` does not, and a `reply` must not wait for calls: it is
-    that of the person to whom one of them has put a question."""
-    if MCP_SESSION_HEADER not in headers and headers.get("mcp-method") != "subscriptions/listen":
-        return "call"
-    message = message_in(body)
-    if message is None:
-        return "call"
-    if message.get("method") == "subscriptions/listen" and headers.get("mcp-method") == message["method"]:
-        return "stream"  # lasts, and asks nothing of Neptun; only the newer era compares header and body
-    return "call" if "id" in message and "method" in message else "reply"
+def _is_reply(headers: Headers, body: bytes) -> bool:
+    """Whether it is the reply of a person to whom a call has put a question: it must not wait for calls."""
+    message = message_in(body) if MCP_SESSION_HEADER in headers else None
+    return message is not None and not ("id" in message and "method" in message)
 
 
 def message_in(body: bytes) -> dict[str, Any] | None:
@@ -229,23 +222,30 @@ class Public:
         bodies: reads those of all such routes.
         turns: of the requests for which Neptun is asked, for each path; None if it is not. So strangers do not take
             the connections to Neptun from callers.
+        known_browser: the browser that sent a request, if somebody has signed in there before: it has turns of its own,
+            which strangers do not take.
     """
 
-    def __init__(self, app: ASGIApp, bodies: Bodies, turns: Turns | None) -> None:
+    def __init__(
+        self, app: ASGIApp, bodies: Bodies, turns: Turns | None, known_browser: Callable[[Headers], KnownBrowser | None]
+    ) -> None:
         self._app = app
         self._bodies = bodies
         self._turns = turns
+        self._known_browser = known_browser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["method"] != "POST":
                 await self._app(scope, replay(b"", receive), send)
                 return
-            body = await self._bodies.read(None, Headers(scope=scope), receive)
+            headers = Headers(scope=scope)
+            body = await self._bodies.read(None, headers, receive)
             if self._turns is None:
                 await self._app(scope, replay(body, receive), send)
                 return
-            async with self._turns.take(scope["path"], receive) as turn:
+            known = self._known_browser(headers)
+            async with self._turns.take(f"{scope['path']} {known.id if known else ''}", receive) as turn:
 
                 async def send_after_turn(message: Message) -> None:
                     turn.end()  # who does not read the answer keeps nobody waiting

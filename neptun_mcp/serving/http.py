@@ -15,12 +15,10 @@ from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
-from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import SubscriptionsListenResult
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -246,10 +244,13 @@ def _gate(settings: Settings, host: str, app: ASGIApp, sign_in: SignIn | None, s
 
 def _public_routes(settings: Settings, sign_in: SignIn | None) -> list[Route]:
     """What people sign in by, open to everybody and therefore limited."""
-    routes = sign_in.routes() if sign_in else []
+    if sign_in is None:
+        return []
+    routes = sign_in.routes()
     bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(_at_once(settings), settings.timeout)
     for route in routes:
-        route.app = Public(route.app, bodies, strangers if route.path in ASKING_PATHS else None)
+        turns = strangers if route.path in ASKING_PATHS else None
+        route.app = Public(route.app, bodies, turns, sign_in.known_browser)
     return routes
 
 
@@ -360,31 +361,13 @@ def _build_mcp_server(
         yield app
 
     security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)
-    tools = create_tools(read_only=settings.read_only)
     return build_server(
-        tools,
+        create_tools(read_only=settings.read_only),
         lifespan,
         outermost=(follow_trace,),
         around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
-        inside=(_limit_streams(settings.timeout, ending),),
         request_state_security=security,
     )
-
-
-def _limit_streams(seconds: float, ending: Ending) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server: a stream of notifications takes no longer than a call, and ends with the server.
-
-    There is nothing to notify of, and an endless stream would delay the end of the process.
-    """
-
-    async def middleware(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method != "subscriptions/listen" or ctx.request is None:
-            return await call_next(ctx)
-        with ending.cancels(), anyio.move_on_after(seconds):
-            return await call_next(ctx)
-        return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
-
-    return middleware
 
 
 def _principal(ctx: ServerRequestContext[Any, Request[Any]]) -> str:

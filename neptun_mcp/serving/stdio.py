@@ -165,8 +165,7 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
         to_host = self._to_host
         if isinstance(message, (JSONRPCResponse, JSONRPCError)) and message.id in to_host.questions:
             to_host.questions.remove(message.id)
-        # A stream of notifications lasts: there is no answer to wait for.
-        if not isinstance(message, JSONRPCRequest) or message.method == "subscriptions/listen":
+        if not isinstance(message, JSONRPCRequest):
             return SessionMessage(message)
         to_host.unanswered.append(message.id)
 

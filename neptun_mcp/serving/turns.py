@@ -12,8 +12,7 @@ from starlette.types import Receive
 from .refusals import Refused, refused
 
 MAX_WAITING = 32
-"""Requests of one person that may wait at the same time: for a turn, for an answer of the person, for a notification,
-for the peer to read."""
+"""Requests of one person that may wait at the same time: for a turn, for the person to answer, for the peer to read."""
 
 MAX_IN_FLIGHT = 512
 """Requests in a process, beyond which none waits."""
@@ -142,26 +141,24 @@ class Turns:
         return self._in_flight > MAX_IN_FLIGHT
 
     @asynccontextmanager
-    async def take(self, person: str, receive: Receive, *, needs_turn: bool = True) -> AsyncGenerator[Turn]:
+    async def take(self, person: str, receive: Receive) -> AsyncGenerator[Turn]:
         """Wait for a turn, which lasts as long as the block unless it is ended before.
 
         Args:
             receive: says when the peer is gone, and nothing else any more.
-            needs_turn: else the block counts as something that waits.
 
         Raises:
             Refused: too many requests of this person are in flight, or the wait takes too long.
             Disconnected: the peer did not wait so long.
         """
         line = self._lines.get(person) or self._lines.setdefault(person, _Line(anyio.CapacityLimiter(self._at_once)))
-        if line.requests >= self._most or (self.is_nearly_full and not needs_turn):
+        if line.requests >= self._most:
             raise await _held_refusal("too many others are under way", receive)
         turn = Turn(self, line, receive)
         line.requests += 1
         self._in_flight += 1
         try:
-            if needs_turn:
-                await turn.begin()
+            await turn.begin()
             yield turn
         finally:
             if turn.call:

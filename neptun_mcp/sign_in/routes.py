@@ -27,6 +27,7 @@ from starlette.routing import Route, request_response
 from starlette.types import ASGIApp
 
 from ..neptun.client import NeptunClient
+from .attempts import KnownBrowser
 from .authentication import Authenticator, read_application_fields
 from .events import log_event
 from .forms import Unreadable, check_type, read_cookie, read_fields, with_fields
@@ -194,8 +195,12 @@ class SignIn:
         pending = self._opened(request, sealed)
         return form(self._question(sealed, pending)) if pending else _expired()
 
+    def known_browser(self, headers: Headers) -> KnownBrowser | None:
+        """The browser that sent a request with these headers, if somebody has signed in there before."""
+        return self._provider.known_browsers.open(read_cookie(headers, self._cookie_name("known-browser")))
+
     async def _with_password(self, request: Request) -> Response:
-        carried = self._provider.known_browsers.open(read_cookie(request.headers, self._cookie_name("known-browser")))
+        carried = self.known_browser(request.headers)
         return await self._submit(request, lambda fields: self._log_in.with_password(fields, carried))
 
     async def _with_cookie(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import anyio
+import httpx2 as httpx
 import pytest
 from anyio.abc import SocketStream
 
@@ -23,7 +24,8 @@ from tests.serving.support import (
     content_in,
     start_in_process,
 )
-from tests.serving.test_mcp_sessions import ALICE, EVENTS, INITIALIZE, Session
+from tests.serving.test_mcp_sessions import ALICE, INITIALIZE, Session
+from tests.sign_in.browser import Browser
 from tests.sign_in.support import sign_in_server
 from tests.support import Json, Site, until
 
@@ -141,33 +143,57 @@ async def test_sign_ins_of_one_person_count_as_one(site: Site) -> None:
 
 
 async def test_all_kinds_of_waiting_are_one_budget(site: Site) -> None:
+    neptun, asked, statuses = HeldNeptun(site), list[Json](), list[int]()
     async with start_in_process(site, mcp_credentials="caller", max_connections=4, timeout=600) as caller:
         caller.headers = {"Neptun-Session": COOKIE}
         await caller.call("list_imports", LIST_IMPORTS)
         session = await Session.begin(caller, **ALICE)
-        listen = caller.message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
-        listen["headers"]["Accept"] = EVENTS["Accept"]
-        began = list[int]()
 
-        async def wait(asking: bool) -> None:
-            if asking:
-                async with session.calling("delete_import", DELETE_IMPORT) as events:
-                    await anext(events)
-                    began.append(200)
-                    await anyio.sleep_forever()
-            async with caller.http.stream("POST", f"{caller.url}/mcp", **listen) as stream:
-                began.append(stream.status_code)
+        async def ask() -> None:
+            async with session.calling("delete_import", DELETE_IMPORT) as events:
+                asked.append(await anext(events))
                 await anyio.sleep_forever()
 
+        async def call() -> None:
+            statuses.append((await caller.post("tools/call", CALL)).status_code)
+
         async with anyio.create_task_group() as tasks:
-            for number in range(1 + MAX_WAITING):
-                tasks.start_soon(wait, number % 2 == 0)
-            await until(lambda: began.count(200) == 1 + MAX_WAITING)
-            assert (await caller.post("tools/list", {})).status_code == 429
+            for _ in range(MAX_WAITING // 2):
+                tasks.start_soon(ask)
+            await until(lambda: len(asked) == MAX_WAITING // 2)
+            for _ in range(MAX_WAITING // 2 + 2):
+                tasks.start_soon(call)
+            await until(lambda: statuses == [429] and neptun.held == 1)
             bob = replace(caller, headers={"Neptun-Session": BOB_COOKIE})
             assert (await bob.post("tools/list", {})).status_code == 200
+            neptun.released = True
             tasks.cancel_scope.cancel()
     assert site.deletions() == []
+
+
+async def test_strangers_who_try_passwords_keep_nobody_waiting_who_has_signed_in_before(site: Site) -> None:
+    neptun = HeldNeptun(site, "/nowhere")
+    async with sign_in_server(site, max_connections=4) as server:
+        await server.code()  # from now on the browser is known
+        page, strange = await server.page(), httpx.AsyncClient(base_url=server.url, verify=False)
+        neptun.path = "/api/auth/login"
+        async with strange, anyio.create_task_group() as tasks:
+            stranger = Browser(strange)
+            theirs = await stranger.open(server.app.link())
+
+            async def guess(number: int) -> None:
+                await stranger.submit(theirs, email=f"{number}@example.com", password="x")
+
+            for number in range(1 + MAX_WAITING):
+                tasks.start_soon(guess, number)
+            await until(lambda: neptun.held == 1)
+            refused = await stranger.submit(theirs, email="new@example.com", password="x")
+            assert refused.status_code == 429
+            neptun.path = "/nowhere"
+            assert (await server.browser.submit(page, email=EMAIL, password=PASSWORD)).status_code == 303
+            assert (await stranger.submit(theirs, email="new@example.com", password="x")).status_code == 429
+            neptun.released = True
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_request_whose_client_has_left_the_line_is_dropped(site: Site) -> None:

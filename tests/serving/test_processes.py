@@ -17,8 +17,8 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.request_state import AESGCMRequestStateCodec
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from tests.processes import environment
+from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from tests.processes import environment, free_port
 from tests.serving.nginx import behind_nginx
 from tests.serving.support import (
     AGREED,
@@ -37,6 +37,7 @@ from tests.serving.support import (
     start_in_process,
     worker,
 )
+from tests.sign_in.browser import Application, Browser, brought
 from tests.support import YES, Json, Person, Site, content_of, until
 
 pytestmark = pytest.mark.anyio
@@ -261,3 +262,19 @@ async def test_the_next_call_works_after_a_process_was_killed(site: Site, tmp_pa
         assert second.process.returncode is None
         assert content_in(await caller.call("list_resources", LIST_FILES))["total"] > 0
     assert sorted(statuses) == [200, 502]
+
+
+async def test_renewals_from_one_address_are_not_limited_with_the_page(site: Site, tmp_path: Path) -> None:
+    """A whole office may have one address, and its hosts renew tokens every few minutes."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    env = environment(base_url=site.url, mcp_credentials="sign-in", mcp_public_url=url, mcp_state_key=STATE_KEY)
+    http = httpx.AsyncClient(base_url=url)
+    async with worker(tmp_path / "log", env) as (one, _), behind_nginx(tmp_path, one, one, port), http:
+        app, page = Application(http), Browser(http)
+        await app.register()
+        code = brought(await page.submit(await page.open(app.link()), email=EMAIL, password=PASSWORD))["code"]
+        token = (await app.exchange(code)).json()["refresh_token"]
+        tried = [(await http.post("/sign-in", data={"request": "x"})).status_code for _ in range(60)]
+        renewed = [(await app.refresh(token)).status_code for _ in range(60)]
+    assert set(tried) == {400, 429}
+    assert set(renewed) == {200}

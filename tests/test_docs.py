@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -68,6 +69,23 @@ def test_the_page_about_hosts_has_each_host_with_its_name_and_its_file() -> None
         if host.files:
             assert title == host.title
             assert Path(host.files[0]).name in file
+
+
+def texts(node: ast.AST) -> str:
+    """What a literal says; of an f-string, what does not change."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+
+
+def test_the_messages_on_the_page_about_troubles_are_those_of_the_program() -> None:
+    modules = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "neptun_mcp").rglob("*.py")]
+    said = [texts(node) for module in modules for node in ast.walk(module)]
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    rows = set(re.findall(r"^\| (.*?) \| .* \|$", page, re.MULTILINE)) - {"the message begins"}
+    messages = [message for row in rows for message in row.split(" / ")]
+    for message in messages:
+        for part in re.split(r"…|\b\d+\b|Neptun-Session", message):
+            assert any(part.strip(" .") in text for text in said), message
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)

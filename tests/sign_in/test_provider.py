@@ -44,13 +44,6 @@ async def test_a_code_needs_its_verifier_redirect_and_application(site: Site) ->
         assert (await server.app.exchange(code)).status_code == 200
 
 
-async def test_the_redirect_uri_need_not_be_repeated(site: Site) -> None:
-    """OAuth 2.1, 10.2. An empty field counts as absent (RFC 6749, 3.1)."""
-    async with sign_in_server(site) as server:
-        answer = await server.app.exchange(await server.code(), redirect_uri="")
-        assert (answer.status_code, await server.lets_in(answer.json())) == (200, True)
-
-
 async def test_nothing_opens_but_what_it_was_sealed_for(site: Site) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()

@@ -175,7 +175,7 @@ async def _no_session(neptun: NeptunClient, settings: Settings) -> str:
 
 
 async def _session(neptun: NeptunClient, settings: Settings) -> str:
-    user = await neptun.user_id()
+    user = (await neptun.user()).id
     if settings.user_id and settings.user_id != user and settings.sandbox == "off":
         raise WrongUser(settings.user_id, user)
     return f"good; it belongs to user {user}"

@@ -71,7 +71,7 @@ async def _check_program(entry: Entry, settings: Settings) -> Finding:
         return Finding(entry.host, "the log-in of this command")
     try:
         async with create_client(own) as neptun:
-            return Finding(entry.host, f"logged in to {own.base_url} as user {await neptun.user_id()}", is_own=True)
+            return Finding(entry.host, f"logged in to {own.base_url} as user {(await neptun.user()).id}", is_own=True)
     except NeptunError as error:
         to_do = advice(error, HOST) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
         return Finding(entry.host, happened(error), to_do)

@@ -66,8 +66,8 @@ async def _open_session(settings: Settings, credentials: Credentials) -> tuple[U
     """The user and the cookie of a session that Neptun accepts."""
     async with create_client(settings) as client:
         neptun = client.with_options(credentials=credentials)
-        cookie = await neptun.session_cookie()
-        return await neptun.user(), cookie
+        cookie, user = await neptun.log_in()
+        return user, cookie
 
 
 def _advice(error: NeptunError) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import Any, cast
 
 import anyio
 import httpx2 as httpx
 
-from .deletion import Deletion, Request, UnderWay, check_answer, outcome_after
+from .deletion import Deletion, check_answer, outcome_after
 from .errors import (
     BadRequest,
     Denied,
@@ -34,16 +34,12 @@ from .models import (
     GITHUB_KINDS,
     LOCAL_FOLDER,
     RESOURCE_MODELS,
-    ChatConversation,
-    GithubInstallation,
     ItemT,
     Listing,
     Project,
     ProjectImport,
     Resource,
     ResourceType,
-    TemplateCollection,
-    UserFile,
     newest_first,
     read_items,
     read_json,
@@ -114,7 +110,6 @@ class NeptunClient:
             user_agent=user_agent,
         )
         self._learned = _Learned()
-        self._deletions = UnderWay()
         self.timeout = timeout
         self._time_limit: TimeLimit | None = None
         self._transfer: Transfer | None = None
@@ -123,9 +118,7 @@ class NeptunClient:
     async def __aenter__(self) -> NeptunClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -156,11 +149,10 @@ class NeptunClient:
             time_limit: what several methods together may take. None: as here.
             transfer: told what is received. None: as here.
         """
-        other = object.__new__(NeptunClient)
-        other._transport, other._learned, other._deletions = self._transport, self._learned, self._deletions
-        other.timeout = self.timeout
+        other = copy(self)
         other._time_limit, other._transfer = time_limit or self._time_limit, transfer or self._transfer
-        other.session = Session(self._transport, credentials) if credentials else self.session
+        if credentials:
+            other.session = Session(self._transport, credentials)
         return other
 
     async def check_reachable(self) -> None:
@@ -195,22 +187,16 @@ class NeptunClient:
         async with self._within(self._limit()):
             await self.session.run(self.session.user_id)
 
-    async def user_id(self) -> int:
-        """The id of the person whose session it is, as Neptun knows it."""
-        async with self._within(self._limit()):
-            return await self.session.run(self.session.actual_user_id)
-
     async def user(self) -> User:
         """The person whose session it is, as Neptun knows them."""
         async with self._within(self._limit()):
             return await self.session.run(self.session.actual_user)
 
-    async def session_cookie(self) -> str:
-        """The cookie of a session that Neptun accepts and that has a user."""
+    async def log_in(self) -> tuple[str, User]:
+        """The cookie of a session that Neptun accepts, and the person whose it is."""
 
-        async def check(cookie: str) -> str:
-            await self.session.actual_user_id(cookie)
-            return cookie
+        async def check(cookie: str) -> tuple[str, User]:
+            return cookie, await self.session.actual_user(cookie)
 
         async with self._within(self._limit()):
             return await self.session.run(check)
@@ -241,22 +227,6 @@ class NeptunClient:
         items = [i for i in imports.items if kind is None or is_kind(i.source_type, kind)]
         return Listing(newest_first(items), imports.left_out)
 
-    @overload
-    async def list_resources(self, project_id: int, resource_type: Literal["user-files"]) -> Listing[UserFile]: ...
-    @overload
-    async def list_resources(
-        self, project_id: int, resource_type: Literal["template-collections"]
-    ) -> Listing[TemplateCollection]: ...
-    @overload
-    async def list_resources(
-        self, project_id: int, resource_type: Literal["github-installations"]
-    ) -> Listing[GithubInstallation]: ...
-    @overload
-    async def list_resources(
-        self, project_id: int, resource_type: Literal["chat-conversations"]
-    ) -> Listing[ChatConversation]: ...
-    @overload
-    async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Resource]: ...
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         """The resources of one type that are linked to a project, newest first, files with their text.
 
@@ -329,8 +299,6 @@ class NeptunClient:
     async def delete_import(self, project_id: int, import_id: int, *, known_to_exist: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
 
-        While one deletion is under way, another one of the same import in the same session waits for its outcome.
-
         Args:
             project_id: the project's id.
             import_id: the import's id.
@@ -341,32 +309,33 @@ class NeptunClient:
         and the import is still there.
 
         Raises:
-            DeletionFailed: it was sent, by this call or by another one that was under way, and the import is still
-                there, or nobody can tell; `effect` says which.
+            DeletionFailed: it was sent, and the import is still there, or nobody can tell; `effect` says which.
             NeptunError: any other error means that nothing was deleted.
         """
-        limit = self._limit()
-        return await self._deletions.once(
-            (self.session, project_id, import_id),
-            partial(self._delete_import, project_id, import_id, known_to_exist, limit),
-            partial(self._within, limit),
-        )
+        limit, may_have_arrived = self._limit(), False
 
-    async def _delete_import(self, project_id: int, import_id: int, known_to_exist: bool, limit: TimeLimit) -> Deletion:
-        async def send(cookie: str, on_sending: Callable[[], None]) -> Answer:
+        def note_sending() -> None:
+            nonlocal may_have_arrived
+            may_have_arrived = True
+
+        async def attempt(cookie: str) -> Answer:
+            nonlocal may_have_arrived
             user = await self.session.user_id(cookie)
             path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"
-            return await self._transport.send("DELETE", path, cookie=cookie, on_sending=on_sending)
+            try:
+                return await self._transport.send("DELETE", path, cookie=cookie, on_sending=note_sending)
+            except Unauthorized:
+                may_have_arrived = False  # it had no effect, whatever becomes of the next one
+                raise
 
-        request = Request(send)
         try:
             # A third of the time is kept for the list, in case the answer is lost.
             async with self._within(limit, 2 / 3):
-                check_answer(await self.session.run(request.attempt), self.address)
+                check_answer(await self.session.run(attempt), self.address)
         except BadRequest:
             raise
         except NeptunError as error:
-            if not (request.may_have_arrived or isinstance(error, Denied)):
+            if not (may_have_arrived or isinstance(error, Denied)):
                 raise
             find = partial(self._find_import, project_id, import_id, limit)
             return await outcome_after(error, import_id, self.address, find, known_to_exist=known_to_exist)
@@ -428,7 +397,7 @@ class NeptunClient:
         configured = self.session.configured_user_id
         projects: list[Project] | None = None
         with suppress(NeptunError):
-            if configured and configured != (actual := await self.session.run(self.session.actual_user_id)):
+            if configured and configured != (actual := (await self.session.run(self.session.actual_user)).id):
                 return WrongUser(configured, actual)
             if project_id is not None:
                 projects = (await self._projects()).items

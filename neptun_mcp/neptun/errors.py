@@ -35,10 +35,11 @@ or instructions. An error is complete when it is made, and never changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from .models import Project
@@ -58,13 +59,14 @@ def quoted(text: str, limit: int = 80) -> str:
 class NeptunError(Exception):
     """An expected failure. `str()` of it is one sentence."""
 
-    def __copy__(self) -> NeptunError:
-        """The same failure for another caller: raised again, this one would collect the tracebacks of all of them."""
-        other = type(self).__new__(type(self), *self.args)
-        other.__dict__.update(self.__dict__)
-        return other
+    sentence: ClassVar[str] = ""
+    """That one, with the names of attributes in braces."""
+
+    def __str__(self) -> str:
+        return self.sentence.format_map(vars(self))
 
 
+@dataclass(eq=False)
 class CredentialsMissing(NeptunError):
     """There is nothing to log in with. Nothing was sent.
 
@@ -72,11 +74,11 @@ class CredentialsMissing(NeptunError):
         address: the base URL of Neptun.
     """
 
-    def __init__(self, address: str, sentence: str = "There are no credentials for Neptun.") -> None:
-        super().__init__(sentence)
-        self.address = address
+    address: str
+    sentence = "There are no credentials for Neptun."
 
 
+@dataclass(eq=False)
 class CookieFileUnusable(CredentialsMissing):
     """The file that should hold the session cookie cannot be read, or holds none.
 
@@ -85,24 +87,22 @@ class CookieFileUnusable(CredentialsMissing):
             is left out if there is no such file: it may be the secret itself.
     """
 
-    def __init__(self, address: str, problem: str) -> None:
-        super().__init__(address, f"The cookie file {problem}.")
-        self.problem = problem
+    problem: str
+    sentence = "The cookie file {problem}."
 
 
+@dataclass(eq=False)
 class StoreUnreadable(CredentialsMissing):
     """The session that a log-in kept cannot be read.
 
     Attributes:
-        problem: why, in words.
+        problem: why, in words, with the file's name.
         file: the file that cannot be read; empty if it is the system's keyring.
     """
 
-    def __init__(self, address: str, problem: str, file: str = "") -> None:
-        shown = f" ({file})" if file else ""
-        super().__init__(address, f"The kept session cannot be read: {problem}{shown}.")
-        self.problem = f"{problem}{shown}"
-        self.file = file
+    problem: str
+    file: str = ""
+    sentence = "The kept session cannot be read: {problem}."
 
 
 class Source(Enum):
@@ -113,6 +113,7 @@ class Source(Enum):
     KEPT = "kept by a log-in"
 
 
+@dataclass(eq=False)
 class SessionRefused(NeptunError):
     """Neptun does not accept the session cookie, and there is no other way to a session.
 
@@ -122,13 +123,13 @@ class SessionRefused(NeptunError):
         file: the file that it came from, if it is one.
     """
 
-    def __init__(self, address: str, source: Source, file: Path | None = None) -> None:
-        super().__init__("Neptun refused the session: the cookie is expired or wrong.")
-        self.address = address
-        self.source = source
-        self.file = file
+    address: str
+    source: Source
+    file: Path | None = None
+    sentence = "Neptun refused the session: the cookie is expired or wrong."
 
 
+@dataclass(eq=False)
 class LoginRefused(NeptunError):
     """Neptun did not accept the e-mail address and password.
 
@@ -136,11 +137,11 @@ class LoginRefused(NeptunError):
         seconds: for how long they are not tried again, so that the account is not locked.
     """
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__("Neptun refused the log-in: the e-mail address or the password is wrong.")
-        self.seconds = seconds
+    seconds: float
+    sentence = "Neptun refused the log-in: the e-mail address or the password is wrong."
 
 
+@dataclass(eq=False)
 class WrongUser(NeptunError):
     """The configured user id is not that of the session's user.
 
@@ -149,12 +150,12 @@ class WrongUser(NeptunError):
         actual: the id of the session's user.
     """
 
-    def __init__(self, configured: int, actual: int) -> None:
-        super().__init__(f"The configured user id is {configured}, but the session belongs to user {actual}.")
-        self.configured = configured
-        self.actual = actual
+    configured: int
+    actual: int
+    sentence = "The configured user id is {configured}, but the session belongs to user {actual}."
 
 
+@dataclass(eq=False)
 class BadRequest(NeptunError):
     """Neptun did not accept an argument (400).
 
@@ -162,12 +163,14 @@ class BadRequest(NeptunError):
         fields: the names of the refused parameters, if Neptun named them and they are known.
     """
 
-    def __init__(self, fields: Iterable[str] = ()) -> None:
-        self.fields = tuple(fields)
-        named = f" {', '.join(self.fields)}" if self.fields else ""
-        super().__init__(f"Neptun refused the request (400): it does not accept the value of{named or ' an argument'}.")
+    fields: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        refused = ", ".join(self.fields) or "an argument"
+        return f"Neptun refused the request (400): it does not accept the value of {refused}."
 
 
+@dataclass(eq=False)
 class Denied(NeptunError):
     """Neptun answers 401, 403 or 404: not there, or not this person's.
 
@@ -177,23 +180,23 @@ class Denied(NeptunError):
             `message` (recorded).
     """
 
-    def __init__(self, status: int, sentence: str = "", *, by_handler: bool = False) -> None:
-        super().__init__(sentence or f"Neptun answered {status}: not found, or not yours.")
-        self.status = status
-        self.by_handler = by_handler
+    status: int
+    by_handler: bool = field(default=False, kw_only=True)
+    sentence = "Neptun answered {status}: not found, or not yours."
 
 
+@dataclass(eq=False)
 class Unauthorized(Denied):
     """401: a bad session, or (a running server) a good one without the right. The session finds out which."""
 
-    def __init__(self) -> None:
-        super().__init__(401)
+    status: int = field(default=401, kw_only=True)
 
 
 class UnknownUser(Unauthorized):
     """The session has no user: it is a bad one, or it is good and the server does not say whose it is."""
 
 
+@dataclass(eq=False)
 class ProjectNotFound(Denied):
     """There is no project with this id, or it is another person's. Without `projects` that is not certain: a running
     server also answers 404 when its database fails.
@@ -203,48 +206,53 @@ class ProjectNotFound(Denied):
         projects: the person's projects; None if they could not be listed.
     """
 
-    def __init__(self, status: int, project_id: int, projects: Iterable[Project] | None) -> None:
-        self.project_id = project_id
-        self.projects = None if projects is None else tuple(projects)
+    project_id: int
+    projects: Sequence[Project] | None
+
+    def __str__(self) -> str:
         doubt = ", or Neptun failed: your projects could not be listed to tell" if self.projects is None else ""
-        super().__init__(status, f"There is no project {project_id}, or it is not yours{doubt}.")
+        return f"There is no project {self.project_id}, or it is not yours{doubt}."
 
 
+@dataclass(eq=False)
 class ImportNotFound(Denied):
     """There is no import with this id in the project.
 
     Attributes:
-        import_id: the id.
+        import_id: the import's id.
         project_id: the project's id.
     """
 
-    def __init__(self, import_id: int, project_id: int) -> None:
-        super().__init__(404, f"There is no import {import_id} in project {project_id}.")
-        self.import_id = import_id
-        self.project_id = project_id
+    status: int = field(default=404, kw_only=True)
+    import_id: int
+    project_id: int
+    sentence = "There is no import {import_id} in project {project_id}."
 
 
+@dataclass(eq=False)
 class ResourceNotFound(Denied):
     """There is no resource of the type with this id in the project.
 
     Attributes:
         resource_type: the type.
-        resource_id: the id.
+        resource_id: the resource's id.
         project_id: the project's id.
         certain: False if the list of resources was empty: a running server also sends that when its query fails.
     """
 
-    def __init__(self, resource_type: str, resource_id: int, project_id: int, *, certain: bool = True) -> None:
-        doubt = "" if certain else ", or Neptun failed: it sent an empty list, as it also does then"
-        super().__init__(
-            404, f"There is no resource {resource_id} among the {resource_type} of project {project_id}{doubt}."
-        )
-        self.resource_type = resource_type
-        self.resource_id = resource_id
-        self.project_id = project_id
-        self.certain = certain
+    status: int = field(default=404, kw_only=True)
+    resource_type: str
+    resource_id: int
+    project_id: int
+    certain: bool = True
+
+    def __str__(self) -> str:
+        doubt = "" if self.certain else ", or Neptun failed: it sent an empty list, as it also does then"
+        place = f"among the {self.resource_type} of project {self.project_id}"
+        return f"There is no resource {self.resource_id} {place}{doubt}."
 
 
+@dataclass(eq=False)
 class NotLikeNeptun(NeptunError):
     """The address answers, but not as Neptun does.
 
@@ -253,10 +261,9 @@ class NotLikeNeptun(NeptunError):
         what: what it does instead, a clause: "it sent broken JSON where JSON was expected".
     """
 
-    def __init__(self, address: str, what: str) -> None:
-        super().__init__(f"{address} does not answer like Neptun: {what}.")
-        self.address = address
-        self.what = what
+    address: str
+    what: str
+    sentence = "{address} does not answer like Neptun: {what}."
 
 
 class NotNeptun(NotLikeNeptun):
@@ -267,37 +274,25 @@ class NotNeptun(NotLikeNeptun):
     """
 
     def __init__(self, address: str, *, lacks_user: bool = False) -> None:
-        super().__init__(
-            address,
-            "it does not say whose session this is" if lacks_user else "it has none of the pages that every Neptun has",
-        )
+        without_user = "it does not say whose session this is"
+        super().__init__(address, without_user if lacks_user else "it has none of the pages that every Neptun has")
         self.lacks_user = lacks_user
 
 
 class Redirected(NotLikeNeptun):
-    """It redirects elsewhere, where the session cookie is not sent.
-
-    Attributes:
-        status: the HTTP status code.
-    """
+    """It redirects elsewhere, where the session cookie is not sent."""
 
     def __init__(self, address: str, status: int) -> None:
         super().__init__(
             address, f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address"
         )
-        self.status = status
 
 
 class TooLarge(NotLikeNeptun):
-    """Its answer is larger than was allowed.
-
-    Attributes:
-        limit: bytes.
-    """
+    """Its answer is larger than was allowed, a limit in bytes."""
 
     def __init__(self, address: str, limit: int) -> None:
         super().__init__(address, f"its answer is larger than {limit / 2**20:g} MB")
-        self.limit = limit
 
 
 class Unreadable(NotLikeNeptun):
@@ -313,6 +308,7 @@ class Unreadable(NotLikeNeptun):
         super().__init__(address, f"{wanted} may be one of the {kind} that it sent in a form that cannot be read")
 
 
+@dataclass(eq=False)
 class Unavailable(NeptunError):
     """Neptun, or the way to it, is down or overloaded. Trying again later may help.
 
@@ -320,11 +316,10 @@ class Unavailable(NeptunError):
         address: the base URL.
     """
 
-    def __init__(self, address: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.address = address
+    address: str
 
 
+@dataclass(eq=False)
 class RateLimited(Unavailable):
     """Too many requests (429).
 
@@ -332,11 +327,11 @@ class RateLimited(Unavailable):
         retry_after: seconds to wait as the server asked, or None.
     """
 
-    def __init__(self, address: str, retry_after: float | None) -> None:
-        super().__init__(address, f"{address} is receiving too many requests (429).")
-        self.retry_after = retry_after
+    retry_after: float | None = None
+    sentence = "{address} is receiving too many requests (429)."
 
 
+@dataclass(eq=False)
 class ServerFailed(Unavailable):
     """Neptun failed on its side (408, 5xx).
 
@@ -345,10 +340,9 @@ class ServerFailed(Unavailable):
         retry_after: seconds to wait as the server asked, or None.
     """
 
-    def __init__(self, address: str, status: int, retry_after: float | None = None) -> None:
-        super().__init__(address, f"Neptun at {address} failed on its side (status {status}).")
-        self.status = status
-        self.retry_after = retry_after
+    status: int
+    retry_after: float | None = None
+    sentence = "Neptun at {address} failed on its side (status {status})."
 
 
 class Obstacle(Enum):
@@ -364,6 +358,7 @@ class Obstacle(Enum):
     SETTING = "{address} cannot be reached: {setting} cannot be used{why}."
 
 
+@dataclass(eq=False)
 class Unreachable(Unavailable):
     """The request, or its answer, did not get through.
 
@@ -371,31 +366,32 @@ class Unreachable(Unavailable):
         obstacle: what kept it.
         proxy: name and port of the proxy that was connected to; empty if there is none, or if that is not known.
         setting: with `Obstacle.SETTING`, the environment variable that cannot be used, if it was found.
-
-    Args:
-        address: the base URL.
         why: more of the reason, in words.
     """
 
-    def __init__(self, obstacle: Obstacle, address: str, *, proxy: str = "", setting: str = "", why: str = "") -> None:
-        self.obstacle = obstacle
-        self.proxy = proxy
-        self.setting = setting
-        sentence = obstacle.value.format(
-            address=address,
-            proxy=f"proxy {proxy}" if proxy else "proxy",
-            there=f"the proxy {proxy}" if proxy else address,
-            There=f"The proxy {proxy}" if proxy else address,
-            setting=f"{setting}, a setting of this machine," if setting else "a TLS or proxy setting of this machine",
-            why=f" ({why})" if why else "",
+    obstacle: Obstacle
+    proxy: str = ""
+    setting: str = ""
+    why: str = ""
+
+    def __str__(self) -> str:
+        there = f"the proxy {self.proxy}" if self.proxy else self.address
+        setting = f"{self.setting}, a setting" if self.setting else "a TLS or proxy setting"
+        return self.obstacle.value.format(
+            address=self.address,
+            proxy=f"proxy {self.proxy}" if self.proxy else "proxy",
+            there=there,
+            There=there[0].upper() + there[1:] if self.proxy else there,
+            setting=f"{setting} of this machine{',' * bool(self.setting)}",
+            why=f" ({self.why})" if self.why else "",
         )
-        super().__init__(address, sentence)
 
 
 class ConnectionLost(Unreachable):
     """The connection could not be made, or ended before the answer was complete: the next one may hold."""
 
 
+@dataclass(eq=False)
 class TimedOut(Unavailable):
     """There was no complete answer within the time limit.
 
@@ -403,17 +399,11 @@ class TimedOut(Unavailable):
         seconds: how long the call really waited.
     """
 
-    def __init__(self, address: str, seconds: float) -> None:
-        shown = f"{_rounded(seconds):g}"
-        super().__init__(
-            address, f"{address} did not answer completely within {shown} second{'' if shown == '1' else 's'}."
-        )
-        self.seconds = seconds
+    seconds: float
 
-
-def _rounded(seconds: float) -> float:
-    """Seconds with one decimal, or one significant digit if that would be zero."""
-    return round(seconds, 1) or float(f"{seconds:.1g}")
+    def __str__(self) -> str:
+        shown = f"{round(self.seconds, 1) or float(f'{self.seconds:.1g}'):g}"  # never 0
+        return f"{self.address} did not answer completely within {shown} second{'' if shown == '1' else 's'}."
 
 
 class Effect(Enum):
@@ -424,6 +414,7 @@ class Effect(Enum):
     MAY_YET_GO = "Import {} is still there, but may yet go."
 
 
+@dataclass(eq=False)
 class DeletionFailed(NeptunError):
     """A deletion was sent, and it is not certain that the import is gone.
 
@@ -433,8 +424,9 @@ class DeletionFailed(NeptunError):
         import_id: the import's id.
     """
 
-    def __init__(self, cause: NeptunError, effect: Effect, import_id: int) -> None:
-        super().__init__(f"{cause} {effect.value.format(import_id)}")
-        self.cause = cause
-        self.effect = effect
-        self.import_id = import_id
+    cause: NeptunError
+    effect: Effect
+    import_id: int
+
+    def __str__(self) -> str:
+        return f"{self.cause} {self.effect.value.format(self.import_id)}"

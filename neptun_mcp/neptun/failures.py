@@ -94,7 +94,7 @@ def unreachable(error: Exception, url: httpx.URL, address: str, progress: Progre
         proxy = ""
     why = next((cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), "")
     error_type = ConnectionLost if obstacle in _NEXT_MAY_HOLD else Unreachable
-    return error_type(obstacle, address, proxy=proxy, why=why)
+    return error_type(address, obstacle, proxy=proxy, why=why)
 
 
 def _proxy(url: httpx.URL, progress: Progress) -> str:
@@ -186,8 +186,8 @@ def unusable_setting(address: str) -> Unreachable:
     ]
     for name, value, use in trials:
         if value and (why := _fault(use, value)):
-            return Unreachable(Obstacle.SETTING, address, setting=name, why=why)
-    return Unreachable(Obstacle.SETTING, address)
+            return Unreachable(address, Obstacle.SETTING, setting=name, why=why)
+    return Unreachable(address, Obstacle.SETTING)
 
 
 def _fault(use: Callable[[str], object], value: str) -> str:

@@ -197,11 +197,7 @@ class Session:
         Raises:
             Unauthorized: the session has no user; it is anonymous, expired or wrong.
         """
-        return self.configured_user_id or await self.actual_user_id(cookie)
-
-    async def actual_user_id(self, cookie: str) -> int:
-        """The id of the session's user, whatever is configured. Raises as `user_id` does."""
-        return (await self.actual_user(cookie)).id
+        return self.configured_user_id or (await self.actual_user(cookie)).id
 
     async def actual_user(self, cookie: str) -> User:
         """The session's user, whatever is configured. Raises as `user_id` does."""
@@ -271,7 +267,8 @@ class Session:
             try:
                 kept = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
             except OSError as error:
-                raise StoreUnreadable(self._transport.address, f"{error.strerror}", error.filename or "") from None
+                problem = f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+                raise StoreUnreadable(self._transport.address, problem, error.filename or "") from None
             cookie = cookie_value(kept or "")
             if cookie and cookie != refused:
                 _log.debug("session: read from the log-in")

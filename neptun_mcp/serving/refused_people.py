@@ -98,7 +98,7 @@ async def _user_id(request: Request, client_for: Callable[[Request], NeptunClien
     if user_id := caller_of(request).user_id:
         return user_id
     try:
-        return await client_for(request).user_id()
+        return (await client_for(request).user()).id
     except (NeptunError, NotDone):
         return None  # then the call fails as well, and says why
 

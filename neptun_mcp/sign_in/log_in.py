@@ -118,7 +118,8 @@ class LogIn:
     async def _session(self, credentials: Credentials) -> tuple[str, int]:
         neptun = self._neptun.with_options(credentials=credentials)
         try:
-            return await neptun.session_cookie(), await neptun.user_id()
+            cookie, user = await neptun.log_in()
+            return cookie, user.id
         except (LoginRefused, SessionRefused):
             raise
         except NeptunError as error:

@@ -249,7 +249,7 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         try:
             neptun = self._neptun.with_options(credentials=Credentials(cookie=refresh_token.cookie))
             with anyio.move_on_after(RENEWAL_SECONDS):
-                refresh_token.user_id = await neptun.user_id()
+                refresh_token.user_id = (await neptun.user()).id
         except SessionRefused:
             raise TokenError("invalid_grant", "the Neptun session has ended: sign in again") from None
         except NeptunError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -13,8 +12,8 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
 from neptun_mcp.neptun.client import Contract, is_kind
-from neptun_mcp.neptun.deletion import Deletion, UnderWay
-from neptun_mcp.neptun.errors import BadRequest, ImportNotFound, NotLikeNeptun
+from neptun_mcp.neptun.deletion import Deletion
+from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun
 from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
 from tests.support import (
@@ -25,7 +24,6 @@ from tests.support import (
     Site,
     as_id,
     client_for,
-    failure,
     replay,
     resources,
 )
@@ -247,61 +245,17 @@ async def test_an_import_known_to_exist_that_is_not_there_is_gone(site: Site, co
         )
 
 
-async def test_a_deletion_that_is_under_way_is_not_sent_again(site: Site) -> None:
+async def test_of_two_deletions_at_once_one_finds_it_gone(site: Site) -> None:
     async with client_for(site, user_id=1) as client:
         outcomes: list[Deletion] = []
 
         async def delete() -> None:
-            outcomes.append(await client.with_options().delete_import(WEBSHOP, 104))
+            outcomes.append(await client.delete_import(WEBSHOP, 104, known_to_exist=True))
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(10):
+            for _ in range(2):
                 tasks.start_soon(delete)
-    assert site.requests == [f"DELETE {resources(WEBSHOP, 'imports/104')}"]
-    assert outcomes.count(Deletion(confirmed=True)) == 1
-    assert outcomes.count(Deletion(confirmed=False, gone_before=True)) == 9
-
-
-async def test_a_deletion_that_fails_fails_for_whoever_waits_for_it(site: Site) -> None:
-    site.answers[f"DELETE {resources(WEBSHOP, 'imports/104')}"] = failure(400)
-    async with client_for(site, user_id=1) as client:
-        refused: list[BadRequest] = []
-
-        async def delete() -> None:
-            with pytest.raises(BadRequest) as caught:
-                await client.delete_import(WEBSHOP, 104)
-            refused.append(caught.value)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(3):
-                tasks.start_soon(delete)
-    assert len(site.deletions()) == 1
-    assert len(set(map(id, refused))) == 3
-
-
-async def test_a_deletion_that_is_cancelled_leaves_the_next_one_to_itself() -> None:
-    under_way, key = UnderWay(), (object(), WEBSHOP, 104)
-    first, deleted = anyio.CancelScope(), list[str]()
-
-    async def delete_never() -> Deletion:
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    async def delete() -> Deletion:
-        deleted.append("second")
-        return Deletion(confirmed=True)
-
-    async def begin() -> None:
-        with first:
-            await under_way.once(key, delete_never, nullcontext)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(begin)
-        tasks.start_soon(under_way.once, key, delete, nullcontext)
-        await anyio.wait_all_tasks_blocked()
-        assert deleted == []
-        first.cancel()
-    assert deleted == ["second"]
+    assert outcomes == [Deletion(confirmed=True), Deletion(confirmed=False, gone_before=True)]
 
 
 # Answers of the wrong shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from neptun_mcp.neptun.errors import (
     StoreUnreadable,
     TimedOut,
     TooLarge,
+    Unauthorized,
     Unreachable,
     Unreadable,
     WrongUser,
@@ -128,10 +130,11 @@ def test_a_bundle_has_no_command_and_settings_of_its_own(monkeypatch: pytest.Mon
 
 EVERY_ERROR = [
     *ERRORS,
-    StoreUnreadable(ADDRESS, "it is damaged", "/home/alice/sessions.json"),
+    StoreUnreadable(ADDRESS, "it is damaged (/home/alice/sessions.json)", "/home/alice/sessions.json"),
     StoreUnreadable(ADDRESS, "the system's keyring is locked, or not there"),
     BadRequest(["project_id"]),
     Denied(403),
+    Unauthorized(),
     ProjectNotFound(404, 9, [Project(id=1, name="webshop")]),
     ProjectNotFound(404, 9, None),
     ResourceNotFound("user-files", 5, 1),
@@ -144,8 +147,8 @@ EVERY_ERROR = [
     RateLimited(ADDRESS, 7),
     RateLimited(ADDRESS, None),
     TimedOut(ADDRESS, 30),
-    *(Unreachable(obstacle, ADDRESS, proxy=proxy) for obstacle in Obstacle for proxy in ("", "proxy:3128")),
-    Unreachable(Obstacle.SETTING, ADDRESS, setting="HTTPS_PROXY"),
+    *(Unreachable(ADDRESS, obstacle, proxy) for obstacle in Obstacle for proxy in ("", "proxy:3128")),
+    Unreachable(ADDRESS, Obstacle.SETTING, setting="HTTPS_PROXY"),
     *(DeletionFailed(FAILED, effect, 5) for effect in Effect),
 ]
 
@@ -171,6 +174,11 @@ def test_advice_is_what_its_reader_can_do(error: NeptunError, reader: Reader) ->
     elif settings:
         assert "entry for this server, and restart it" in words or reader is OPERATOR
         assert "environment of this server, and restart it" in words or reader is HOST
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)
+def test_a_failure_that_several_wait_for_is_the_same_for_all(error: NeptunError) -> None:
+    assert (str(copy(error)), vars(copy(error))) == (str(error), vars(error))
 
 
 OTHER_USER = "NEPTUN_USER_ID is 2, but the session belongs to user 1. "

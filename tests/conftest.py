@@ -16,7 +16,7 @@ from neptun_mcp.cli import main
 from tests.processes import Command, Completed
 from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, start_site
 
-hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.register_profile("long", deadline=None, database=None, max_examples=10_000)
 hypothesis.settings.load_profile("same every time")
 

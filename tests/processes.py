@@ -19,7 +19,7 @@ import anyio.abc
 import httpx2 as httpx
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.support import HELLO, PATIENCE, WEBSHOP, Json
+from tests.support import HELLO, PATIENCE, WEBSHOP, Json, http_client
 
 COMMAND = (sys.executable, "-m", "neptun_mcp")
 LONGEST_LINE = 2**24
@@ -56,7 +56,7 @@ def run(*arguments: str, program: Sequence[str] = COMMAND, stdin: int = DEVNULL,
         stdin=stdin,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         env=environment(**settings),
     )
@@ -83,7 +83,7 @@ class Child:
 
     async def answering(self, url: str) -> None:
         """Wait until somebody answers at an address."""
-        http = httpx.AsyncClient()
+        http = http_client()
         async with http:
             while True:
                 assert self.process.returncode is None, self.stderr()

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
 import anyio
+import httpx2 as httpx
 from anyio.from_thread import start_blocking_portal
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
@@ -61,11 +62,16 @@ GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "param
 """How a host begins a session."""
 
 
-async def until(is_so: Callable[[], bool]) -> None:
+async def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait for something for which there is no event."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(seconds):
         while not is_so():  # noqa: ASYNC110
             await anyio.sleep(0.01)
+
+
+def http_client(**options: Any) -> httpx.AsyncClient:
+    """A client as patient as the tests. It does not read the certificates of this machine, which takes its time."""
+    return httpx.AsyncClient(timeout=PATIENCE, verify=False, **options)
 
 
 # The site
@@ -118,7 +124,7 @@ def start_site() -> Generator[Site]:
     app = Starlette(routes=[Route("/{path:path}", site)])
     with start_blocking_portal() as portal:
         server = portal.start_task_soon(partial(serve, app, started=started.put))
-        site.url = started.get(timeout=30)
+        site.url = started.get(timeout=PATIENCE)
         yield site
         server.cancel()
 

@@ -6,6 +6,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -33,9 +34,13 @@ def modules() -> dict[str, Path]:
     return {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in PACKAGE.rglob("*.py")}
 
 
-def imported(module: str) -> Iterator[str]:
+@cache
+def imported(module: str) -> list[str]:
     """The modules of the package that a module imports, wherever in its text."""
-    known = modules()
+    return list(_imported(module, modules()))
+
+
+def _imported(module: str, known: dict[str, Path]) -> Iterator[str]:
     package = module.split(".")[:-1]
     for node in ast.walk(ast.parse(known[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):

@@ -12,13 +12,12 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 
 from neptun_mcp.cli import main
 from neptun_mcp.sandbox import COOKIE
 from tests.processes import COMMAND, Command, Completed, environment, run, start
-from tests.support import Site
+from tests.support import Site, http_client
 
 SECRET = "hunter2-planted"
 
@@ -104,7 +103,7 @@ def test_the_value_of_an_option_before_the_command_is_not_the_command(command: C
 @pytest.mark.parametrize(("contract", "key"), [("observed", None), ("documented", "projects")])
 async def test_sandbox_serves_a_neptun_on_a_port(tmp_path: Path, contract: str, key: str | None) -> None:
     command = (*COMMAND, "sandbox", "--port", "0", "--contract", contract)
-    http = httpx.AsyncClient(headers={"Cookie": f"neptun-session={COOKIE}", "Accept": "application/json"})
+    http = http_client(headers={"Cookie": f"neptun-session={COOKIE}", "Accept": "application/json"})
     async with start(tmp_path / "stderr", *command, env=environment(), stdout=PIPE) as sandbox, http:
         url = (await sandbox.first_line()).split(" is at ")[1].split(" ")[0]
         body: Any = (await http.get(f"{url}/api/users/1/projects")).json()

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,17 +50,17 @@ def imports_of(folder: str) -> set[str]:
     return {name for name in found if name.partition(".")[0] not in OURS | sys.stdlib_module_names}
 
 
+@cache
 def file_of(name: str) -> str | None:
     """The file of a module, or of the module that a name is imported from."""
-    while name:
-        try:
-            spec = find_spec(name)
-        except ModuleNotFoundError:
-            spec = None
-        if spec and spec.origin:
-            return spec.origin
-        name = name.rpartition(".")[0]
-    return None
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec and spec.origin:
+        return spec.origin
+    above = name.rpartition(".")[0]
+    return file_of(above) if above else None
 
 
 def files_of(distributions: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,6 @@ import re
 from itertools import zip_longest
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -15,7 +14,7 @@ from neptun_mcp.log import JsonFormatter, RedactingFormatter
 from neptun_mcp.sandbox import EMAIL, PASSWORD
 from tests.processes import COMMAND, environment, free_port, start, start_stdio
 from tests.serving.support import Caller, content_in
-from tests.support import Site, failure, request_line, resources
+from tests.support import Site, failure, http_client, request_line, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +101,7 @@ async def test_debug_shows_each_step_on_stdio(site: Site, tmp_path: Path) -> Non
 async def test_debug_shows_each_step_over_http(site: Site, tmp_path: Path) -> None:
     fail_once(site)
     known = {"email": EMAIL, "password": PASSWORD, "session_cookie": "expired" * 8}
-    port, http = free_port(), httpx.AsyncClient()
+    port, http = free_port(), http_client()
     env = environment(log_level="debug", base_url=site.url, **known)
     command = (*COMMAND, "serve", "--http", "--port", str(port))
     async with start(tmp_path / "stderr", *command, env=env) as server, http:

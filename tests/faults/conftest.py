@@ -12,12 +12,16 @@ from tests.support import CONTRACTS, PATIENCE
 from .neptun import FaultyNeptun, Rig, open_tools, start_neptun
 
 
+def next_to_nothing(low: float, high: float) -> float:
+    return low / 50
+
+
 @pytest.fixture(scope="session", autouse=True)
 def same_everywhere() -> Generator[None]:
-    """No setting, proxy or certificate of this machine has a say, not even in fixtures that outlive a test; and of
-    the pauses before a request is sent again, which are drawn by lot, each is the shortest one."""
+    """No setting, proxy or certificate of this machine has a say, not even in fixtures that outlive a test; and the
+    pauses before a request is sent again, which are drawn by lot, are next to nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random, "uniform", min)
+        patch.setattr(random, "uniform", next_to_nothing)
         for name in list(os.environ):
             if name.startswith(("NEPTUN_", "SSL_CERT_")) or name.lower().endswith("_proxy"):
                 patch.delenv(name)

@@ -89,7 +89,7 @@ async def test_after_the_end_of_stdin_requests_end_when_their_calls_time_out(
 ) -> None:
     hold = Hold(10)
     neptun.break_at(Place.FILES, hold)
-    async with start_server(neptun, tmp_path / "stderr", timeout="3") as server:
+    async with start_server(neptun, tmp_path / "stderr", timeout="1") as server:
         await server.initialize()
         for _ in range(50):
             await server.call_files()
@@ -120,7 +120,7 @@ async def test_answers_wait_for_a_client_that_is_slow_to_read(neptun: FaultyNept
 
 
 async def test_an_answer_that_nobody_reads_causes_no_traceback(neptun: FaultyNeptun, tmp_path: Path) -> None:
-    async with start_server(neptun, tmp_path / "stderr", timeout="3") as server:
+    async with start_server(neptun, tmp_path / "stderr", timeout="1") as server:
         await server.initialize()
         server.stop_reading()
         await server.call_files()

@@ -183,7 +183,7 @@ def statuses() -> list[Fault]:
         *refusals(431, {}, *STRANGE, "answered with status 431"),
         *(fault for status in (408, 429, 500, 502, 503, 504) for fault in failures(status)),
         Fault("429", answer(429, JSON), ("too many requests (429)", "Wait a minute"), sent=3),
-        Fault("429, wait 25 seconds", answer(429, JSON, retry_after=25), ("(429)", "Wait 25 seconds")),
+        Fault("429, wait 99 seconds", answer(429, JSON, retry_after=99), ("(429)", "Wait 99 seconds")),
         Fault("429, wait until a day long past", answer(429, retry_after=PAST), ("(429)", "Wait a minute"), sent=3),
         Fault("429, wait absurdly", answer(429, JSON, retry_after="1e999"), ("(429)", "Wait a minute"), sent=3),
         Fault("redirect on the same host", answer(302, location="/login"), REDIRECTED),

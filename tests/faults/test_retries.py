@@ -3,6 +3,7 @@ is pinned in `test_matrix`."""
 
 from __future__ import annotations
 
+import random
 import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -54,7 +55,8 @@ async def test_two_temporary_faults_go_unnoticed(neptun: FaultyNeptun) -> None:
     assert neptun.asked == "session files files files"
 
 
-async def test_each_pause_is_longer_than_the_one_before(neptun: FaultyNeptun) -> None:
+async def test_each_pause_is_longer_than_the_one_before(neptun: FaultyNeptun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", min)  # the shortest that can be drawn
     neptun.break_at(Place.FILES, answer(500))
     async with open_tools(neptun.settings(user_id=1)) as tools:
         plain_error_of(await tools.list_files())

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -249,12 +249,12 @@ SAID: dict[Place, str] = {
 }
 
 
-async def everything_said(neptun: FaultyNeptun, log: io.StringIO) -> list[str]:
+async def everything_said(neptun: FaultyNeptun, log: io.StringIO, eras: Iterable[str] = ERAS) -> list[str]:
     """What the assistant, the person and the log get of each tool, and of one that is refused."""
     texts: list[str] = []
     person = Agreeable()
     settings = neptun.settings(**{**LOG_IN, "password": PASSWORD}, user_id=1)
-    for era in ERAS:
+    for era in eras:
         async with open_tools(settings, era=era, person=person) as tools:
             for place in (Place.IMPORTS, Place.FILES, Place.PROJECTS, Place.DELETE):
                 texts += texts_of(await tools.ask_for(place))
@@ -288,7 +288,8 @@ def echoing(said: str, echo: Callable[[str], str], status: int) -> Action:
 async def test_an_echoed_secret_is_redacted(neptun: FaultyNeptun, log: io.StringIO, form: str, status: int) -> None:
     for place, said in SAID.items():
         neptun.break_at(place, echoing(said, ECHOES[form], status))
-    *shown, logged = await everything_said(neptun, log)
+    eras = ERAS if form == "as it is" else ["2026-07-28"]  # the forms are the same in each
+    *shown, logged = await everything_said(neptun, log, eras)
     assert not leaks([*shown, logged], [PASSWORD, *neptun.store.sessions])
     assert "[secret]" in logged
     assert any("[secret]" in text for text in shown) == (status == 200)

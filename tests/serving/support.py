@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import socket
 import sys
@@ -24,7 +25,7 @@ from neptun_mcp.sandbox.state import Store
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import Child, free_port, start
 from tests.running_neptun import create_app
-from tests.support import Json, Site, until
+from tests.support import Json, Site, http_client, until
 
 TOKEN, OTHER_TOKEN = "token-of-the-tests-0123456789-one", "token-of-the-tests-0123456789-two"
 STATE_KEY, OTHER_STATE_KEY = "key-of-the-tests-0123456789-seals", "key-of-the-tests-0123456789-other"
@@ -105,6 +106,24 @@ def content_in(response: Json) -> Json:
     return response["result"]["structuredContent"]
 
 
+class QuickServer(Server):
+    """uvicorn without its ticks of a tenth of a second, several of which each test would wait for."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await until(lambda: self.should_exit, math.inf)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        if not self.force_exit:
+            await until(lambda: not (state.connections or state.tasks))
+            await self.lifespan.shutdown()
+
+
 @asynccontextmanager
 async def listen(
     app: ASGIApp, port: int = 0, prepare: Callable[[socket.socket], None] = lambda _: None, **config: Any
@@ -113,12 +132,22 @@ async def listen(
     with socket.create_server(("127.0.0.1", port)) as listener:
         prepare(listener)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = Server(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False, **config))
+        server = QuickServer(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False, **config))
+
+        async def run() -> None:
+            with anyio.CancelScope(shield=True):  # cancelled, it would leave its connections to the next test
+                await server.serve([listener])
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+            tasks.start_soon(run)
             await until(lambda: server.started)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            server.should_exit = True
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            except BaseException:
+                server.force_exit = True  # what the test began may never end
+                raise
+            finally:
+                server.should_exit = True
 
 
 @asynccontextmanager
@@ -126,7 +155,7 @@ async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any)
     """A server in this process, and a caller of it without extra headers."""
     given: Json = {"base_url": site.url, **settings}
     app = build_asgi_app(Settings(**given), host)
-    http = httpx.AsyncClient(timeout=30, verify=False)
+    http = http_client()
     async with listen(app) as url, http:
         yield Caller(url, http)
 

@@ -46,7 +46,7 @@ from tests.serving.support import (
     start_in_process,
     started,
 )
-from tests.support import ERAS, Json, Site, failure, resources, until
+from tests.support import ERAS, Json, Site, failure, http_client, resources, until
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +158,7 @@ async def test_hosts_hear_why_they_are_refused(site: Site) -> None:
     said = pytest.RaisesExc(MCPError, match="does not answer to the host name in the request")
     async with start_in_process(site, "0.0.0.0", **CLOSED) as caller:
         for mode in ERAS.values():
-            http = httpx.AsyncClient(headers={**HEADERS, "Host": "other.example"})
+            http = http_client(headers={**HEADERS, "Host": "other.example"})
             transport = streamable_http_client(f"{caller.url}/mcp", http_client=http)
             with pytest.RaisesGroup(said, flatten_subgroups=True, allow_unwrapped=True):
                 async with http, Client(transport, mode=mode) as client:
@@ -311,7 +311,7 @@ async def test_a_slash_at_the_end_makes_no_difference_and_nothing_redirects(site
 
 async def test_serves_below_a_path(site: Site) -> None:
     app = build_asgi_app(Settings(base_url=site.url, session_cookie=SecretStr(COOKIE)), "127.0.0.1")
-    http = httpx.AsyncClient()
+    http = http_client()
     async with listen(app, root_path="/neptun") as url, http:
         caller = Caller(url, http)
         assert content_in(await caller.call("list_imports", LIST_IMPORTS))["total"] == 7
@@ -326,7 +326,7 @@ async def test_serves_in_another_application_as_documented(site: Site, tmp_path:
     env = environment(base_url=site.url, **REMOTE)
     port = free_port()
     command = (sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "mounting:app", "--port", str(port))
-    http = httpx.AsyncClient()
+    http = http_client()
     async with start(tmp_path / "log", *command, env=env) as child, http:
         url = f"http://127.0.0.1:{port}/neptun"
         await child.answering(f"{url}/health")
@@ -455,7 +455,7 @@ async def test_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
         unread.append(message)
         await anyio.sleep_forever()
 
-    http = httpx.AsyncClient()
+    http = http_client()
     async with listen(app) as url, http, anyio.create_task_group() as tasks:
         caller = Caller(url, http)
         request = http.build_request("POST", f"{url}/mcp", **caller.message("tools/list", {}))

@@ -20,7 +20,7 @@ from tests.support import Json, Site, failure, session_in
 
 pytestmark = pytest.mark.anyio
 
-CALLS, AT_ONCE = 600, 30
+CALLS, AT_ONCE = 300, 30
 NOBODYS = seal("of the environment")
 ADVICE = "Put a fresh session cookie into the header Neptun-Session, in your host's entry for this server (log in at "
 MINE: Json = {"mcp_credentials": "caller", "session_cookie": NOBODYS}

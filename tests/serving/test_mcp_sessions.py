@@ -44,7 +44,7 @@ from tests.serving.support import (
     worker,
 )
 from tests.sign_in.support import sign_in_server
-from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, error_of, until
+from tests.support import NO, PATIENCE, YES, Json, Person, Site, content_of, error_of, http_client, until
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +61,7 @@ ALICE = {"Neptun-Session": COOKIE}
 @asynccontextmanager
 async def connected(caller: Caller, person: Person | None) -> AsyncGenerator[Client]:
     """The SDK's client, and the person who can be asked, if any."""
-    http = httpx.AsyncClient()
+    http = http_client()
     transport = streamable_http_client(f"{caller.url}/mcp", http_client=http)
     async with http, Client(transport, mode="legacy", elicitation_callback=person) as client:
         assert client.protocol_version == ERA
@@ -335,7 +335,7 @@ async def test_sessions_of_which_nobody_heard_count_too(
 async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Path) -> None:
     neptun = HeldNeptun(site)
     env = environment(base_url=site.url, **REMOTE, mcp_sessions="1")
-    http = httpx.AsyncClient(timeout=60)
+    http = http_client()
     async with worker(tmp_path / "log", env) as (url, child), http:
         session = await Session.begin(Caller(url, http), **HEADERS)
 
@@ -361,7 +361,7 @@ async def test_however_it_is_started_it_takes_many_connections_and_ends_what_wai
 
     few = ("sh", "-c", 'ulimit -S -n 64; exec "$0" "$@"')
     env = environment(base_url=site.url, **REMOTE, mcp_sessions="1", timeout="600")
-    http = httpx.AsyncClient()
+    http = http_client()
     async with worker(tmp_path / "log", env, way, below=few) as (url, child), http:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert child.limit_of_files() in (0, min(most, process.MAX_OPEN))

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,7 +41,7 @@ from tests.serving.support import (
     worker,
 )
 from tests.sign_in.support import sign_in_server
-from tests.support import ERAS, Json, Site, failure, resources
+from tests.support import ERAS, Json, Site, failure, http_client, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +53,7 @@ UNKNOWN = f"token-{sha256(TOKEN.encode()).hexdigest()[:16]}"
 
 @asynccontextmanager
 async def caller_of_worker(log: Path, env: dict[str, str]) -> AsyncGenerator[Caller]:
-    http = httpx.AsyncClient(timeout=30)
+    http = http_client()
     async with worker(log, env) as (url, _), http:
         yield Caller(url, http, GATEWAY_HEADERS)
 

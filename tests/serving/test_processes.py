@@ -38,7 +38,7 @@ from tests.serving.support import (
     worker,
 )
 from tests.sign_in.browser import Application, Browser, brought
-from tests.support import YES, Json, Person, Site, content_of, until
+from tests.support import YES, Json, Person, Site, content_of, http_client, until
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_two_processes_behind_nginx_take_turns_in_one_deletion(site: Site,
             served.append(response.headers["x-served-by"])
 
         person = Person(YES)
-        http = httpx.AsyncClient(headers=HEADERS, event_hooks={"response": [remember]})
+        http = http_client(headers=HEADERS, event_hooks={"response": [remember]})
         async with (
             http,
             Client(
@@ -198,7 +198,7 @@ async def test_a_host_of_the_older_era_deletes_only_if_nobody_is_asked(site: Sit
 async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -> None:
     neptun, results, sent = HeldNeptun(site), list[Json](), list[str]()
     env = environment(base_url=site.url, **REMOTE, max_connections="8")
-    http = httpx.AsyncClient(timeout=60)
+    http = http_client()
 
     async def note_sent(event: str, info: Json) -> None:
         if event == "http11.receive_response_headers.started":
@@ -225,7 +225,7 @@ async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -
 
 async def refusing(url: str) -> None:
     """Wait until nobody listens at an address."""
-    http = httpx.AsyncClient()
+    http = http_client()
     async with http:
         while True:
             try:
@@ -237,7 +237,7 @@ async def refusing(url: str) -> None:
 
 @pytest.mark.slow
 async def test_the_next_call_works_after_a_process_was_killed(site: Site, tmp_path: Path) -> None:
-    neptun, http = HeldNeptun(site), httpx.AsyncClient(timeout=60)
+    neptun, http = HeldNeptun(site), http_client()
     env = environment(base_url=site.url, **REMOTE)
     async with (
         worker(tmp_path / "one.log", env) as (one, first),

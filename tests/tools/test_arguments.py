@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import httpx2 as httpx
 import pytest
 
 from neptun_mcp.tools import create_tools
 from tests.processes import start_stdio
 from tests.serving.support import Caller, start_in_process
-from tests.support import COOKIE, ERAS, WEBSHOP, Json, Site
+from tests.support import COOKIE, ERAS, WEBSHOP, Json, Site, http_client
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +58,7 @@ async def on_stdio(site: Site, tmp_path: Path, era: str) -> AsyncGenerator[Call]
     async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE, project_id="1") as server:
         if era < "2026":
             await server.initialize()
-        envelope = Caller("", http=httpx.AsyncClient(), era=era)
+        envelope = Caller("", http=http_client(), era=era)
 
         async def call(tool: str, arguments: Any) -> Json:
             message = envelope.message("tools/call", {"name": tool, "arguments": arguments})["json"]

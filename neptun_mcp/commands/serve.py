@@ -45,7 +45,8 @@ def _on_stdio(options: argparse.Namespace) -> int:
         from ..server import create_server
         from ..serving.stdio import serve
 
-        server = create_server(settings)
+        with process.without_rich():
+            server = create_server(settings)
         process.read_long_bodies()
     anyio.run(serve, server, settings.timeout)
     return SUCCESS
@@ -58,7 +59,8 @@ def _over_http(options: argparse.Namespace) -> int:
         from ..serving.http import build_asgi_app, serve
 
         try:
-            app = build_asgi_app(settings, host)
+            with process.without_rich():
+                app = build_asgi_app(settings, host)
         except ValueError as error:
             tell(str(error))
             return MISUSE

@@ -90,7 +90,7 @@ def create_app() -> Starlette:
         configure_logging(settings)
         if not settings.mcp_state_key:
             raise ValueError("NEPTUN_MCP_STATE_KEY has to be set: the same one for all processes")
-        with process.start_up():
+        with process.start_up(), process.without_rich():
             app = build_asgi_app(settings)
     except ValueError as error:
         lines = problems(error) if isinstance(error, ValidationError) else [str(error)]

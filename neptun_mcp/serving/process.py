@@ -4,6 +4,7 @@ that imports this package finds its process untouched."""
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -33,6 +34,23 @@ def start_up() -> Generator[None]:
         gc.freeze()
         gc.set_threshold(NEW_OBJECTS)
         gc.enable()
+
+
+@contextmanager
+def without_rich() -> Generator[None]:
+    """Build an MCP server in the block, to which rich seems not to be installed.
+
+    Where it is, the SDK (read in 2.3) imports it for a log that a process without one would get: a twentieth of the
+    start, and 1.5 MB of memory, for nothing.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # pyright: ignore[reportArgumentType] - Python's way to say that there is none
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
 
 
 def read_long_bodies() -> None:

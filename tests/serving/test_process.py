@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 import uvicorn
@@ -26,6 +28,13 @@ def test_httpcore_still_reads_as_much_at_a_time_as_its_constant_says(monkeypatch
     functions = [value for value in vars(AsyncHTTP11Connection).values() if hasattr(value, "__code__")]
     uses = [function.__name__ for function in functions if "READ_NUM_BYTES" in function.__code__.co_names]
     assert uses, "the library has moved: measure whether it still reads long bodies in small pieces"
+
+
+def test_serving_does_not_import_rich() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "neptun_mcp", "--sandbox"]
+    imported = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stderr
+    assert "mcp.server.mcpserver" in imported
+    assert "rich" not in imported.split(), "the SDK has moved: see what its servers import now"
 
 
 @pytest.mark.parametrize("seconds", [None, 7])

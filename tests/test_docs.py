@@ -89,10 +89,12 @@ def test_the_messages_on_the_page_about_troubles_are_those_of_the_program() -> N
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)
-def test_what_a_page_links_to_is_there(page: Path) -> None:
+def test_what_a_page_links_to_or_names_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []
+    named = set(re.findall(r"`(\w[\w/-]*/[\w.-]+\.(?:json|md|py|svg|yaml))`", text))
+    assert [name for name in named if not any((place / name).exists() for place in (ROOT, ROOT / "neptun_mcp"))] == []
     for name, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", text):
         headings = re.findall(r"^#+ (.*)$", (page.parent / name if name else page).read_text("utf-8"), re.MULTILINE)
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

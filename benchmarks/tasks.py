@@ -244,6 +244,10 @@ TASKS = [
 ]
 
 
+COMPARABLE = [task for task in TASKS if task.peer]
+"""The tasks for which the peer has a way. The others are refused; it deletes whatever it is told to."""
+
+
 @dataclass
 class Tally:
     """What a server took.
@@ -306,13 +310,13 @@ async def sandbox(contract: str) -> AsyncGenerator[tuple[str, Store]]:
         tasks.cancel_scope.cancel()
 
 
-async def run_ours() -> Tally:
+async def run_ours(tasks: Sequence[Task] = TASKS) -> Tally:
     """Our tools."""
     tally = Tally()
     async with sandbox("observed") as (url, store):
         before = len(store.imports)
         async with Client(create_server(Settings(session_cookie=COOKIE, base_url=url))) as client:  # pyright: ignore[reportArgumentType]
-            for task in TASKS:
+            for task in tasks:
                 texts: list[str] = []
                 refused = False
                 for tool, arguments in task.ours:
@@ -325,18 +329,17 @@ async def run_ours() -> Tally:
     return tally
 
 
-async def run_peer() -> Tally:
+async def run_peer(tasks: Sequence[Task] = COMPARABLE) -> Tally:
     """The server that FastMCP generates, through FastMCP's own client."""
     tally = Tally()
     async with sandbox("observed") as (url, _):
         os.environ.update(NEPTUN_BASE_URL=url, NEPTUN_SESSION_COOKIE=COOKIE)
         server: Any = import_module("benchmarks.peer").create_server()
         async with import_module("fastmcp").Client(server) as client:
-            for task in TASKS:
-                if task.peer:
-                    results: list[Any] = [await client.call_tool(tool, given) for tool, given in task.peer]
-                    texts = [str(block.text) for result in results for block in result.content]
-                    note(tally, task, texts, task.facts)
+            for task in tasks:
+                results: list[Any] = [await client.call_tool(tool, given) for tool, given in task.peer]
+                texts = [str(block.text) for result in results for block in result.content]
+                note(tally, task, texts, task.facts)
     return tally
 
 
@@ -352,16 +355,16 @@ def note(tally: Tally, task: Task, texts: Sequence[str], wanted: Sequence[str], 
 def main() -> int:
     """Print what both take. Returns 1 if an answer did not come."""
     runs = {"ours": run_ours} | ({"FastMCP's": run_peer} if find_spec("fastmcp") else {})
-    asked = sum(bool(task.peer) for task in TASKS)
-    print(f"{len(TASKS)} tasks, {asked} of which the peer can be asked: it deletes whatever it is told to")
+    tallies = {name: anyio.run(run, COMPARABLE) for name, run in runs.items()}
+    print(f"{len(COMPARABLE)} tasks")
     print(f"{'':<10} {'calls':>6} {'characters':>11} {'unanswered':>11}")
-    unanswered = 0
-    for name, run in runs.items():
-        tally = anyio.run(run)
+    for name, tally in tallies.items():
         print(f"{name:<10} {tally.calls:>6} {tally.characters:>11,} {len(tally.unanswered):>11}")
-        unanswered += len(tally.unanswered)
-        for question in tally.unanswered:
-            print(f"  {question}")
+    every = tallies["all"] = anyio.run(run_ours)
+    refused = len(TASKS) - len(COMPARABLE)
+    print(f"With the {refused} that only ours refuses, ours: {every.calls} calls, {every.characters:,} characters")
+    unanswered = [f"{name}: {question}" for name, tally in tallies.items() for question in tally.unanswered]
+    print(*unanswered, sep="\n", end="\n" if unanswered else "")
     return 1 if unanswered else 0
 
 

@@ -196,7 +196,7 @@ def _rows(wanted: Wanted, items: Sequence[Any], project_id: int, pace: Pace) -> 
 def _reason(error: NeptunError | NotDone | None) -> str:
     if error is None:
         return "there was no time left to read it"
-    return happened(error) if isinstance(error, NeptunError) else str(error)
+    return (happened(error) if isinstance(error, NeptunError) else str(error)).rstrip(".")
 
 
 def _projects(ids: Sequence[int]) -> str:

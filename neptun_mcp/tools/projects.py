@@ -44,6 +44,7 @@ class Call:
         return self.project_id == EVERY_PROJECT
 
 
+_QUOTES = str.maketrans("“”„‟‘’‚‛", '""""' + "''''")
 _FORM_CHARACTERS = 10_000  # of projects to choose from; of more than these the person types the name
 
 
@@ -101,10 +102,15 @@ async def find_project(
 
 def matching(projects: Sequence[Project], name: str) -> list[Project]:
     """The projects that a person may mean: with this id, else of this name, else with this part in their names."""
-    wanted = fold(name)
-    same = [project for project in projects if name == str(project.id)]
-    same = same or [project for project in projects if fold(project.name.strip()) == wanted]
-    return same or [project for project in projects if wanted in fold(project.name)]
+    wanted = _comparable(name)
+    same = [project for project in projects if wanted == str(project.id)]
+    same = same or [project for project in projects if wanted == _comparable(project.name)]
+    return same or [project for project in projects if wanted in _comparable(project.name)]
+
+
+def _comparable(name: str) -> str:
+    """A name as it is compared: assistants change quotes and blanks, too."""
+    return " ".join(fold(name.translate(_QUOTES)).split())
 
 
 def _named(projects: Sequence[Project], name: str, project_id: int | None) -> list[Project]:

@@ -4,12 +4,14 @@
     shop NGINX                   | source_path=/srv/shop/nginx                  | source_path=/srv/shop
     "old shop"                   | source_path=C:\\old shop                      | source_path=/shop/old
     “old shop”                   | source_path=C:\\old shop                      | source_path=/shop/old
+    "" shop                      | source_path=/srv/shop                        | source_path=/srv
     shop -nginx                  | source_path=/srv/shop                        | source_path=/srv/shop/nginx
     -"old shop"                  | source_path=/shop/old                        | source_path=/srv/old shop
     import_status:failed         | import_status=failed                         | title=failed
     status:fail                  | import_status=failed                         | import_status=completed
     Status:FAILED path:shop      | import_status=failed, source_path=/shop      | import_status=failed
     -status:completed            | import_status=pending                        | import_status=completed
+    ref：main －ok                  | source_ref=main                              | source_ref=main, title=ok
     ref:develop                  | source_ref=develop                           | title=develop
     title:"old shop"             | title=The old shop                           | title=old, source_path=shop
     created:2026-09              | created_at=2026-09-02T10:15:00.000Z          | created_at=2026-10-02T10:15:00.000Z
@@ -22,6 +24,7 @@
     -after:2026-09-02            | created_at=2026-09-01T10:15:00.000Z          | created_at=2026-09-02T10:15:00.000Z
     https://github.com           | source_path=https://github.com/a/b           | source_path=github.com
     a:b                          | title=a:b                                    | title=a b
+    "say \\"hi\\""                 | title=say "hi"                               | title=say hi
     "name": "x"                  | title={"name": "x"}                          | title=name x
     "unclosed phrase             | title=an "unclosed                 phrase    | title=unclosed phrase
     --force                      | title=push --force                           | title=force
@@ -47,10 +50,10 @@ from .folding import contained, fold
 from .not_done import NotDone
 from .pace import Pace
 
-_QUOTES = str.maketrans("“”„‟＂", '"""""')
+_PLAIN = str.maketrans("“”„‟＂：－", '""""":-')
 # The quote that ends a phrase ends its term, too: `"name": "x"` is one phrase.
 _TERM = re.compile(
-    r'(?P<without>-(?=[^-\s]))?(?:(?P<prefix>\w+):)?(?:"(?P<phrase>.+?)"(?=\s|$)|(?P<word>\S+))', re.DOTALL
+    r'(?P<without>-(?=[^-\s]))?(?:(?P<prefix>\w+):)?(?:"(?P<phrase>.*?)"(?=\s|$)|(?P<word>\S+))', re.DOTALL
 )
 
 
@@ -139,17 +142,19 @@ def parse_query(query: str, model: type[Item]) -> Query:
     words: list[_Words] = []
     days: list[_Day] = []
     duplicates: bool | None = None
-    for term in _TERM.finditer(query.translate(_QUOTES)):
-        without, value = bool(term["without"]), term["phrase"] or term["word"]
+    for term in _TERM.finditer(query.translate(_PLAIN)):
+        without, value = bool(term["without"]), term["word"] or term["phrase"].replace('\\"', '"')
         prefix = fold(term["prefix"] or "")
         if prefix in ("before", "after"):
             days.append(_Day(_date(prefix, value), prefix == "before", without))
         elif prefix == "is" and fold(value) == "duplicate" and model is ProjectImport:
             duplicates = not without
         elif prefix and (fields := _fields(prefix, model)):
-            words += [_Words(text, fields, without) for text in [fold(value)] if text.strip()]
+            words += [_Words(fold(value), fields, without)] if fold(value).strip() else []
         else:
-            words += [_Words(text, None, without) for text in _texts(term) if text.strip()]
+            is_phrase = term["phrase"] is not None and not term["prefix"]
+            texts = [fold(value)] if is_phrase else fold(term[0].removeprefix("-" * without)).split()
+            words += [_Words(text, None, without) for text in texts if text.strip()]
     return Query(tuple(words), tuple(days), duplicates)
 
 
@@ -165,17 +170,11 @@ def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:
     return found
 
 
-def _texts(term: re.Match[str]) -> list[str]:
-    """What a term without a field looks for: a phrase, or words."""
-    if term["phrase"] and not term["prefix"]:
-        return [fold(term["phrase"])]
-    return fold(term[0][1:] if term["without"] else term[0]).split()
-
-
 def _date(prefix: str, value: str) -> str:
+    day = fold(value)
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            return date.fromisoformat(value).isoformat()
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII):
+            return date.fromisoformat(day).isoformat()
     except ValueError:
         pass
     raise NotDone(

@@ -59,7 +59,14 @@ async def test_a_project_goes_by_its_name_a_part_of_it_or_its_id(host: Host, era
 
 @pytest.mark.parametrize(
     ("names", "name", "project"),
-    [(["shop", "web shop"], "shop", 11), (["12", "shop"], "12", 12), (["a", "A b"], "a", 11)],
+    [
+        (["shop", "web shop"], "shop", 11),
+        (["12", "shop"], "12", 12),
+        (["a", "A b"], "a", 11),
+        (["x", 'Bob\'s\t"old" shop'], "bob’s “old” shop", 12),
+        (["Bob’s shop", "x"], "bob's", 11),
+        (["12", "x"], "１２", 12),
+    ],
 )
 async def test_an_exact_id_goes_before_an_exact_name_and_that_before_a_part(
     host: Host, names: list[str], name: str, project: int
@@ -233,6 +240,7 @@ async def test_no_project_is_missing_silently(host: Host) -> None:
     page = await host.gets("list_imports", project="*")
     assert (page["total"], [p["id"] for p in page["projects"]], page["left_out"]) == (6, [13, 14], 12)
     assert page["left_out_why"].count('"Café ') == 10
+    assert "(status 500); project 2 " in page["left_out_why"]
     assert page["left_out_why"].endswith("; and 2 more")
 
 

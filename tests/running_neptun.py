@@ -23,18 +23,19 @@ from neptun_mcp.neptun.models import MAX_ID, RESOURCE_MODELS
 from neptun_mcp.sandbox.contracts import SOURCE_TYPES, Documented, Observed
 from neptun_mcp.sandbox.data import BOB_ID, file, sample_data
 from neptun_mcp.sandbox.denials import (
-    InvalidResourceType,
-    NoSession,
-    NotYourId,
-    PageNotFound,
+    INVALID_RESOURCE_TYPE,
+    NO_SESSION,
+    NOT_YOUR_ID,
+    PAGE_NOT_FOUND,
+    WRONG_PASSWORD,
+    Denial,
     Refused,
-    WrongPassword,
 )
 from neptun_mcp.sandbox.endpoints import Handler, Neptun, sent_cookie, set_cookie
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Record, Store, now
 
 from .validator import (
-    InvalidLogin,
+    INVALID_LOGIN,
     check_filter,
     credentials,
     enum_issue,
@@ -50,53 +51,26 @@ Part: TypeAlias = Literal["database", "connections", "users", "projects", "impor
 or refused by a trigger. The others: the table of that name."""
 
 
-class AlreadyLoggedIn(Refused):
-    documented = 403, "Forbidden"
-    observed = 403, "Forbidden", None
+ALREADY_LOGGED_IN = Denial((403, "Forbidden"), (403, "Forbidden", None))
+INVALID_JSON = Denial((400, "Invalid JSON body"), (400, "Bad Request", "Invalid JSON body"))
+NOT_SHARED = Denial((404, "Not found"), (404, "Not Found", None))
+CRASH = Denial((500, "Server error"), (500, "Server Error", "Server Error"))
+PROJECTS_NOT_READ = Denial((404, "Projects not found"), (404, "Not Found. Projects not found.", None))
+NOT_READ = Denial((404, "Not found"), (404, "Not Found.", None))
 
-
-class InvalidJson(Refused):
-    documented = 400, "Invalid JSON body"
-    observed = 400, "Bad Request", "Invalid JSON body"
-
-
-class NotShared(Refused):
-    documented = 404, "Not found"
-    observed = 404, "Not Found", None
-
-
-class Crash(Refused):
-    documented = 500, "Server error"
-    observed = 500, "Server Error", "Server Error"
-
-
-class ProjectsNotRead(Refused):
-    documented = 404, "Projects not found"
-    observed = 404, "Not Found. Projects not found.", None
-
-
-class NotRead(Refused):
-    documented = 404, "Not found"
-    observed = 404, "Not Found.", None
-
-
-class NothingFound(Refused):
-    """Not refused at all: the list is empty."""
-
-
-DOWN: dict[Part, type[Refused]] = {"database": Crash, "connections": Crash, "projects": Crash}
-FAILURES: dict[str, dict[Part, type[Refused]]] = {
-    "log_in": {"database": WrongPassword, "connections": WrongPassword, "users": WrongPassword},
-    "show_shared_collection": {"database": Crash},
-    "list_projects": {"database": ProjectsNotRead, "connections": ProjectsNotRead, "projects": ProjectsNotRead},
-    "list_imports": {**DOWN, "imports": NotRead},
-    "delete_import": {**DOWN, "imports": Crash, "deletions": NotRead},
-    "list_resources": {**DOWN, "resources": NothingFound},
-    "show_resource": {**DOWN, "resources": NotRead},
+DOWN: dict[Part, Denial | None] = {"database": CRASH, "connections": CRASH, "projects": CRASH}
+FAILURES: dict[str, dict[Part, Denial | None]] = {
+    "log_in": {"database": WRONG_PASSWORD, "connections": WRONG_PASSWORD, "users": WRONG_PASSWORD},
+    "show_shared_collection": {"database": CRASH},
+    "list_projects": {"database": PROJECTS_NOT_READ, "connections": PROJECTS_NOT_READ, "projects": PROJECTS_NOT_READ},
+    "list_imports": {**DOWN, "imports": NOT_READ},
+    "delete_import": {**DOWN, "imports": CRASH, "deletions": NOT_READ},
+    "list_resources": {**DOWN, "resources": None},
+    "show_resource": {**DOWN, "resources": NOT_READ},
 }
-"""What a request is answered with when a part fails, by the handler's name."""
+"""What a request is refused with when a part fails, by the handler's name; None: not at all, the list is empty."""
 
-LOGGING_OUT = (NoSession, InvalidLogin, WrongPassword)
+LOGGING_OUT = (NO_SESSION, INVALID_LOGIN, WRONG_PASSWORD)
 """Recorded: these set the cookie of an anonymous session."""
 
 
@@ -123,7 +97,7 @@ class RunningServer(Observed):
     """The observed contract, to the letter of its errors."""
 
     def refused(self, request: Request, refusal: Refused) -> Response:
-        status, _, message = refusal.observed
+        status, _, message = refusal.denial.observed
         if message is not None and "application/json" not in request.headers.get("accept", ""):
             return html_page(status)
         path: str = request.scope["raw_path"].decode()
@@ -131,7 +105,7 @@ class RunningServer(Observed):
         if message is not None:
             query = f"?{request.url.query}" if request.url.query else ""
             body["url"] = f"{request.url.scheme}://{request.url.netloc}{path}{query}"
-        if isinstance(refusal, PageNotFound):
+        if refusal.denial is PAGE_NOT_FOUND:
             body["data"] = {"path": path}
         return Response(json.dumps(body, indent=2, ensure_ascii=False), status, media_type="application/json")
 
@@ -178,9 +152,9 @@ class RunningNeptun(Neptun):
                 self._failing[part] = -left if part == "connections" else left - 1
                 if name not in ("log_in", "show_shared_collection"):
                     self.user(request)  # the guard asks no database
-                if refusal is NothingFound:
+                if refusal is None:
                     return JSONResponse([])
-                raise refusal
+                raise Refused(refusal)
             if self._failing.get("connections", 0) < 0:
                 self._failing["connections"] *= -1
             return await handler(request, *path)
@@ -196,7 +170,7 @@ class RunningNeptun(Neptun):
         except Refused as refusal:
             response = self.contract.refused(request, refusal)
             # Recorded: the anonymous cookie is set, unless it is the one that was sent.
-            if isinstance(refusal, LOGGING_OUT) and sent_cookie(request) != ANONYMOUS_COOKIE:
+            if refusal.denial in LOGGING_OUT and sent_cookie(request) != ANONYMOUS_COOKIE:
                 set_cookie(response, ANONYMOUS_COOKIE)
         await response(scope, receive, send)
 
@@ -206,19 +180,19 @@ class RunningNeptun(Neptun):
 
     async def show_shared_collection(self, request: Request, uuid: str) -> Response:
         """Recorded: needs no session. Nothing is shared here."""
-        raise NotShared
+        raise Refused(NOT_SHARED)
 
     async def log_in(self, request: Request) -> Response:
         """Recorded: a good cookie sent along is a 403."""
         if self.session(request):
             await self.form(request)
-            raise AlreadyLoggedIn
+            raise Refused(ALREADY_LOGGED_IN)
         return await super().log_in(request)
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
         user = self.user(request)
         if self.ids(user_id=user_id) != [user.id]:
-            raise NotYourId
+            raise Refused(NOT_YOUR_ID)
         if "project_type" in request.query_params:
             check_filter("project_type", request.query_params["project_type"], PROJECT_TYPES)
         projects = [{**project, "prompt_context": self.context_of(project)} for project in self.projects_of(user)]
@@ -235,7 +209,7 @@ class RunningNeptun(Neptun):
         """Recorded: an id that does not fit PostgreSQL's `integer` is a crash."""
         ids = super().own_ids(request, **path)
         if max(ids) > MAX_ID:
-            raise Crash
+            raise Refused(CRASH)
         return ids
 
     def ids(self, **path: str) -> list[int]:
@@ -244,7 +218,7 @@ class RunningNeptun(Neptun):
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
             issue = enum_issue("resource_type", resource_type, tuple(RESOURCE_MODELS))
-            raise InvalidResourceType(zod_error([issue]))
+            raise Refused(INVALID_RESOURCE_TYPE, zod_error([issue]))
 
     async def credentials(self, request: Request) -> tuple[str, str]:
         return credentials(await self.form(request))
@@ -256,4 +230,4 @@ class RunningNeptun(Neptun):
         try:
             return json.loads(body) if body else None
         except ValueError:
-            raise InvalidJson from None
+            raise Refused(INVALID_JSON) from None

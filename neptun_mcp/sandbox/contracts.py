@@ -4,42 +4,21 @@
 endpoints says.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
-from .denials import InvalidParameters, Refused
+from .denials import INVALID_PARAMETERS, Refused
 from .state import Record, Store
 
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
 EPOCH = "1970-01-01T00:00:00.000Z"
 
 
-class Contract(ABC):
-    auth_check_status: ClassVar[int]
-    single_resources: ClassVar[bool]
-
-    @abstractmethod
-    def refused(self, request: Request, refusal: Refused) -> Response: ...
-
-    @abstractmethod
-    def projects(self, projects: list[Record]) -> Response: ...
-
-    @abstractmethod
-    def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response: ...
-
-    @abstractmethod
-    def import_deleted(self, record: Record, store: Store) -> Response: ...
-
-    @abstractmethod
-    def resources(self, resources: list[Record]) -> Response: ...
-
-
-class Observed(Contract):
+class Observed:
     """Recorded: lists are bare arrays in storage order."""
 
     auth_check_status = 204
@@ -47,7 +26,7 @@ class Observed(Contract):
 
     def refused(self, request: Request, refusal: Refused) -> Response:
         """Recorded: a handler says nothing in `message`, the guard and a crash do."""
-        status, status_message, message = refusal.observed
+        status, status_message, message = refusal.denial.observed
         path: str = request.scope["raw_path"].decode()
         body: Record = {"statusCode": status, "statusMessage": status_message.format(path=path)}
         if message is None:
@@ -65,7 +44,7 @@ class Observed(Contract):
         """Recorded: without a filter only local folders; `source_type` is ignored; no title, no description."""
         source_type = query.get("import_source_type", "local_folder")
         if source_type not in SOURCE_TYPES:
-            raise InvalidParameters
+            raise Refused(INVALID_PARAMETERS)
         found = [record for record in imports if record["source_type"] == source_type]
         return JSONResponse([observed_import(record) for record in found])
 
@@ -77,14 +56,14 @@ class Observed(Contract):
         return JSONResponse(resources)
 
 
-class Documented(Contract):
+class Documented:
     """Documented: newest first (for resources; here for all lists), every timestamp is there."""
 
     auth_check_status = 200
     single_resources = False
 
     def refused(self, request: Request, refusal: Refused) -> Response:
-        status, message = refusal.documented
+        status, message = refusal.denial.documented
         return JSONResponse({"statusCode": status, "message": message}, status)
 
     def projects(self, projects: list[Record]) -> Response:
@@ -106,6 +85,9 @@ class Documented(Contract):
 
     def resources(self, resources: list[Record]) -> Response:
         return JSONResponse(newest_first(documented_resource(record) for record in resources))
+
+
+Contract: TypeAlias = Observed | Documented
 
 
 def observed_import(record: Record) -> Record:

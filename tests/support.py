@@ -153,6 +153,12 @@ def failure(status: int, body: Any = None) -> Response:
     return JSONResponse(body, status, {"Retry-After": "0"})
 
 
+def end_session(store: Store, cookie: str) -> None:
+    """End the session that a cookie belongs to: none of its cookies is good any more."""
+    ended = store.sessions[cookie]
+    store.sessions = {cookie: session for cookie, session in store.sessions.items() if session is not ended}
+
+
 # Recordings of a running server
 
 _SUBSTITUTES = {

@@ -61,8 +61,3 @@ class Store:
         cookie = seal(secrets.token_hex())
         self.sessions[cookie] = session
         return cookie
-
-    def end_session(self, cookie: str) -> None:
-        """End the session the cookie belongs to: none of its cookies is good any more."""
-        ended = self.sessions[cookie]
-        self.sessions = {cookie: session for cookie, session in self.sessions.items() if session is not ended}

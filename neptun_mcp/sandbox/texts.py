@@ -144,19 +144,6 @@ See: the monitor reports three failed checks of https://shop.example.com/health 
 
 For the morning: write down which of the four it was. Twice the same is a task, not an accident.
 
-## Orders do not arrive
-
-See: the chart "orders an hour" is at zero in the daytime, or customers write that they paid and got no mail.
-
-1. Is the orders API up? `curl https://orders.example.com/health` says `ok` and the number of waiting orders.
-2. The number grows: the API cannot reach the payment provider. Look at its status page before anything else.
-   Orders wait for three days and are sent in turn once the provider is back. Do not restart the API in a
-   hurry: a restart is safe, but each one sends the oldest ten orders again, and support gets the questions.
-3. The number is zero and no orders come: the shop sends them elsewhere. Compare ORDERS_URL in the shop's
-   environment with the address above. This was wrong once, after the move in August.
-
-For the morning: reconcile. `python -m orders reconcile --since yesterday` lists what was paid and not booked.
-
 ## The database
 
 A backup is written every night at 02:30 and kept for 30 days in the bucket `shop-backups`. To restore:
@@ -166,12 +153,7 @@ A backup is written every night at 02:30 and kept for 30 days in the bucket `sho
 3. Restore into a new volume, never over the old one: `./backup.sh restore --into orders-new`.
 4. Point `docker-compose.yml` to the new volume and start again. Keep the old volume for a week.
 
-Orders made after 02:30 are missing then. The payment provider has them all: reconcile, as above.
-
-## Whom to call
-
-Payments and refunds: the provider's night line, number in the password manager under "payments".
-Server and network: the hosting company's ticket page, marked urgent. Everything else can wait until eight.
+Orders made after 02:30 are missing then. The payment provider has them all: `python -m orders reconcile`.
 """
 
 NOTE = """\

@@ -21,7 +21,7 @@ from neptun_mcp import Settings
 from neptun_mcp.account import credentials_of
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from tests.processes import COMMAND, Command, Completed, environment
-from tests.support import PATIENCE, WEBSHOP, Host, Site, failure
+from tests.support import PATIENCE, WEBSHOP, Host, Site, end_session, failure
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="the folder of a person's settings cannot be redirected"
@@ -330,7 +330,7 @@ async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_resta
         assert said.startswith("No Neptun credentials are set. Run `neptun-mcp login --base-url http://127.0.0.1")
         sessions.store.save(site.url, COOKIE)
         assert (await tools.gets("list_imports", project_id=WEBSHOP, limit=2))["total"] == 7
-        store.end_session(COOKIE)
+        end_session(store, COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP)
         assert said.startswith("Neptun refused the session: the cookie is expired or wrong. Run `neptun-mcp login")
         assert said.endswith("again; there is no need to restart the server.")

@@ -30,6 +30,7 @@ from tests.support import (
     ContractName,
     Json,
     Recording,
+    end_session,
     resources,
 )
 from tests.validator import positive_integers
@@ -529,7 +530,7 @@ async def test_each_login_has_its_own_session(contract: ContractName) -> None:
         assert first.startswith("Fe26.2**")
         assert len(first) == len(COOKIE) == 441
 
-        app.state.store.end_session(first)
+        end_session(app.state.store, first)
 
         assert await is_good(client, second)
         assert not await is_good(client, first)
@@ -544,7 +545,7 @@ async def test_a_session_ends_with_all_its_cookies() -> None:
         assert await is_good(client, renewed)
         assert await is_good(client, COOKIE)
 
-        app.state.store.end_session(COOKIE)
+        end_session(app.state.store, COOKIE)
 
         assert not await is_good(client, renewed)
         assert not await is_good(client, COOKIE)

@@ -16,7 +16,7 @@ from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import Session, Store, seal
 from tests.running_neptun import create_app
 from tests.serving.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
-from tests.support import Json, Site, failure, session_in
+from tests.support import Json, Site, end_session, failure, session_in
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ class Watched:
     def renew(self, account: Account) -> None:
         """End a session; its owner logs in again in a browser."""
         user = self.store.sessions[account.cookie].user
-        self.store.end_session(account.cookie)
+        end_session(self.store, account.cookie)
         account.cookie = self.store.new_cookie(Session(user))
         self.owners[account.cookie] = account.user
 

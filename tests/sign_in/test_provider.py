@@ -14,7 +14,7 @@ from tests.serving.support import (
 )
 from tests.sign_in.browser import brought, hidden
 from tests.sign_in.support import sign_in_server
-from tests.support import Site, failure
+from tests.support import Site, end_session, failure
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def test_tokens_are_renewed_while_the_session_lives(site: Site) -> None:
             assert site.requests == [SESSION]
         access = server.provider.access_tokens.open(tokens["access_token"])
         assert access is not None
-        store.end_session(access.cookie)
+        end_session(store, access.cookie)
         dead = await server.app.refresh(tokens["refresh_token"])
     assert (dead.status_code, dead.json()["error"]) == (400, "invalid_grant")
 

@@ -18,6 +18,7 @@ from tests.support import (
     Host,
     Person,
     Tools,
+    end_session,
     failure,
     ids,
     replay,
@@ -136,7 +137,7 @@ async def everything(tools: Tools) -> dict[str, set[int]]:
 
 async def test_a_session_that_ended_before_the_deletion_is_refused(host: Host, store: Store, era: str) -> None:
     host.era = era
-    host.person = Person(YES, meanwhile=lambda: store.end_session(COOKIE))
+    host.person = Person(YES, meanwhile=lambda: end_session(store, COOKIE))
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
     assert message.startswith("Neptun refused the session: the cookie is expired or wrong. Nothing was deleted.")
     assert kept(store) == EVERYTHING

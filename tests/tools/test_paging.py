@@ -6,7 +6,6 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox.state import Store
 from neptun_mcp.tools.lists import ANEW
 from tests.support import (
     WEBSHOP,
@@ -16,6 +15,7 @@ from tests.support import (
     Json,
     Person,
     Tools,
+    end_session,
     failure,
     ids,
     import_item,
@@ -140,16 +140,12 @@ async def test_another_person_sees_nothing_of_a_remembered_list(host: Host) -> N
     store = host.site.sandbox()
     async with host.connected() as tools:
         await tools.gets("list_imports", project_id=WEBSHOP, limit=2)
-        end_session(store)
+        end_session(store, COOKIE)
         message = await tools.fails("list_resources", project_id=WEBSHOP, resource_type="user-files")
         assert message.startswith("Neptun refused the session")
     host.settings["session_cookie"] = BOB_COOKIE
     message = await host.fails("list_imports", project_id=WEBSHOP, limit=2, offset=2)
     assert message.startswith("There is no project 1, or it is not yours.")
-
-
-def end_session(store: Store) -> None:
-    store.end_session(COOKIE)
 
 
 # Progress

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
 from ..sign_in.attempts import KnownBrowser
-from ..tools.report import Report
+from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Sessions
 from .narrowing import narrowed

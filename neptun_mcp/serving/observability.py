@@ -33,9 +33,8 @@ from ..neptun.errors import (
 )
 from ..settings import Settings
 from ..tools.arguments import parsed_arguments
-from ..tools.context import Shared
+from ..tools.context import Report, Shared
 from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
-from ..tools.report import Report
 from ..tools.results import DeletionResult
 from ..tools.tools import audited_tools
 from .callers import Caller, caller_of

@@ -1,22 +1,49 @@
-"""What every call of a tool has at hand: what the server's tools share, and the caller's own client."""
+"""What every call of a tool has at hand: what the server's tools share, the caller's own client, and its report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from mcp.server.mcpserver import Context
 from mcp.types import ClientCapabilities
 from pydantic import BaseModel, ConfigDict
 
 from ..neptun.client import NeptunClient
+from ..neptun.models import ProjectImport
 from ..neptun.time_limit import TimeLimit
 from .pages import Pages
 from .progress import current_transfer
-from .report import Report
 from .scope import EVERYTHING, Scope
 from .words import HOST, Reader
+
+Answered: TypeAlias = Literal["yes", "no", "declined", "cancelled"]
+
+
+@dataclass
+class Report:
+    """What a call of a tool was about, and what came of it: how those who serve the tools learn of it.
+
+    Over HTTP each request has one. When the call ends, its log line and its audit line are made of it, and the answer
+    is another one if the Neptun session has ended.
+
+    Attributes:
+        outcome: what the tool returned, or the error that it raised; None before, and while the person is asked.
+        found: the import that was to be deleted; None before it was found.
+        project_id: the project that it is in.
+        project_name: the project's name, if it was looked up.
+        asked: whether a question was put to the person before a deletion; None if the call did not come to that.
+        answered: what came back: the form with yes or no, or without it `declined` or `cancelled`, which some hosts
+            also do by themselves; None if nobody was asked.
+    """
+
+    outcome: BaseModel | BaseException | None = None
+    found: ProjectImport | None = None
+    project_id: int | None = None
+    project_name: str | None = None
+    asked: bool | None = None
+    answered: Answered | None = None
 
 
 @dataclass(frozen=True)

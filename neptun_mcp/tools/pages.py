@@ -67,13 +67,6 @@ class Key:
     what: tuple[Hashable, ...]
 
 
-@dataclass(frozen=True)
-class _Remembered:
-    sent: Sent[Any]
-    size: int
-    until: float
-
-
 class Pages:
     """The lists of which there is more to read.
 
@@ -84,19 +77,14 @@ class Pages:
     """
 
     def __init__(self, max_bytes: int, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._seconds = seconds
         self._clock = clock
-        self._lists: dict[Key, _Remembered] = {}
+        self._lists: dict[Key, tuple[Sent[Any], int, float]] = {}  # with size, and until when
         self._names: WeakKeyDictionary[Session, tuple[int, float, Mapping[int, str]]] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._lists)
-
-    @property
-    def max_bytes(self) -> int:
-        """What all lists may take together."""
-        return self._max_bytes
 
     def name_projects(self, session: Session, names: Mapping[int, str]) -> None:
         """Remember the names of a person's projects, to show them."""
@@ -110,8 +98,7 @@ class Pages:
 
     def holds(self, key: Key, value: Any) -> bool:
         """Whether this very list is remembered."""
-        known = self._lists.get(key)
-        return known is not None and known.sent.value is value
+        return key in self._lists and self._lists[key][0].value is value
 
     @staticmethod
     async def key(session: Session, project_id: int, *what: Hashable) -> Key:
@@ -128,8 +115,8 @@ class Pages:
             ask: asks Neptun.
         """
         self._expire()
-        if later and (known := self._lists.get(key)):
-            return known.sent
+        if later and key in self._lists:
+            return self._lists[key][0]
         # Not needed any more, and it may be as large as what comes.
         self._lists.pop(key, None)
         return Sent(await ask(), anew=later)
@@ -144,7 +131,7 @@ class Pages:
             return
         self._lists.pop(key, None)
         if size:
-            self._lists[key] = _Remembered(Sent(value), size, self._clock() + self._seconds)
+            self._lists[key] = Sent(value), size, self._clock() + self._seconds
             self._expire()
             # Without asyncio, under trio, it is forgotten with the next call.
             with suppress(RuntimeError):
@@ -156,29 +143,28 @@ class Pages:
         Args:
             deleted: the import that is certainly gone: lists of imports are read on without it.
         """
-        for key, known in list(self._lists.items()):
+        for key, (sent, size, until) in list(self._lists.items()):
             if key.session is not session or key.project_id not in (project_id, EVERY_PROJECT):
                 continue
             if deleted and key.what[0] == "imports":
-                gone = known.sent.gone | {deleted}
-                self._lists[key] = replace(known, sent=replace(known.sent, gone=gone))
+                self._lists[key] = replace(sent, gone=sent.gone | {deleted}), size, until
             else:
                 del self._lists[key]
 
     def project_of_import(self, session: Session, import_id: int) -> int | None:
         """The project that has an import, as far as the lists tell that are remembered."""
-        for key, known in self._lists.items():
-            if key.session is session and key.what[0] == "imports" and import_id not in known.sent.gone:
-                for item in known.sent.value.items:
+        for key, (sent, _, _) in self._lists.items():
+            if key.session is session and key.what[0] == "imports" and import_id not in sent.gone:
+                for item in sent.value.items:
                     if item.id == import_id:
                         return key.project_id or item.project_id
         return None
 
     def _expire(self) -> None:
-        now, total = self._clock(), sum(known.size for known in self._lists.values())
-        for key, known in list(self._lists.items()):
-            if known.until <= now or total > self._max_bytes or key.changes != key.session.changes:
-                total -= known.size
+        now, total = self._clock(), sum(size for _, size, _ in self._lists.values())
+        for key, (_, size, until) in list(self._lists.items()):
+            if until <= now or total > self.max_bytes or key.changes != key.session.changes:
+                total -= size
                 del self._lists[key]
 
 

@@ -19,10 +19,9 @@ from pydantic import Field
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
-from .context import Form, Shared, can_ask, report_of, scope_of, shared_by
+from .context import Answered, Form, Shared, can_ask, report_of, scope_of, shared_by
 from .not_done import NotAllowed, NotDone, NotThere
 from .projects import Call, InProject, project_name
-from .report import Answered
 from .words import NOTHING_DELETED, happened
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it

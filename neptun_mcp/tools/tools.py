@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, cast
 
@@ -109,49 +108,55 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 _DELETES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 
 
-@dataclass(frozen=True)
-class _Declaration:
-    """A tool as hosts see it. Whether it exists in read-only mode, and is audited, follows from its hints."""
+@cache
+def _tools() -> list[NeptunTool]:
+    """All tools, made once: nobody changes them, and their schemas take time.
 
-    function: Callable[..., Any]
-    title: str
-    description: str
-    hints: ToolAnnotations
-    result: type[BaseModel]
+    Whether one exists in read-only mode, and is audited, follows from its hints.
+    """
+    return [
+        _tool(
+            list_imports,
+            "List imports",
+            "List the imports of a Neptun project, or of all: the folders and GitHub repositories that were read into "
+            "it, newest first.",
+            _READS,
+            ImportsPage,
+        ),
+        _tool(
+            list_resources,
+            "List resources",
+            "List the resources of one type of a Neptun project, or of all, newest first: files (with the lines that "
+            "match the query, or their beginning), template collections, GitHub installations or chats. Pass "
+            "resource_id to read a whole file.",
+            _READS,
+            ResourcesPage,
+        ),
+        _tool(
+            delete_import,
+            "Delete an import",
+            "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
+            "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
+            "(deleted: false), so do not try again.",
+            _DELETES,
+            DeletionResult,
+        ),
+    ]
 
-    @property
-    def name(self) -> str:
-        return self.function.__name__
 
-
-_DECLARED = (
-    _Declaration(
-        list_imports,
-        "List imports",
-        "List the imports of a Neptun project, or of all: the folders and GitHub repositories that were read into it, "
-        "newest first.",
-        _READS,
-        ImportsPage,
-    ),
-    _Declaration(
-        list_resources,
-        "List resources",
-        "List the resources of one type of a Neptun project, or of all, newest first: files (with the lines that match "
-        "the query, or their beginning), template collections, GitHub installations or chats. Pass resource_id to read "
-        "a whole file.",
-        _READS,
-        ResourcesPage,
-    ),
-    _Declaration(
-        delete_import,
-        "Delete an import",
-        "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
-        "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
-        "(deleted: false), so do not try again.",
-        _DELETES,
-        DeletionResult,
-    ),
-)
+def _tool(
+    function: Callable[..., Any], title: str, description: str, hints: ToolAnnotations, result: type[BaseModel]
+) -> NeptunTool:
+    """A tool as hosts see it."""
+    hints = hints.model_copy(update={"title": title})
+    made = NeptunTool.from_function(
+        function, title=title, description=description, annotations=hints, structured_output=False
+    )
+    tool = cast(NeptunTool, made)
+    tool.bounded = {**flat_schema(tool.parameters), "additionalProperties": False}
+    tool.parameters = unbounded(tool.bounded)
+    tool.fn_metadata.output_schema = flat_schema(result.model_json_schema(mode="serialization"))
+    return tool
 
 
 def create_tools(*, read_only: bool) -> list[Tool]:
@@ -163,29 +168,6 @@ def create_tools(*, read_only: bool) -> list[Tool]:
     return [tool for tool in _tools() if not (read_only and tool.changes_something)]
 
 
-@cache
-def _tools() -> list[NeptunTool]:
-    """All of them, made once: nobody changes them, and their schemas take time."""
-    return [_tool(declared) for declared in _DECLARED]
-
-
 def audited_tools() -> list[str]:
     """The names of the tools that do more than read, whether they are published or not."""
-    return [declared.name for declared in _DECLARED if not declared.hints.read_only_hint]
-
-
-def _tool(declared: _Declaration) -> NeptunTool:
-    tool = cast(
-        NeptunTool,
-        NeptunTool.from_function(
-            declared.function,
-            title=declared.title,
-            description=declared.description,
-            annotations=declared.hints.model_copy(update={"title": declared.title}),
-            structured_output=False,
-        ),
-    )
-    tool.bounded = {**flat_schema(tool.parameters), "additionalProperties": False}
-    tool.parameters = unbounded(tool.bounded)
-    tool.fn_metadata.output_schema = flat_schema(declared.result.model_json_schema(mode="serialization"))
-    return tool
+    return [tool.name for tool in _tools() if tool.changes_something]

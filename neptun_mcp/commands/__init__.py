@@ -123,6 +123,15 @@ def shown_user(user: User) -> str:
     return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"
 
 
+def kept_elsewhere() -> str:
+    """A sentence that names the addresses with a session of `login`; empty if there is none."""
+    from ..account import session_store
+
+    kept = session_store().addresses()
+    sessions, it = ("A session is", "it") if len(kept) == 1 else ("Sessions are", "one")
+    return f"{sessions} kept for {' and '.join(kept)}: --base-url or NEPTUN_BASE_URL chooses {it}." if kept else ""
+
+
 def as_typed(options: argparse.Namespace, words: str) -> str:
     """Words for a person, with the address called as it was given."""
     return words.replace("NEPTUN_BASE_URL", "--base-url") if "base_url" in options else words

@@ -119,8 +119,10 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
         hint = " (number)" if choices else " (y/N)" if is_yes_or_no else ""
         print(f"{field['title']}{hint}: ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip()
+        if is_yes_or_no and answer.lower() not in ("y", "yes"):
+            return ElicitResult(action="decline")
         if is_yes_or_no:
-            answers[name] = answer.lower() in ("y", "yes")
+            answers[name] = True
         elif not choices and answer:
             answers[name] = answer
         elif answer.isdecimal() and 1 <= int(answer) <= len(choices):

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
     else:
-        show(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
+        say(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
     return FAILURE if to_do else SUCCESS
 
 

@@ -21,8 +21,8 @@ from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, Sessi
 from ..neptun.models import DEFAULT_BASE_URL
 from ..neptun.session import User
 from ..settings import PRIVATE, Settings
-from ..tools.words import happened
-from . import FAILURE, MISUSE, SUCCESS, nearest, settings_or_exit, show, shown_user, tell
+from ..tools.words import happened, login_command
+from . import FAILURE, MISUSE, SUCCESS, kept_elsewhere, nearest, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, edit
 from .console import write
 from .entries import entry_in, put_entry
@@ -36,18 +36,18 @@ QUESTION = "Which of my Neptun imports failed?"
 def run(options: argparse.Namespace) -> int:
     """Write the entries, unless they are there already. With `--print`, show them."""
     names = known_hosts(options.host)
+    here = _found() if names == [] else []
+    if here and sys.stdin.isatty() and not options.print:
+        names = _chosen(here)
     if names is None:
         return MISUSE
     if not names:
-        here = [name for name, host in HOSTS.items() if host.is_here]
-        names = _chosen(here) if sys.stdin.isatty() and not options.print else None
-        if names is None:
-            tell(
-                f"Which host? On this machine: {', '.join(here) or 'none that is known'}.",
-                f"All hosts: {', '.join(HOSTS)}.",
-                f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
-            )
-            return MISUSE
+        tell(
+            f"Which host? On this machine: {', '.join(here) or 'none that is known'}.",
+            f"All hosts: {', '.join(HOSTS)}.",
+            f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
+        )
+        return MISUSE
     settings = settings_or_exit(options)
     plain, secrets = _variables(settings)
     env = {**plain, **secrets} if options.with_secrets else plain
@@ -65,6 +65,14 @@ def run(options: argparse.Namespace) -> int:
     if not options.print and (written or not failed):
         (report if written else tell)(*_next_steps(settings, env, written))
     return FAILURE if failed else SUCCESS
+
+
+def _found() -> list[str]:
+    """The hosts on this machine."""
+    try:
+        return [name for name, host in HOSTS.items() if host.is_here]
+    except OSError:  # there is no home
+        return []
 
 
 def known_hosts(words: Iterable[str]) -> list[str] | None:
@@ -88,9 +96,7 @@ def report(*lines: str) -> None:
 
 
 def _chosen(here: list[str]) -> list[str] | None:
-    """The hosts that the person chooses at the terminal; None if none is chosen."""
-    if not here:
-        return None
+    """The hosts that the person chooses at the terminal; None as `known_hosts` has it."""
     width = max(map(len, here))
     tell("Found on this machine:", *(f"{n:3}  {name:{width}}  {HOSTS[name].title}" for n, name in enumerate(here, 1)))
     print('Add the server to which? Numbers, "all", or Enter for none: ', end="", file=sys.stderr, flush=True)
@@ -98,7 +104,7 @@ def _chosen(here: list[str]) -> list[str] | None:
     if words == ["all"]:
         return here
     chosen = [here[int(word) - 1] if word.isdecimal() and 0 < int(word) <= len(here) else word for word in words]
-    return known_hosts(chosen) or None
+    return known_hosts(chosen)
 
 
 def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
@@ -231,8 +237,6 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
         return "The server uses sample data, because NEPTUN_SANDBOX is set: no log-in is needed."
     without = {setting: None for setting in PRIVATE if f"NEPTUN_{setting.upper()}" not in env}
     used = settings.model_copy(update={**without, "base_url": env.get(_BASE_URL, settings.base_url)})
-    here = "" if used.base_url == DEFAULT_BASE_URL else f" --base-url {used.base_url}"
-    login = f"{command_line()} login{here}"
 
     async def user() -> User | None:
         with anyio.move_on_after(_SECONDS_TO_ASK):
@@ -242,9 +246,9 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
     try:
         found = anyio.run(user)
     except (CredentialsMissing, SessionRefused, LoginRefused):
-        kept = [] if used.has_credentials else session_store().addresses()
-        others = f" (sessions are kept for {' and '.join(kept)}: NEPTUN_BASE_URL chooses one)" if kept else ""
-        return f"Next, log in: {login}{others}"
+        return (
+            f"Next, log in: {login_command(used.base_url)}. {'' if used.has_credentials else kept_elsewhere()}".rstrip()
+        )
     except NeptunError as error:
         return f"Whether you are logged in could not be checked. {happened(error)}"
     if found is None:

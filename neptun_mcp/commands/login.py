@@ -17,7 +17,7 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials, User
 from ..settings import Settings
-from ..tools.words import TERMINAL, advice, happened, why
+from ..tools.words import TERMINAL, advice, happened, login_command, why
 from . import FAILURE, MISUSE, SUCCESS, as_typed, say, settings_or_exit, shown_user, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.cookie or sys.stdin.isatty()):
         tell(
             "E-mail address and password are asked for at a terminal. A cookie can come from a file: "
-            f"{command_line()} login --cookie < FILE"
+            f"{login_command(settings.base_url, ' --cookie < FILE')}"
         )
         return MISUSE
     try:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)
     except NeptunError as error:
-        tell(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error)))
+        tell(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error, settings.base_url)))
         return FAILURE
     try:
         place = session_store().save(settings.base_url, cookie)
@@ -70,16 +70,16 @@ async def _open_session(settings: Settings, credentials: Credentials) -> tuple[U
         return user, cookie
 
 
-def _advice(error: NeptunError) -> str:
+def _advice(error: NeptunError, address: str) -> str:
     if isinstance(error, LoginRefused):
-        how = f"{command_line()} login --cookie"
+        how = login_command(address, " --cookie")
         return f"Both are case-sensitive. If you sign in with GitHub or a passkey, there is no password: use {how}."
     return "Copy it again." if isinstance(error, SessionRefused) else advice(error, TERMINAL)
 
 
 def _typed(address: str) -> Credentials | None:
     """E-mail address and password, as typed at the terminal."""
-    tell(f"Log in to {address} (with GitHub or a passkey: {command_line()} login --cookie).")
+    tell(f"Log in to {address} (with GitHub or a passkey: {login_command(address, ' --cookie')}).")
     print("E-mail: ", end="", file=sys.stderr, flush=True)
     email = sys.stdin.readline().strip()
     password = _hidden("Password: ") if email else ""

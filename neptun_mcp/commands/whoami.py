@@ -8,11 +8,11 @@ import anyio
 
 from ..account import create_client
 from ..command_line import command_line
-from ..neptun.errors import NeptunError
+from ..neptun.errors import CredentialsMissing, NeptunError
 from ..neptun.session import User
 from ..settings import Settings
 from ..tools.words import TERMINAL, explained
-from . import FAILURE, SUCCESS, as_typed, say, settings_or_exit, shown_user, tell
+from . import FAILURE, SUCCESS, as_typed, kept_elsewhere, say, settings_or_exit, shown_user, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,7 +21,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         user, address = anyio.run(_account, settings)
     except NeptunError as error:
-        tell(as_typed(options, explained(error, TERMINAL)))
+        kept = kept_elsewhere() if isinstance(error, CredentialsMissing) else ""
+        tell(as_typed(options, explained(error, TERMINAL)), *filter(None, [kept]))
         return FAILURE
     if settings.sandbox != "off":
         say(f"{shown_user(user)} of the sample data, because NEPTUN_SANDBOX or --sandbox is set.")

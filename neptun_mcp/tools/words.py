@@ -290,10 +290,10 @@ def why(error: OSError) -> str:
     return f"{error.strerror or 'it cannot be used'}{f' ({error.filename})' if error.filename else ''}"
 
 
-def login_command(address: str) -> str:
-    """The command that logs in to an address."""
+def login_command(address: str, more: str = "") -> str:
+    """The command that logs in to an address; `more` stands at its end."""
     where = "" if address == DEFAULT_BASE_URL else f" --base-url {address}"
-    return f"`{command_line() or 'neptun-mcp'} login{where}`"
+    return f"`{command_line() or 'neptun-mcp'} login{where}{more}`"
 
 
 def known_projects(projects: Iterable[Project]) -> str:

@@ -81,6 +81,11 @@ def test_it_ends_with_the_one_thing_to_fix(
     assert last.startswith(f"To do: {to_do}")
 
 
+def test_the_address_can_be_an_option(doctor: Any, site: Site) -> None:
+    code, printed = doctor("--base-url", site.url, BASE_URL="")
+    assert (code, f"address: {site.url} answers" in printed) == (0, True)
+
+
 def test_a_failing_list_of_projects_is_named(doctor: Any, site: Site) -> None:
     site.answers[f"GET {USER}/projects"] = failure(500)
     code, printed = doctor()

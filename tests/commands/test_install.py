@@ -752,8 +752,10 @@ def test_several_sessions_that_are_kept_are_named(
     for port in (8, 9):
         session_store().save(f"http://127.0.0.1:{port}", COOKIE)
     ran = command("install", "cursor")
-    kept = "sessions are kept for http://127.0.0.1:8 and http://127.0.0.1:9"
-    assert f"\nNext, log in: neptun-mcp login ({kept}: NEPTUN_BASE_URL chooses one)\n" in ran.stdout
+    kept = "Sessions are kept for http://127.0.0.1:8 and http://127.0.0.1:9: --base-url or NEPTUN_BASE_URL chooses one."
+    assert f"\nNext, log in: `neptun-mcp login`. {kept}\n" in ran.stdout
+    ran = command("whoami")
+    assert (ran.code, ran.stderr.splitlines()[-1]) == (1, kept)
 
 
 # Choosing, and what comes next
@@ -786,6 +788,14 @@ def test_at_a_terminal_the_person_chooses(
     assert [entry.host for entry in find_entries()] == installed
 
 
+def test_a_wrong_number_is_said_once(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".cursor").mkdir()
+    monkeypatch.setattr(sys, "stdin", Terminal("2\n"))
+    ran = command("install")
+    assert (ran.code, ran.stderr.count("cursor, vscode")) == (2, 1)
+    assert "There is no host '2'.\n" in ran.stderr
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -815,7 +825,7 @@ def test_without_a_log_in_the_next_step_is_to_log_in(command: Command, monkeypat
     monkeypatch.setenv("NEPTUN_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("NEPTUN_SESSION_COOKIE", COOKIE)  # stays out of the file, so that the host has none
     ran = command("install", "cursor")
-    assert "\nNext, log in: neptun-mcp login --base-url http://127.0.0.1:9\n" in ran.stdout
+    assert "\nNext, log in: `neptun-mcp login --base-url http://127.0.0.1:9`.\n" in ran.stdout
 
 
 def test_a_neptun_that_does_not_answer_is_no_failure(

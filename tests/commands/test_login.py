@@ -195,7 +195,10 @@ def test_a_wrong_password_keeps_nothing(home: Path) -> None:
     code, shown = log_in_at_terminal(f"{EMAIL}\nWr0ng!password\n")
     assert code == 1
     assert "the e-mail address or the password is wrong. Nothing is kept." in shown
-    assert "there is no password: use python -m neptun_mcp login --cookie." in shown.replace(sys.executable, "python")
+    assert "there is no password: use `python -m neptun_mcp login --base-url " in shown.replace(
+        sys.executable, "python"
+    )
+    assert shown.rstrip().endswith(" --cookie`.")
     assert not files_in(home)
 
 
@@ -276,7 +279,7 @@ def test_the_sandbox_needs_no_log_in(command: Command, home: Path, monkeypatch: 
 def test_without_a_terminal_only_a_cookie_is_taken(command: Command, home: Path) -> None:
     ran = command("login")
     assert ran.code == 2
-    assert "neptun-mcp login --cookie < FILE" in ran.stderr
+    assert f"`neptun-mcp login --base-url {os.environ['NEPTUN_BASE_URL']} --cookie < FILE`" in ran.stderr
 
 
 def test_a_damaged_file_is_named_and_nothing_in_it_is_lost(paste: Command, command: Command, home: Path) -> None:

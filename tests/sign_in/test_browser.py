@@ -178,6 +178,7 @@ async def test_fits_a_phone_in_light_and_dark(chromium: Any, site: Site, scheme:
         assert await at.page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == background
 
 
+@pytest.mark.slow
 async def test_the_button_is_seen_at_once_on_a_phone(chromium: Any, site: Site) -> None:
     async with tab(chromium, site, viewport={"width": 360, "height": 640}) as at:
         for wrong in (False, True):

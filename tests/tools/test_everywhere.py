@@ -246,7 +246,7 @@ async def test_no_project_is_missing_silently(host: Host) -> None:
 
 async def test_a_project_for_which_there_was_no_time_is_named(host: Host) -> None:
     serve_projects(host, 3)
-    host.settings["timeout"] = 1.0
+    host.settings["timeout"] = 3.0
 
     async def never(scope: Any, receive: Any, send: Any) -> None:
         await receive()

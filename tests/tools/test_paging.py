@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.tools.lists import ANEW
 from tests.support import (
+    PATIENCE,
     WEBSHOP,
     YES,
     ContractName,
@@ -152,7 +153,7 @@ async def test_another_person_sees_nothing_of_a_remembered_list(host: Host) -> N
 
 
 async def test_the_progress_of_a_long_call_is_told_to_who_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neptun_mcp.tools.progress.SECONDS", 0.02)
+    monkeypatch.setattr("neptun_mcp.tools.progress.SECONDS", 0.001)
     store = host.site.sandbox()
     for record in store.resources[WEBSHOP, "user-files"]:
         record["text"] = "x" * 2_000_000
@@ -170,7 +171,8 @@ async def test_the_progress_of_a_long_call_is_told_to_who_asked(host: Host, monk
     assert any(message and message.startswith("Reading the files: ") for _, _, message in told)
 
 
-async def test_a_quick_call_tells_no_progress(host: Host) -> None:
+async def test_a_quick_call_tells_no_progress(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neptun_mcp.tools.progress.SECONDS", PATIENCE)
     host.era = "2025-11-25"
     told: list[float] = []
 

@@ -11,11 +11,13 @@ of the time and at the end.
 prints how many calls of two imports a second one process of ours answers, on the loop of asyncio and on uvloop, beside
 the floor, the SDK alone and the peer: in both protocols, in turns, each answer checked.
 
-    python benchmarks/load.py --unfriendly [--seconds 60]
+    python benchmarks/load.py --unfriendly [--mode caller] [--nginx] [--seconds 60]
 
-prints how long one caller waits, who calls one server with a session of their own, alone and among unfriendly ones:
-200 with invented sessions, 300 who send half a head, 20 who send 60 requests and never read. All on 127.0.0.1; Linux
-only.
+prints how long one person's calls, and probes of /health, take beside a process that only keeps a core busy, and among
+unfriendly peers on that core: 100 with invented credentials, 100 with sixty sign-ins of one person, 300 who send half a
+head, 300 who send all but the last byte of a body, 20 who send 60 requests and never read. `--mode` is whose accounts
+are used (environment, caller or sign-in; with the first of them, all unfriendly ones have no token), and `--nginx` puts
+the nginx of docs/remote.md before two processes. All on 127.0.0.1; Linux only.
 """
 
 from __future__ import annotations
@@ -35,9 +37,14 @@ from functools import lru_cache, partial
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from itertools import product
+from math import inf
+from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import uvicorn
 from harness import (
     BARE,
     COOKIE,
@@ -66,9 +73,17 @@ from harness import (
     table,
 )
 
-INVENTED = "invented" + COOKIE
-TOKEN, HOST = "0123456789abcdef" * 2, "localhost:8000"
+from neptun_mcp import Settings
+from neptun_mcp.account import create_client
+from neptun_mcp.sandbox import BOB_COOKIE, USER_ID, create_app
+from neptun_mcp.sandbox import COOKIE as ALICE
+from neptun_mcp.sandbox.data import BOB_ID
+from neptun_mcp.sandbox.state import seal
+from neptun_mcp.sign_in.provider import Access, Provider
+
+TOKEN, KEY, HOST = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "localhost:8000"
 SERVERS = 2
+SPAWN = get_context("spawn")
 CALL = {"name": "list_resources", "arguments": {"project_id": 1, "resource_type": "user-files", "limit": 1}}
 VERSION = "2026-07-28"
 META = {
@@ -80,14 +95,14 @@ WARM_UP = 1.0
 """Seconds of calls that are not counted."""
 
 
-def request_of(session: str = COOKIE, call: Json = CALL, version: str = VERSION) -> bytes:
+def request_of(session: str = COOKIE, call: Json = CALL, version: str = VERSION, token: str = TOKEN) -> bytes:
     """A call in a session, as a host of that protocol sends it."""
     newer = version == VERSION
     params = call | {"_meta": META} if newer else call
     routing = f"MCP-Method: tools/call\r\nMCP-Name: {call['name']}\r\n" if newer else ""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
     return (
-        f"POST /mcp HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+        f"POST /mcp HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
         f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {version}\r\n{routing}"
         f"Neptun-Session: {session}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
@@ -175,74 +190,6 @@ async def client(
     writer.close()
 
 
-async def send_half_heads(port: int) -> None:
-    """Send half a head, and again once the server has given up."""
-    while True:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request_of()[:100])
-        with suppress(OSError):
-            await reader.read()
-        writer.close()
-
-
-async def never_read(port: int) -> None:
-    """Send many requests, in another session, and read nothing of the answers."""
-    while True:
-        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-        writer.write(60 * request_of(f"{COOKIE}0"))
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-async def stall_bodies(port: int) -> None:
-    """Send a call but for its last byte, and again once the server has given up."""
-    while True:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request_of(f"{COOKIE}1")[:-1])
-        with suppress(OSError):
-            await reader.read()
-        writer.close()
-
-
-HEALTH = f"GET /health HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
-
-
-async def among_unfriendly(port: int, seconds: float) -> dict[str, list[str]]:
-    """The rows of the table: how long one caller, and one probe, wait alone, and among unfriendly ones."""
-    ignored, errors = list[Any](), list[str]()
-    times = [list[float]() for _ in range(4)]
-
-    async def measure(calls: list[float], probes: list[float]) -> None:
-        until = time.perf_counter() + seconds / 2
-        probe = client(port, until, probes, errors, HEALTH, lambda body: b"alive" in body, pause=0.05)
-        await asyncio.gather(client(port, until, calls, errors), probe)
-
-    await measure(times[0], times[2])
-    until = time.perf_counter() + seconds
-    unfriendly = [
-        *(client(port, until, ignored, ignored, request_of(f"{number}{INVENTED}")) for number in range(200)),
-        *(send_half_heads(port) for _ in range(300)),
-        *(stall_bodies(port) for _ in range(300)),
-        *(never_read(port) for _ in range(20)),
-    ]
-    tasks = [asyncio.create_task(caller) for caller in unfriendly]
-    await asyncio.sleep(2)
-    await measure(times[1], times[3])
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    if errors:
-        print(f"the first error: {errors[0]}", file=sys.stderr)
-    return {
-        "answers": [number(len(measured)) for measured in times],
-        **{
-            f"{share:.0%} within (ms)": [number(percentile(measured, share) * 1000) for measured in times]
-            for share in (0.5, 0.95, 0.99)
-        },
-        "errors": ["", str(len(errors)), "", ""],
-    }
-
-
 async def call_for(
     seconds: float,
     clients: int,
@@ -294,6 +241,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, help="NEPTUN_MAX_CONNECTIONS (5, or 10 to compare)")
     parser.add_argument("--delay", type=float, help="seconds that Neptun takes (0.05, or 0 to compare)")
     parser.add_argument("--rounds", type=int, default=3, help="of the comparison (3)")
+    parser.add_argument("--mode", choices=MODES, default="caller", help="whose accounts unfriendly ones meet (caller)")
+    parser.add_argument("--nginx", action="store_true", help="unfriendly ones meet nginx, before two processes")
     parser.add_argument("--only", default="", help="compare only servers whose name contains this")
     arguments = parser.parse_args()
     measure = compare if arguments.compare else measure_unfriendly if arguments.unfriendly else measure_load
@@ -308,7 +257,7 @@ def environment_of(neptun: Neptun, connections: int) -> dict[str, str]:
         "NEPTUN_MAX_CONNECTIONS": str(connections),
         "NEPTUN_MCP_TOKEN": TOKEN,
         "NEPTUN_MCP_ALLOWED_HOSTS": HOST.partition(":")[0],
-        "NEPTUN_MCP_STATE_KEY": "fedcba9876543210" * 2,
+        "NEPTUN_MCP_STATE_KEY": KEY,
     }
 
 
@@ -327,14 +276,171 @@ def measure_load(arguments: argparse.Namespace) -> str:
     return table(header, [allowed, *([name, *values] for name, values in rows.items())])
 
 
+# Among unfriendly peers
+
+MODES = ("environment", "caller", "sign-in")
+HEALTH = f"GET /health HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+SIGN_INS = 60
+
+
+def serve_neptun(listener: socket.socket, delay: float) -> None:
+    """The sandbox, in which Alice has many sessions, and which takes its time."""
+    app = create_app()
+    sessions = app.state.store.sessions
+    sessions.update({session_of_alice(number): sessions[ALICE] for number in range(SIGN_INS)})
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(delay if scope["type"] == "http" else 0)
+        await app(scope, receive, send)
+
+    uvicorn.Server(uvicorn.Config(slow, log_level="error", access_log=False)).run([listener])
+
+
+def session_of_alice(number: int) -> str:
+    return seal(f"sign-in {number}")
+
+
+def call_of(mode: str, user: int, session: str) -> bytes:
+    """A call of a person in a session, in one of the modes. Where all share an account, Alice has no token."""
+    call = {"name": "list_imports", "arguments": {"limit": 1}}
+    if mode == "sign-in":
+        seals = Provider(create_client(Settings()), f"http://{HOST}", [KEY]).access_tokens
+        grant = Access(client_id="load", scopes=[], cookie=session, sign_in=session[-32:], user_id=user)
+        return request_of("", call, token=seals.seal(grant, 3600))
+    return request_of(session, call, token="wrong" if mode == "environment" and user != BOB_ID else TOKEN)
+
+
+async def stall(port: int, data: bytes) -> None:
+    """Send something, read nothing, and begin again once the server has given up."""
+    while True:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(data)
+            await writer.wait_closed()
+        await asyncio.sleep(0.1)
+
+
+async def insist(port: int, request: bytes) -> None:
+    """Call, one call after the other, whatever comes back."""
+    while True:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await client(port, inf, [], [], request)
+        await asyncio.sleep(0.1)
+
+
+def be_unfriendly(port: int, mode: str) -> None:
+    """Do to a server what a process can, from the last core."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    alice = [call_of(mode, USER_ID, session_of_alice(number)) for number in range(SIGN_INS)]
+    invented = [call_of(mode, USER_ID, seal(f"invented {number}")) for number in range(100)]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(
+            *(insist(port, request) for request in invented),
+            *(insist(port, alice[number % SIGN_INS]) for number in range(100)),
+            *(stall(port, alice[0][:100]) for _ in range(300)),
+            *(stall(port, alice[number % SIGN_INS][:-1]) for number in range(300)),
+            *(stall(port, 60 * alice[number % SIGN_INS]) for number in range(20)),
+        )
+
+    asyncio.run(all_at_once())
+
+
+def be_busy(share: float) -> None:
+    """Use a share of the last core, and harm nobody."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    while True:
+        until = time.process_time() + share / 100
+        while time.process_time() < until:
+            pass
+        time.sleep((1 - share) / 100)
+
+
+@contextmanager
+def beside(target: Callable[..., None], *arguments: Any) -> Generator[int]:
+    """The id of a process that does something during the block."""
+    process = SPAWN.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    try:
+        yield process.pid or 0
+    finally:
+        process.kill()
+        process.join()
+
+
+async def waits(port: int, mode: str, seconds: float) -> tuple[list[float], list[float], list[str]]:
+    """How long Bob's calls take, how long probes take, and what was wrong."""
+    until, calls, probes, errors = time.perf_counter() + seconds, list[float](), list[float](), list[str]()
+    await asyncio.gather(
+        client(port, until, calls, errors, call_of(mode, BOB_ID, BOB_COOKIE), pause=0.01),
+        client(port, until, probes, errors, HEALTH, lambda body: b"alive" in body, pause=0.01),
+    )
+    return calls, probes, errors
+
+
+@contextmanager
+def nginx(first: int, second: int) -> Generator[int]:
+    """The port of nginx, as docs/remote.md has it, before two servers."""
+    sys.path.append(str(HERE.parent))
+    from tests.serving.nginx import NGINX, documented_configuration
+
+    if NGINX is None:
+        raise BenchmarkError("nginx is not installed")
+    with TemporaryDirectory() as folder:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        text = documented_configuration(Path(folder), port, f"127.0.0.1:{first}", f"127.0.0.1:{second}")
+        file = Path(folder, "nginx.conf")
+        file.write_text(text.replace("events {}", "events { worker_connections 4096; }"))
+        process = subprocess.Popen([NGINX, "-c", str(file), "-p", folder], stderr=subprocess.DEVNULL)
+        try:
+            wait_for(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
 def measure_unfriendly(arguments: argparse.Namespace) -> str:
-    """The table of one caller."""
-    with Neptun("--contract", "documented", "--delay", str(arguments.delay)) as neptun:
-        settings = {**environment_of(neptun, arguments.connections), "NEPTUN_MCP_CREDENTIALS": "caller"}
-        with server(settings, [sys.executable, "-m", "neptun_mcp", "serve", "--http"]) as (port, _):
-            rows = asyncio.run(among_unfriendly(port, arguments.seconds))
-    header = ["", "a call alone", "among unfriendly peers", "/health alone", "among unfriendly peers"]
-    return table(header, [[name, *values] for name, values in rows.items()])
+    """The table of one caller among unfriendly peers."""
+    mode, half = arguments.mode, arguments.seconds / 2
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.enter_context(beside(serve_neptun, listener, arguments.delay))
+        settings = {
+            "NEPTUN_BASE_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "NEPTUN_MAX_CONNECTIONS": str(arguments.connections),
+            "NEPTUN_MCP_STATE_KEY": KEY,
+            "NEPTUN_MCP_CREDENTIALS": mode,
+            **({"NEPTUN_MCP_PUBLIC_URL": f"http://{HOST}"} if mode == "sign-in" else {"NEPTUN_MCP_TOKEN": TOKEN}),
+            "NEPTUN_MCP_ALLOWED_HOSTS": HOST.partition(":")[0],
+            "NEPTUN_SESSION_COOKIE": BOB_COOKIE,
+        }
+        command = [sys.executable, "-m", "neptun_mcp", "serve", "--http"]
+        ports = [stack.enter_context(server(settings, command))[0] for _ in range(1 + arguments.nginx)]
+        port = stack.enter_context(nginx(*ports)) if arguments.nginx else ports[0]
+        asyncio.run(waits(port, mode, WARM_UP))
+        with beside(be_unfriendly, port, mode) as process:
+            time.sleep(2 * WARM_UP)
+            busy, started = cpu_seconds(process), time.perf_counter()
+            among = asyncio.run(waits(port, mode, half))
+            share = min(1, (cpu_seconds(process) - busy) / (time.perf_counter() - started))
+        with beside(be_busy, share):
+            time.sleep(WARM_UP)
+            alone = asyncio.run(waits(port, mode, half))
+    for _, _, errors in (alone, among):
+        if errors:
+            print(f"the first error: {errors[0]}", file=sys.stderr)
+    rows: list[list[str]] = []
+    for what, before, after in zip(("a call", "/health"), alone, among, strict=False):
+        for portion in (0.5, 0.95, 0.99):
+            quiet, loud = (percentile(times, portion) * 1000 for times in (before, after))
+            rows.append([f"{what}, {portion:.0%} within (ms)", number(quiet), number(loud), number(loud / quiet)])
+        rows.append([f"{what}, answers", str(len(before)), str(len(after)), ""])
+    rows.append(["errors", str(len(alone[2])), str(len(among[2])), ""])
+    way = "through nginx, to two processes" if arguments.nginx else "to one process"
+    header = [f"{mode}, {way}", f"beside a process that uses {share:.0%} of a core", "among unfriendly peers", "ratio"]
+    return table(header, rows)
 
 
 # The comparison

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,18 +35,31 @@ MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES = 32 * 2**10, 256
 MAX_FIELDS = 64
 """Fields of a form, or of a query."""
 
+MAX_REFUSALS, HOLD_SECONDS = 50, 1.0
+"""Refusals of a process that are answered at once, a second, and for about how long others are held back."""
+
 MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
 
 
-class HeadLimits:
-    """ASGI middleware for every route: limits what stands before a body."""
+class Limits:
+    """ASGI middleware for every route: limits what stands before a body, and how fast refusals follow each other.
+
+    Answered at once, peers that try again at once would take all of the processor. A refusal that is held back takes a
+    connection, which has one request at a time.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._second = self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_or_hold(message: Message) -> None:
+            if 400 <= message.get("status", 0) < 500:
+                await self._hold_back()
+            await send(message)
+
         if scope["type"] == "http":
             query = scope["query_string"]
             refusal = None
@@ -54,9 +69,18 @@ class HeadLimits:
             elif len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
                 refusal = refused(414, "The query of the address is too long. Send less.")
             if refusal:
-                await refusal.answer(scope, receive, send)
+                await refusal.answer(scope, receive, send_or_hold)
                 return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, send_or_hold)
+
+    async def _hold_back(self) -> None:
+        second = int(anyio.current_time())
+        if second != self._second:
+            self._second, self._refused = second, 0
+        self._refused += 1
+        if self._refused > MAX_REFUSALS:
+            # Not all equally long, or they would come back in a wave.
+            await anyio.sleep(random.uniform(0.5, 1.5) * HOLD_SECONDS)  # noqa: S311
 
 
 class Gate:

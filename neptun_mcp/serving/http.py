@@ -44,7 +44,7 @@ from . import process
 from .bodies import Bodies
 from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
-from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, HeadLimits, Public, bracketed
+from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import follow_trace, log_call, report_of_request, start_telemetry
 from .refused_people import RefusedPeople
@@ -65,8 +65,9 @@ READY_SECONDS = 5.0
 GRACE_SECONDS = 5
 """How much longer than the time limit of a call the process waits for in-flight calls."""
 
-BACKLOG = 32
-"""How many connections are accepted before anything else runs."""
+BACKLOG, QUEUE = 32, 1024
+"""How many connections are accepted before anything else runs, and how many the system keeps until then. Of those that
+it turns away, peers try again after a second, then after three, then after seven."""
 
 MAX_HEAD = 32 * 2**10
 """Bytes of an address and all headers together, in the web server."""
@@ -135,7 +136,14 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     if settings.sandbox != "off":
         fields["neptun"] = "sample data"
     _serve.info("MCP is at %s/mcp", public or here, extra={"fields": fields})
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(QUEUE)  # asyncio has it listen with `BACKLOG`, for both
 
 
 def _described(settings: Settings) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     counted = {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
     gauges = {"neptun_mcp.ready": readiness.last, **counted}
     telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
-    middleware = [Middleware(HeadLimits)]
+    middleware = [Middleware(Limits)]
     if telemetry:
         middleware.insert(0, Middleware(telemetry.measuring))
         if settings.mcp_metrics:

@@ -17,10 +17,6 @@ MAX_WAITING = 32
 MAX_IN_FLIGHT = 512
 """Requests in a process, beyond which none waits."""
 
-HOLD_SECONDS = 1.0
-"""How long a refusal is held back: answered at once, peers that try again at once would take all of the processor. It
-takes a connection, which has one request at a time."""
-
 
 class Disconnected(Exception):
     """The peer is gone."""
@@ -57,7 +53,7 @@ class Turn:
             self._limiter.acquire_on_behalf_of_nowait(self)
         except anyio.WouldBlock:
             if self._turns.is_nearly_full:
-                raise await _held_refusal("the server has too much to do", self._receive) from None
+                raise _too_busy("the server has too much to do") from None
             await self._wait()
         self._begun = True
 
@@ -97,18 +93,6 @@ def _too_busy(why: str) -> Refused:
     """A refusal of what cannot be carried out now."""
     words = f"This request was not carried out: {why}. Try again in a few seconds."
     return refused(429, words, {"Retry-After": "5"})
-
-
-async def _held_refusal(why: str, receive: Receive) -> Refused:
-    """The same, held back for `HOLD_SECONDS`.
-
-    Raises:
-        Disconnected: the peer did not wait so long.
-    """
-    with anyio.move_on_after(HOLD_SECONDS):
-        await _disconnected(receive)
-        raise Disconnected
-    return _too_busy(why)
 
 
 @dataclass
@@ -153,7 +137,7 @@ class Turns:
         """
         line = self._lines.get(person) or self._lines.setdefault(person, _Line(anyio.CapacityLimiter(self._at_once)))
         if line.requests >= self._most:
-            raise await _held_refusal("too many others are under way", receive)
+            raise _too_busy("too many others are under way")
         turn = Turn(self, line, receive)
         line.requests += 1
         self._in_flight += 1

@@ -9,7 +9,8 @@ import anyio
 import httpx2 as httpx
 import pytest
 from anyio.abc import SocketStream
-from starlette.types import Message
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import Session as NeptunSession
@@ -109,34 +110,33 @@ async def test_one_person_has_one_line_however_many_sessions_they_bring(site: Si
     assert statuses.count(200) == 1 + MAX_WAITING
 
 
-async def test_what_is_refused_for_its_number_is_not_answered_at_once(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_many_refusals_the_rest_is_not_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers that try again at once would take all of the processor."""
-    monkeypatch.setattr(turns, "HOLD_SECONDS", 600)
-    neptun, sent, answered = HeldNeptun(site), list[str](), list[int]()
+    monkeypatch.setattr(gate, "HOLD_SECONDS", 1200)
+    sent = list[int]()
 
-    async def note_sent(event: str, info: Json) -> None:
-        if event == "http11.receive_response_headers.started":
-            sent.append(event)
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            sent.append(message["status"])
 
-    async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
-        caller.headers = {"Neptun-Session": COOKIE}
-        await caller.call("list_imports", LIST_IMPORTS)
-        message = caller.message("tools/call", CALL)
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
 
-        async def call() -> None:
-            response = await caller.http.post(f"{caller.url}/mcp", **message, extensions={"trace": note_sent})
-            answered.append(response.status_code)
+    refusing, answering = Response(status_code=401), Response()
+    scope: Scope = {"type": "http", "query_string": b"", "headers": [], "path": "/"}
 
-        async with anyio.create_task_group() as tasks:
-            for _ in range(10 + 1 + MAX_WAITING):
-                tasks.start_soon(call)
-            await until(lambda: neptun.held == 1 and len(sent) == 10 + 1 + MAX_WAITING)
-            neptun.released = True
-            await until(lambda: len(answered) >= 1 + MAX_WAITING)
-            tasks.cancel_scope.cancel()
-    assert answered == [200] * (1 + MAX_WAITING)
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (answering if scope["path"] == "/health" else refusing)(scope, receive, send)
+
+    limits = gate.Limits(app)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3 * gate.MAX_REFUSALS):
+            tasks.start_soon(limits, scope, receive, send)
+        await anyio.wait_all_tasks_blocked()
+        await limits({**scope, "path": "/health"}, receive, send)
+        tasks.cancel_scope.cancel()
+    assert sent[-1] == 200
+    assert gate.MAX_REFUSALS <= sent.count(401) <= 2 * gate.MAX_REFUSALS  # a second may begin meanwhile
 
 
 async def test_sign_ins_of_one_person_count_as_one(site: Site) -> None:

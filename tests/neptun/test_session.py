@@ -14,6 +14,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
+from neptun_mcp.command_line import command_line
 from neptun_mcp.neptun.cookies import cookie_value
 from neptun_mcp.neptun.errors import (
     CookieFileUnusable,
@@ -356,7 +357,7 @@ async def test_without_credentials_the_server_starts_and_each_call_says_what_to_
             for project in ({}, {"project_id": 1}):
                 message = await tools.fails(tool, **arguments, **project)
                 assert message.startswith("No Neptun credentials are set. ")
-                assert "Run `neptun-mcp login --base-url http" in message
+                assert f"Run `{command_line()} login --base-url http" in message
                 assert "Or set NEPTUN_SESSION_COOKIE (to get it, log in at" in message
                 assert "NEPTUN_EMAIL and NEPTUN_PASSWORD" in message
     assert host.site.requests == []

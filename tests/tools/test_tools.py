@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
+from neptun_mcp.command_line import command_line
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from tests.support import (
     RECORDINGS,
@@ -447,9 +448,9 @@ async def test_a_bad_session_is_refused_with_advice(host: Host, contract: Contra
     host.settings["session_cookie"] = cookie
     assert await errors_of_lists(host, WEBSHOP) == {
         "Neptun refused the session: the cookie is expired or wrong. "
-        f"Run `neptun-mcp login --base-url {host.site.url}` and remove NEPTUN_SESSION_COOKIE in the host's entry for "
-        f"this server, and restart it; or put a fresh cookie there (log in at {host.site.url} in a browser, open the "
-        "developer tools (F12), Application or Storage, Cookies, and copy the value of neptun-session)."
+        f"Run `{command_line()} login --base-url {host.site.url}` and remove NEPTUN_SESSION_COOKIE in the host's entry "
+        f"for this server, and restart it; or put a fresh cookie there (log in at {host.site.url} in a browser, open "
+        "the developer tools (F12), Application or Storage, Cookies, and copy the value of neptun-session)."
     }
 
 

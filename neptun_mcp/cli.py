@@ -36,7 +36,9 @@ class _Parser(argparse.ArgumentParser):
             if not word.startswith("-"):
                 self.refuse(f'{self.prog} takes no argument "{word}".')
             option = word.partition("=")[0]
-            self.refuse(f"{self.prog} has no option {option}. {nearest(option, self._options())}".rstrip())
+            form = "An argument of a tool has the form name=value." if self.prog.endswith(" call") else ""
+            hint = nearest(option, self._options()) or form
+            self.refuse(f"{self.prog} has no option {option}. {hint}".rstrip())
 
     def _options(self) -> list[str]:
         return re.findall(r"--[a-z-]+", self.format_help())

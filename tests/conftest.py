@@ -81,7 +81,6 @@ def host(site: Site) -> Host:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Generator[Command]:
     """The command in this process, which is faster, without what it changes for the whole process."""
-    monkeypatch.delattr(signal, "SIGPIPE", raising=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys, "argv", ["neptun-mcp"])
     loggers = [logging.getLogger(name) for name in (None, "neptun_mcp", "mcp")]

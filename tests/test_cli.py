@@ -61,7 +61,11 @@ def test_help_has_a_line_for_each_command_at_every_width(
         ("xyz", 'There is no command "xyz". `neptun-mcp --help` shows what there is.'),
         ("--snadbox", "neptun-mcp has no option --snadbox. Did you mean --sandbox? `neptun-mcp --help`"),
         ("doctor --jsn", "neptun-mcp doctor has no option --jsn. Did you mean --json? `neptun-mcp doctor --help`"),
-        ("call --nonsense", "neptun-mcp call has no option --nonsense. `neptun-mcp call --help` shows what there is."),
+        (
+            "call --project=x",
+            "neptun-mcp call has no option --project. An argument of a tool has the form name=value. `",
+        ),
+        ("demo --nonsense", "neptun-mcp demo has no option --nonsense. `neptun-mcp demo --help` shows what there is."),
         ("whoami --base-ulr=https://example.com", "neptun-mcp whoami has no option --base-ulr. Did you mean --base-u"),
         ("whoami me", 'neptun-mcp whoami takes no argument "me". `neptun-mcp whoami --help` shows what there is.'),
         ("whoami --base-url", "--base-url: expected one argument. `neptun-mcp whoami --help` shows what there is."),

@@ -91,21 +91,22 @@ async def test_a_signal_ends_every_mode_quietly(site: Site, tmp_path: Path, mode
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    "arguments",
     [
-        ((*LISTED, "--sandbox"), ""),
-        (("sandbox", "--port", "0"), "The output cannot be written: Broken pipe.\n"),
-        pytest.param(("demo",), "", marks=pytest.mark.slow),
-        pytest.param(("doctor", "--sandbox"), "", marks=pytest.mark.slow),
+        (*LISTED, "--sandbox"),
+        ("whoami", "--sandbox"),
+        ("sandbox", "--port", "0"),
+        pytest.param(("demo",), marks=pytest.mark.slow),
+        pytest.param(("doctor", "--sandbox"), marks=pytest.mark.slow),
     ],
 )
-async def test_a_reader_that_is_gone_is_no_error(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+async def test_a_reader_that_is_gone_is_no_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     async with start(tmp_path / "stderr", *COMMAND, *arguments, env=environment(), stdout=writer) as child:
         os.close(writer)
         await child.exit_code()
-        assert child.stderr() == said
+        assert child.stderr() == ""
 
 
 # A host that uses a socket in place of pipes

@@ -72,27 +72,22 @@ def prepare_streams() -> list[str]:
 
 
 def end_at_once() -> None:
-    """Let `neptun-mcp demo | head` end quietly, and Ctrl-C end the program: there is nothing to tidy up.
+    """Let Ctrl-C end the program: there is nothing to tidy up, and Python would wait for a thread at the keyboard."""
 
-    Python's own interrupt would wait for a thread that reads the keyboard.
-    """
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, interrupt)
+    def end(*_: object) -> None:
+        os._exit(INTERRUPTED)
 
-
-def interrupt(*_: object) -> None:
-    """End the program at once: what SIGINT does to a command that has nothing to tidy up."""
-    os._exit(INTERRUPTED)
+    signal.signal(signal.SIGINT, end)
 
 
 @contextmanager
 def _output_not_lost() -> Generator[None]:
-    """End the program with a word about it where stdout cannot be written."""
+    """End the program where stdout cannot be written: with a word about it, but after `| head`."""
     try:
         yield
     except OSError as error:
-        tell(f"The output cannot be written: {error.strerror}.")
+        if not isinstance(error, BrokenPipeError):
+            tell(f"The output cannot be written: {error.strerror}.")
         os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
 
 
@@ -138,8 +133,9 @@ def as_typed(options: argparse.Namespace, words: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A question that names what was probably meant; empty if nothing is close."""
+    """A question that names what was probably meant, whatever its case; empty if nothing is close."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"Did you mean {near[0]}?" if near else ""
+    folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), folded, 1)
+    return f"Did you mean {folded[near[0]]}?" if near else ""

@@ -58,9 +58,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _wrong(tool: Tool, words: Iterable[str]) -> str:
     """What is wrong with the first of these words that is no `name=value` of the tool; empty if all are."""
-    names = tool.parameters["properties"]
+    names, given = tool.parameters["properties"], set[str]()
     for word in words:
         argument, equals, _ = word.partition("=")
+        if argument in given:
+            return f"{argument} is given twice. Give it once."
+        given.add(argument)
         if not equals:
             return f"{quoted(word)} has no value. An argument of a tool has the form name=value."
         if argument not in names:

@@ -21,7 +21,7 @@ from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, Sessi
 from ..neptun.models import DEFAULT_BASE_URL
 from ..neptun.session import User
 from ..settings import PRIVATE, Settings
-from ..tools.words import happened, login_command
+from ..tools.words import happened, login_command, why
 from . import FAILURE, MISUSE, SUCCESS, kept_elsewhere, nearest, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, edit
 from .console import write
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                 written.append(name)
         except (OSError, ValueError) as error:
             by_hand = f"add what `{command_line()} install {name} --print` shows by hand"
-            tell(f"{HOSTS[name].title}: nothing was changed: {error}. Fix that, or {by_hand}.")
+            tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. Fix that, or {by_hand}.")
             failed = True
     if secrets and not options.with_secrets:
         tell(f"Not written, as secret: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
@@ -73,6 +73,14 @@ def _found() -> list[str]:
         return [name for name, host in HOSTS.items() if host.is_here]
     except OSError:  # there is no home
         return []
+
+
+def _file(host: Host) -> Path | None:
+    """Where what is printed would go; None if there is no home."""
+    try:
+        return host.file
+    except OSError:
+        return None
 
 
 def known_hosts(words: Iterable[str]) -> list[str] | None:
@@ -117,11 +125,11 @@ def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
     host = HOSTS[name]
     entry = host.entry(_server({_CONFIRM: "require", **env} if host.require else env))
     _refuse_expanded(host, entry)
-    file = host.file
+    file = _file(host) if only_print else host.file
     if file and not (only_print or host.by_hand):
         report(*edit(file, partial(_install, name, file, entry)))
         return True
-    config = ConfigFile(file or Path("generic.json"))
+    config = ConfigFile(file or Path((*host.files, "generic.json")[0]))
     put_entry(host, config, entry)
     show(config.text.rstrip())
     tell(f"Add this to {file or 'the configuration of your host'}.", *_about(name, config))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 
 import anyio
 
@@ -12,12 +11,12 @@ from .. import sandbox
 from ..command_line import command_line
 from ..neptun.models import COOKIE_NAME
 from ..sandbox.listening import serve
-from . import FAILURE, SUCCESS, interrupt, show, tell
+from . import FAILURE, SUCCESS, end_at_once, show, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    signal.signal(signal.SIGINT, interrupt)
+    end_at_once()
 
     def started(url: str) -> None:
         show(

@@ -9,6 +9,7 @@ import argparse
 from functools import partial
 
 from ..command_line import command_line
+from ..tools.words import why
 from . import FAILURE, MISUSE, SUCCESS, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
@@ -29,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             lines = _uninstall(name)
         except (OSError, ValueError) as error:
-            tell(f"{HOSTS[name].title}: nothing was changed: {error}. If the entry {NAME} is there, remove it by hand.")
+            by_hand = f"If the entry {NAME} is there, remove it by hand."
+            tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. {by_hand}")
             good = False
             continue
         here = here or bool(lines)

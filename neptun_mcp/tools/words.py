@@ -285,9 +285,11 @@ def _in_seconds(seconds: float) -> str:
     return f"{whole} second{'s' if whole > 1 else ''}"
 
 
-def why(error: OSError) -> str:
+def why(error: OSError | ValueError) -> str:
     """Why a file cannot be used, and which, to follow a colon."""
-    return f"{error.strerror or 'it cannot be used'}{f' ({error.filename})' if error.filename else ''}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    return str(error) or "it cannot be used"
 
 
 def login_command(address: str, more: str = "") -> str:

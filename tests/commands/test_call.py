@@ -49,6 +49,7 @@ def test_a_call_that_fails_says_why_on_stderr(command: Command) -> None:
         ("list_imports projct_id=1", 'list_imports has no argument "projct_id". Did you mean project_id?'),
         ("list_imports x=1", 'list_imports has no argument "x". Its arguments are: project, project_id,'),
         ("list_imports project_id", '"project_id" has no value. An argument of a tool has the form name=value.'),
+        ("list_imports project_id=1 project_id=2", "project_id is given twice. Give it once."),
         ("list_resources resource_type=files", "resource_type must be one of user-files, "),
         ("delete_import project_id=1", "import_id must be "),
         ("delete_import project=* import_id=1", "An import is deleted from one project, never from all."),
@@ -67,6 +68,7 @@ def test_a_wrong_argument_is_a_misuse(command: Command, arguments: str, said: st
     [
         ("list_import", "Did you mean list_imports?"),
         ("delete", "Did you mean delete_import?"),
+        ("LIST_IMPORTS", "Did you mean list_imports?"),
         ("everything", f"The tools are: {', '.join(tool.name for tool in create_tools(read_only=False))}."),
     ],
 )

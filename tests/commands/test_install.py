@@ -526,6 +526,31 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
 
 
 @posix_only
+def test_without_a_home_the_entry_is_printed_all_the_same(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", no_home)
+    ran = command("install", "codex")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Codex: nothing was changed: the home directory is not known; set HOME. Fix that, ")
+    ran = command("install", "codex", "--print")
+    assert (ran.code, ran.stdout.partition("\n")[0]) == (0, "[mcp_servers.neptun]")
+    assert command("install").code == 2
+
+
+@posix_only
+def test_what_cannot_be_written_is_named_as_the_person_knows_it(command: Command, home: Path) -> None:
+    (home / ".cursor").symlink_to("/proc")  # where nobody can make a file
+    ran = command("install", "cursor")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "(/proc/mcp.json)" in ran.stderr
+    assert "Errno" not in ran.stderr
+
+
+@posix_only
 def test_a_link_to_itself_is_no_file(command: Command, home: Path) -> None:
     link = put(home, "cursor", "")
     link.unlink()

@@ -77,15 +77,39 @@ def texts(node: ast.AST) -> str:
     return "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
 
 
-def test_the_messages_on_the_page_about_troubles_are_those_of_the_program() -> None:
+def said() -> list[str]:
+    """What the literals of the package say."""
     modules = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "neptun_mcp").rglob("*.py")]
-    said = [texts(node) for module in modules for node in ast.walk(module)]
+    return [texts(node) for module in modules for node in ast.walk(module)]
+
+
+def test_the_messages_on_the_page_about_troubles_are_those_of_the_program() -> None:
+    literals = said()
     page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
     rows = set(re.findall(r"^\| (.*?) \| .* \|$", page, re.MULTILINE)) - {"the message begins"}
     messages = [message for row in rows for message in row.split(" / ")]
     for message in messages:
         for part in re.split(r"…|\b\d+\b|Neptun-Session", message):
-            assert any(part.strip(" .") in text for text in said), message
+            assert any(part.strip(" .") in text for text in literals), message
+
+
+def test_the_reasons_and_metrics_on_the_page_about_http_are_those_of_the_program() -> None:
+    """Alarms and queries that are pasted from it would stay silent otherwise."""
+    literals = set(said())
+    page = (ROOT / "docs" / "remote.md").read_text("utf-8")
+    reasons = set(re.findall(r"^  \| `(\w+)` \|", page, re.MULTILINE)) - {"reason"}
+    assert reasons
+    assert reasons <= literals
+    metrics = {
+        re.sub(r"_(bucket|count|total)$", "", name).removesuffix("_seconds")
+        for name in re.findall(r"\b(?:http|mcp|neptun_mcp)_\w+", page.partition("### Metrics")[2].partition("###")[0])
+    }
+    assert "neptun_mcp_ready" in metrics
+    others = {
+        "http_client_request_duration",
+        "http_response_status_code",
+    }  # of OpenTelemetry's instrumentation of HTTPX
+    assert metrics - others <= {name.replace(".", "_") for name in literals}
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)

@@ -34,7 +34,8 @@ def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
         if size > room:
             if shown:
                 break
-            item, size = cut(item, room), room
+            item = cut(item, room)
+            size = size_of(item)
         room -= size
         shown.append(item)
     if not any(row.excerpt for row in rows):

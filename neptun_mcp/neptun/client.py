@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Any, cast
@@ -46,12 +46,16 @@ from .models import (
     text_fields,
 )
 from .session import Credentials, Session, User
+from .threads import Pace, paced
 from .time_limit import TimeLimit
 from .transport import Answer, Transfer, Transport
 
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
 """The words for `source_type`, documented and observed. A server may know more."""
+
+
+_BYTES = 6  # of JSON are as much work as one character
 
 
 class Contract(Enum):
@@ -222,10 +226,12 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
+
+        def arranged(items: list[ProjectImport]) -> list[ProjectImport]:
+            return newest_first(i for i in items if kind is None or is_kind(i.source_type, kind))
+
         async with self._within(self._limit()), self._explained(project_id):
-            imports = await self._imports(project_id, kind)
-        items = [i for i in imports.items if kind is None or is_kind(i.source_type, kind)]
-        return Listing(newest_first(items), imports.left_out)
+            return await self._imports(project_id, kind, arranged)
 
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         """The resources of one type that are linked to a project, newest first, files with their text.
@@ -237,11 +243,10 @@ class NeptunClient:
         """
         path = f"/projects/{project_id}/resources/{resource_type}"
         async with self._within(self._limit()), self._explained(project_id):
-            raw = await self._get(path)
-            if raw == []:
-                raw = await self._get(path)
-        resources = self._read(RESOURCE_MODELS[resource_type], [raw])
-        return Listing(newest_first(resources.items), resources.left_out)
+            sent = await self._get(path)
+            if sent.value == []:
+                sent = await self._get(path)
+            return await self._read(RESOURCE_MODELS[resource_type], [sent], newest_first)
 
     async def get_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         """One resource of a project, a file with its text.
@@ -281,8 +286,9 @@ class NeptunClient:
 
     async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         async with self._within(self._limit()):
-            raw = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
-        (found,) = self._read(RESOURCE_MODELS[resource_type], [[raw]]).items
+            sent = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
+            one = replace(sent, value=[sent.value])
+            (found,) = (await self._read(RESOURCE_MODELS[resource_type], [one], list)).items
         if found.id != resource_id:
             raise NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
         return found
@@ -343,10 +349,9 @@ class NeptunClient:
 
     async def _find_import(self, project_id: int, import_id: int, limit: TimeLimit) -> ProjectImport:
         async with self._within(limit), self._explained(project_id):
-            imports = await self._imports(project_id, None)
-        found = {i.id: i for i in imports.items}
-        if import_id in found:
-            return found[import_id]
+            imports = await self._imports(project_id, None, lambda items: [i for i in items if i.id == import_id])
+        if imports.items:
+            return imports.items[-1]
         if imports.left_out:
             raise Unreadable(self.address, f"import {import_id}", "imports")
         raise ImportNotFound(import_id, project_id)
@@ -364,25 +369,27 @@ class NeptunClient:
         except TimeoutError:
             raise TimedOut(self.address, limit.spent) from None
 
-    async def _get(self, path: str) -> Any:
-        """The JSON value at a path below the person's own."""
+    async def _get(self, path: str) -> _Json:
+        """What is at a path below the person's own."""
 
         async def attempt(cookie: str) -> Answer:
             user = await self.session.user_id(cookie)
             return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie, transfer=self._transfer)
 
         answer = await self.session.run(attempt)
+        size, content_type = len(answer.body) // _BYTES, answer.headers.get("content-type", "")
         try:
-            return read_json(answer.body, answer.headers.get("content-type", ""))
+            return _Json(await paced(size, lambda _: read_json(answer.body, content_type)), size)
         except ValueError:
             start = answer.body.lstrip()[:1]
             what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
             raise NotLikeNeptun(self.address, f"it sent {what} where JSON was expected") from None
 
     async def _projects(self) -> Listing[Project]:
-        found = self._read(Project, [_unwrapped(await self._get("/projects"), "projects")])
-        projects = {project.id: project for project in found.items}.values()
-        return Listing(sorted(projects, key=lambda p: (p.name.casefold(), p.id)), found.left_out)
+        def by_name(projects: list[Project]) -> list[Project]:
+            return sorted({p.id: p for p in projects}.values(), key=lambda p: (p.name.casefold(), p.id))
+
+        return await self._read(Project, [await self._get("/projects")], by_name, "projects")
 
     @asynccontextmanager
     async def _explained(self, project_id: int | None = None) -> AsyncGenerator[None]:
@@ -409,7 +416,9 @@ class NeptunClient:
             return ServerFailed(self.address, error.status)
         return ProjectNotFound(error.status, project_id, projects)
 
-    async def _imports(self, project_id: int, kind: str | None) -> Listing[ProjectImport]:
+    async def _imports(
+        self, project_id: int, kind: str | None, arranged: Callable[[list[ProjectImport]], list[ProjectImport]]
+    ) -> Listing[ProjectImport]:
         """Every import of the kind, and what else came along."""
         github = [k for k in GITHUB_KINDS if kind is None or is_kind(k, kind) or kind not in KNOWN_KINDS]
         queries = [f"?import_source_type={k}" for k in github]
@@ -417,18 +426,18 @@ class NeptunClient:
             answers = await self._import_lists(project_id, queries if kind in GITHUB_WORDS else ["", *queries])
         else:
             answers = await self._import_lists(project_id, [""])
-            if isinstance(answers[0], list):
+            if isinstance(answers[0].value, list):
                 answers += await self._import_lists(project_id, queries)
-        wrapped = any(isinstance(answer, dict) for answer in answers)
+        wrapped = any(isinstance(answer.value, dict) for answer in answers)
         self._learned.contract = Contract.DOCUMENTED if wrapped else Contract.OBSERVED
-        return self._read(ProjectImport, [_unwrapped(answer, "imports") for answer in answers])
+        return await self._read(ProjectImport, answers, arranged, "imports")
 
-    async def _import_lists(self, project_id: int, queries: list[str]) -> list[Any]:
+    async def _import_lists(self, project_id: int, queries: list[str]) -> list[_Json]:
         """The answers to several questions for imports, asked at the same time."""
         path = f"/projects/{project_id}/resources/imports"
         if len(queries) == 1:
             return [await self._get(path + queries[0])]
-        answers: list[Any] = [None] * len(queries)
+        answers = dict[int, _Json]()
         errors: list[NeptunError] = []
 
         async def ask(index: int) -> None:
@@ -443,29 +452,45 @@ class NeptunClient:
                 group.start_soon(ask, index)
         if errors:
             raise errors[0]
-        return answers
+        return [answers[index] for index in range(len(queries))]
 
-    def _read(self, model: type[ItemT], values: Sequence[Any]) -> Listing[ItemT]:
-        """The items of one list that came in one or several parts."""
-        items: list[ItemT] = []
-        left_out: list[str] = []
-        for value in values:
-            if not isinstance(value, list):
-                raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
-            part = read_items(model, cast("list[Any]", value))
-            items += part.items
-            left_out += part.left_out
-        if left_out and not items:
-            raise NotLikeNeptun(self.address, "it sent a list of which no item can be read")
-        self.session.redact(items, text_fields(model))
-        return Listing(items, left_out)
+    async def _read(
+        self,
+        model: type[ItemT],
+        answers: Sequence[_Json],
+        arranged: Callable[[list[ItemT]], list[ItemT]],
+        wrapper: str = "",
+    ) -> Listing[ItemT]:
+        """The items of one list that came in one or several parts, each bare or under the key `wrapper`."""
+
+        def read(pace: Pace) -> Listing[ItemT]:
+            items: list[ItemT] = []
+            left_out: list[str] = []
+            for answer in answers:
+                value = answer.value
+                if isinstance(value, dict):
+                    value = cast("dict[str, Any]", value).get(wrapper)
+                if not isinstance(value, list):
+                    raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
+                part = read_items(model, cast("list[Any]", value), pace.step)
+                items += part.items
+                left_out += part.left_out
+            if left_out and not items:
+                raise NotLikeNeptun(self.address, "it sent a list of which no item can be read")
+            self.session.redact(items, text_fields(model), pace.step)
+            return Listing(arranged(items), left_out)
+
+        return await paced(sum(answer.size for answer in answers), read)
+
+
+@dataclass(frozen=True)
+class _Json:
+    """A JSON value that was sent, and how much work it is to read, for `paced`."""
+
+    value: Any
+    size: int
 
 
 def is_kind(source_type: str, kind: str) -> bool:
     """Whether a `source_type` is of a kind: that very word, or for `github` any kind of GitHub import."""
     return source_type == kind or (kind == "github" and "github" in source_type)
-
-
-def _unwrapped(value: Any, key: str) -> Any:
-    """The list in a documented answer, `{"imports": […]}`, or the bare one of a running server."""
-    return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else value

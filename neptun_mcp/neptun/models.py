@@ -13,10 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
+from heapq import merge
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import BaseModel, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
+
+from .threads import Step, no_pace
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
@@ -32,6 +35,8 @@ GITHUB_KINDS = ("github_repository_installation", PUBLIC_GITHUB)
 """The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
 
 
+_SORTED = 20_000  # items that are sorted at a time
+_PIECE = 200  # items that are read at a time, in about a millisecond
 MAX_UNREADABLE = 100
 """How many unreadable items are looked at before the rest of a list is given up."""
 
@@ -192,20 +197,32 @@ def read_json(body: bytes, content_type: str = "") -> Any:
     return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def read_items(model: type[ItemT], raw: Sequence[Any]) -> Listing[ItemT]:
+def read_items(model: type[ItemT], raw: Sequence[Any], step: Step = no_pace) -> Listing[ItemT]:
     """Read a list of JSON values; one bad item does not hide the others.
 
     Each entry of `left_out` says which item and which field was wrong, in words of this program: nothing of
     what the server sent is repeated. After `MAX_UNREADABLE` of them the rest is left out, unread.
+
+    Args:
+        step: called before each piece of the work.
     """
+    good: list[ItemT] = []
+    read_all = _list_adapter(model)
     try:
-        return Listing(_list_adapter(model).validate_python(raw), [])
+        for start in range(0, len(raw), _PIECE):
+            step(20 * _PIECE)
+            good.extend(read_all.validate_python(raw[start : start + _PIECE]))
     except ValidationError:
-        pass
+        return _read_each(model, raw, step)
+    return Listing(good, [])
+
+
+def _read_each(model: type[ItemT], raw: Sequence[Any], step: Step) -> Listing[ItemT]:
     good: list[ItemT] = []
     left_out: list[str] = []
     adapter = _adapter(model)
     for number, item in enumerate(raw, 1):
+        step(1)
         if len(left_out) == MAX_UNREADABLE:
             rest = len(raw) - number + 1
             reason = f"after {MAX_UNREADABLE} unreadable items the rest was not read"
@@ -250,7 +267,10 @@ def newest_first(items: Iterable[DatedT]) -> list[DatedT]:
     def age(item: DatedT) -> tuple[str, int]:
         return (sortable(item.created_at) if item.created_at else "", item.id)
 
-    return sorted({item.id: item for item in items}.values(), key=age, reverse=True)
+    each = [*{item.id: item for item in items}.values()]
+    # Other threads wait until a sort is done.
+    parts = [sorted(each[i : i + _SORTED], key=age, reverse=True) for i in range(0, len(each), _SORTED)]
+    return parts[0] if len(parts) == 1 else [*merge(*parts, key=age, reverse=True)]
 
 
 def sortable(moment: str) -> str:

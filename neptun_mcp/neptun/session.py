@@ -43,6 +43,7 @@ from .errors import (
 from .models import COOKIE_NAME, Item
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import KeptSession
+from .threads import Step, no_pace
 from .transport import Transport
 
 _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value
@@ -239,12 +240,13 @@ class Session:
         self.changes += refused is not None
         return cookie
 
-    def redact(self, items: Iterable[Item], texts: Sequence[str]) -> None:
+    def redact(self, items: Iterable[Item], texts: Sequence[str], step: Step = no_pace) -> None:
         """Take the secrets of this session, which the server may have echoed, out of the texts of the items."""
         for secret in {*self._used, self._credentials.password or ""} - {""}:
             # What all forms share is the one thing to look for in texts that may be long; quickest with 64 characters.
             core = max(_UNESCAPED.findall(secret), key=len)[:64]
             for item in items:
+                step(1)
                 values = item.__dict__
                 for name in texts:
                     if (value := values[name]) and core in value:

@@ -13,12 +13,13 @@ from pydantic_core import to_json
 
 from ..neptun.errors import BadRequest, Denied, NeptunError, NotLikeNeptun, Unavailable, quoted
 from ..neptun.models import Listing, Project, sortable
+from ..neptun.threads import Pace
 from ..neptun.time_limit import TimeLimit
 from .excerpts import PREVIEW
 from .fitting import MAX_BYTES, fitted, shortened
 from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
-from .pace import Pace, paced
+from .pace import paced
 from .pages import EVERY_PROJECT, Pages, memory_of
 from .projects import Call
 from .results import ProjectTotal

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from pydantic_core import to_json
 
+from ..neptun.threads import Pace
 from .folding import contained, folded_pieces, unfolded
-from .pace import Pace
 
 PREVIEW = 500
 """Characters of a file's text in a list, at most."""

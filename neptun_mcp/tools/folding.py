@@ -10,7 +10,8 @@ from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from .pace import ASCII, Pace, work_on
+from ..neptun.threads import Pace
+from .pace import ASCII, work_on
 
 _PIECE = 4_096
 _CHUNK = 200

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from ..neptun.client import KNOWN_KINDS, NeptunClient, is_kind
 from ..neptun.models import Listing, ResourceType, UserFile
+from ..neptun.threads import SMALL, Pace
 from .duplicates import replacements
 from .fitting import fitted, full_text
 from .not_done import NotDone
-from .pace import ITEM, SMALL, Pace, paced, work_on
+from .pace import ITEM, paced, work_on
 from .pages import Pages, memory_of
 from .projects import Call
 from .query import Query, search

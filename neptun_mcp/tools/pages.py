@@ -19,7 +19,8 @@ from weakref import WeakKeyDictionary
 
 from ..neptun.models import Item, text_fields
 from ..neptun.session import Session
-from .pace import ITEM, Pace
+from ..neptun.threads import Pace
+from .pace import ITEM
 
 SECONDS = 300.0
 """How long a list is remembered."""

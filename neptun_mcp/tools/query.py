@@ -46,9 +46,9 @@ from typing import Any
 
 from ..neptun.errors import quoted
 from ..neptun.models import Dated, Item, ProjectImport, UserFile, sortable, text_fields
+from ..neptun.threads import Pace
 from .folding import contained, fold
 from .not_done import NotDone
-from .pace import Pace
 
 _PLAIN = str.maketrans("“”„‟＂：－", '""""":-')
 # The quote that ends a phrase ends its term, too: `"name": "x"` is one phrase.

@@ -13,8 +13,8 @@ from ..neptun.models import (
     TemplateCollection,
     UserFile,
 )
+from ..neptun.threads import Pace
 from .excerpts import Excerpt, marked
-from .pace import Pace
 
 
 class ShownImport(ProjectImport):

@@ -175,6 +175,13 @@ moments = st.none() | st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.
 )
 
 
+def test_a_long_list_is_sorted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [read_import(id=id, created_at=f"2026-01-{id % 7 + 1:02}T00:00:00.000Z") for id in range(1, 30)]
+    whole = newest_first(items)
+    monkeypatch.setattr("neptun_mcp.neptun.models._SORTED", 4)
+    assert newest_first(items) == whole
+
+
 @given(st.lists(moments, max_size=30), st.randoms())
 def test_the_order_does_not_depend_on_that_of_the_server(dates: list[str | None], dice: random.Random) -> None:
     items = [read_import(id=id, created_at=date) for id, date in enumerate(dates, 1)]

@@ -9,11 +9,12 @@ import anyio.to_thread
 import pytest
 
 from neptun_mcp.neptun.models import UserFile
+from neptun_mcp.neptun.threads import SMALL, Pace
 from neptun_mcp.neptun.time_limit import TimeLimit
 from neptun_mcp.tools import pace as module
 from neptun_mcp.tools.folding import contained
 from neptun_mcp.tools.not_done import NotDone
-from neptun_mcp.tools.pace import SMALL, THREADS, Pace, paced, work_on
+from neptun_mcp.tools.pace import paced, work_on
 from neptun_mcp.tools.query import parse_query, search
 from tests.support import PATIENCE
 
@@ -21,30 +22,6 @@ pytestmark = pytest.mark.anyio
 
 GROWS = "ﷺ"
 """Eighteen characters when it is compared."""
-
-
-async def test_a_small_piece_of_work_is_done_at_once() -> None:
-    assert await paced(TimeLimit(1), SMALL, lambda pace: threading.get_ident()) == threading.get_ident()
-
-
-async def test_more_runs_beside_the_event_loop_in_few_threads() -> None:
-    running: set[int] = set()
-    most = 0
-    release = threading.Event()
-
-    def work(pace: Pace) -> None:
-        nonlocal most
-        running.add(threading.get_ident())
-        most = max(most, len(running))
-        if len(running) == THREADS:
-            release.set()
-        release.wait(PATIENCE)
-        running.discard(threading.get_ident())
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(6):
-            tasks.start_soon(paced, TimeLimit(PATIENCE), SMALL + 1, work)
-    assert most == THREADS
 
 
 async def test_it_ends_with_the_time_limit() -> None:

@@ -10,7 +10,7 @@ import pytest
 from neptun_mcp import Credentials, NeptunClient
 from neptun_mcp.neptun.models import Listing, ProjectImport, UserFile
 from neptun_mcp.neptun.session import Session
-from neptun_mcp.tools.pace import Pace
+from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, memory_of
 from tests.support import until
 

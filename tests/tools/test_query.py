@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 
 from neptun_mcp.neptun.models import GITHUB_KINDS, RESOURCE_MODELS, Dated, ProjectImport, UserFile, text_fields
+from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools import query as language
 from neptun_mcp.tools.excerpts import marked
 from neptun_mcp.tools.folding import fold, folded_pieces, unfolded
 from neptun_mcp.tools.lists import NO_STATUS
-from neptun_mcp.tools.pace import Pace
 from neptun_mcp.tools.query import parse_query, search
 from tests.support import WEBSHOP, Host, Json, ids, import_item, resources
 

@@ -1,0 +1,91 @@
+"""Long work, done in small pieces in few threads: the event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+SMALL = 20_000
+"""The work that is done on the event loop: it takes some milliseconds. A character that is not ASCII counts as one."""
+
+THREADS = 2
+"""More would keep each other, and the event loop, waiting: Python runs one at a time."""
+
+_PIECE = 4_096
+_limiter: RunVar[anyio.CapacityLimiter] = RunVar("threads for long work")
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[int], object]
+"""Called before each piece of long work, with its size."""
+
+
+def no_pace(size: int) -> None:
+    """For work that is known to be small."""
+
+
+class Stopped(Exception):
+    """Nobody waits for this work any more, or it takes too long."""
+
+
+class Pace:
+    """Counts work, and lets others run after each piece of it.
+
+    Args:
+        in_thread: whether the work runs beside the event loop.
+        seconds: the processor's time that it may take.
+    """
+
+    def __init__(self, *, in_thread: bool = False, seconds: float = math.inf) -> None:
+        self.stopped = False
+        self._in_thread = in_thread
+        self._seconds = seconds
+        self._done = 0
+
+    def step(self, work: int) -> None:
+        """To be called before each piece of work. It must be a small one.
+
+        Args:
+            work: how much it is, in characters.
+
+        Raises:
+            Stopped: the work is to end.
+        """
+        self._done += work
+        if self._in_thread and self._done >= _PIECE:
+            self._done = 0
+            if self.stopped or time.thread_time() > self._until:
+                raise Stopped
+            time.sleep(0)
+
+    def run(self, work: Callable[[Pace], T]) -> T:
+        self._until = time.thread_time() + self._seconds
+        return work(self)
+
+
+async def paced(size: int, work: Callable[[Pace], T], *, seconds: float = math.inf) -> T:
+    """What `work` returns. A large one runs in a thread, and ends soon after the caller is cancelled.
+
+    Args:
+        size: how much work it is, about, in characters.
+        work: is given the pace to keep.
+        seconds: the processor's time that it may take.
+
+    Raises:
+        Stopped: it takes longer.
+    """
+    if size <= SMALL:
+        return work(Pace())
+    limiter = _limiter.get(None)
+    if limiter is None:
+        _limiter.set(limiter := anyio.CapacityLimiter(THREADS))
+    pace = Pace(in_thread=True, seconds=seconds)
+    try:
+        return await anyio.to_thread.run_sync(pace.run, work, abandon_on_cancel=True, limiter=limiter)
+    finally:
+        pace.stopped = True

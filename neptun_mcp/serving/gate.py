@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import anyio
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
@@ -20,6 +21,7 @@ from .bodies import Bodies, replay
 from .callers import Caller, Sessions
 from .narrowing import narrowed
 from .refusals import Refused, refused
+from .refused_people import RefusedPeople
 from .turns import Disconnected, Turns
 
 MAX_HEADER = 8 * 2**10
@@ -95,6 +97,7 @@ class Gate:
         hosts: the names by which callers reach the server.
         authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
         sessions: the sessions of callers, if each has one.
+        people: who is refused.
         on_ended: the answer to a call for which Neptun refused the session; None if words for the assistant will do.
         turns: of the people who call.
     """
@@ -107,6 +110,7 @@ class Gate:
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
         sessions: Sessions | None,
+        people: RefusedPeople,
         on_ended: Callable[[], Refused] | None = None,
         turns: Turns,
     ) -> None:
@@ -115,6 +119,7 @@ class Gate:
         self._hosts = {bracketed(host.lower()) for host in hosts}
         self._authenticate = authenticate
         self._sessions = sessions
+        self._people = people
         self._on_ended = on_ended
         self._turns = turns
         self._bodies = Bodies(MAX_BODY, MAX_BODIES)
@@ -130,11 +135,14 @@ class Gate:
             body = await self._bodies.read(person, headers, receive)
             state = {**scope.get("state", {}), "caller": caller, "person": person, "report": Report()}
             scope = {**scope, "headers": _tolerant(headers), "state": state}
+            request = Request(scope)
             if _is_reply(headers, body):
+                await self._people.check(request, self._sessions)
                 await self._app(scope, replay(body, receive), send)
                 return
             async with self._turns.take(person, receive) as turn:
                 state["turn"] = turn
+                await self._people.check(request, self._sessions)
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
             if caller.cookie and self._sessions:
                 self._sessions.note_confirmed(caller.cookie)

@@ -176,15 +176,14 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     )
     mcp = McpSessions(server.session_manager) if keeps_sessions else server.session_manager
     readiness = _Readiness(neptun, one_account=not sessions)
-    guarded = people.guarding(mcp.handle_request, sessions.client_for if sessions else None)
-    gate = _gate(settings, host, guarded, sign_in, sessions)
+    gate = _gate(settings, host, mcp.handle_request, sign_in, sessions, people)
     routes = [
         *(Route(path, gate) for path in MCP_PATHS),
         *_public_routes(settings, sign_in),
         *map(Route, HEALTH_PATHS, (_health, readiness.answer)),
     ]
-    counted = {"neptun_mcp.sessions": mcp.count} if isinstance(mcp, McpSessions) else {}
-    gauges = {"neptun_mcp.ready": readiness.last, **counted}
+    counted = {"neptun_mcp.sessions": mcp.__len__} if isinstance(mcp, McpSessions) else {}
+    gauges = {"neptun_mcp.ready": lambda: int(readiness.ready), **counted}
     telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
     middleware = [Middleware(Limits)]
     if telemetry:
@@ -231,7 +230,14 @@ def _at_once(settings: Settings) -> int:
     return max(1, settings.max_connections // 4)
 
 
-def _gate(settings: Settings, host: str, app: ASGIApp, sign_in: SignIn | None, sessions: Sessions | None) -> Gate:
+def _gate(
+    settings: Settings,
+    host: str,
+    app: ASGIApp,
+    sign_in: SignIn | None,
+    sessions: Sessions | None,
+    people: RefusedPeople,
+) -> Gate:
     """The gate in front of `/mcp`."""
     hosts = settings.mcp_allowed_hosts or ()
     if settings.mcp_public_url:
@@ -243,6 +249,7 @@ def _gate(settings: Settings, host: str, app: ASGIApp, sign_in: SignIn | None, s
         hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
         authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
         sessions=sessions,
+        people=people,
         on_ended=signed_in.ended if signed_in else None,
         turns=Turns(_at_once(settings), settings.timeout)
         if sessions
@@ -335,27 +342,18 @@ def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
 
 def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
     """The sessions of callers, if each has one."""
-    match settings.mcp_credentials:
-        case "environment":
-            return None
-        case "caller":
-            return Sessions(neptun, advice_on_header(neptun.address))
-        case "sign-in":
-            return Sessions(neptun, ADVICE, confirmed=True)
+    if settings.mcp_credentials == "environment":
+        return None
+    sign_in = settings.mcp_credentials == "sign-in"
+    return Sessions(neptun, ADVICE if sign_in else advice_on_header(neptun.address), confirmed=sign_in)
 
 
 def _build_mcp_server(
     settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
 ) -> MCPServer[Shared]:
-    def client_for(request: Request[Any]) -> NeptunClient:
-        client = (sessions.client_for(request) if sessions else neptun).with_options()
-        client.timeout = max(0.0, client.timeout - request.state.turn.queued)
-        return client
-
-    pages = Pages(settings.max_response_bytes)
     app = Shared(
-        client_for,
-        pages,
+        sessions.client_for if sessions else lambda _: neptun,
+        Pages(settings.max_response_bytes),
         settings.project_id,
         settings.confirm_delete,
         report_of_request,
@@ -368,7 +366,11 @@ def _build_mcp_server(
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
         yield app
 
-    security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=_principal)
+    def principal(ctx: ServerRequestContext[Any, Any]) -> str:
+        assert ctx.request is not None  # noqa: S101
+        return caller_of(ctx.request).principal
+
+    security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=principal)
     return build_server(
         create_tools(read_only=settings.read_only),
         lifespan,
@@ -376,11 +378,6 @@ def _build_mcp_server(
         around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
         request_state_security=security,
     )
-
-
-def _principal(ctx: ServerRequestContext[Any, Request[Any]]) -> str:
-    assert ctx.request is not None  # noqa: S101
-    return caller_of(ctx.request).principal
 
 
 async def _health(request: Request[Any]) -> Response:
@@ -394,23 +391,19 @@ async def _not_found(request: Request[Any], error: Exception) -> Response:
 class _Readiness:
     """Whether calls can succeed, found out at most once in a while."""
 
-    def last(self) -> int:
-        """1 if they could when it was looked at last, else 0."""
-        return int(self._ready)
-
     def __init__(self, neptun: NeptunClient, *, one_account: bool) -> None:
         self._neptun = neptun
         self._one_account = one_account
-        self._ready = False
+        self.ready = False
         self._checked = -math.inf
         self._lock = anyio.Lock()
 
     async def answer(self, request: Request[Any]) -> Response:
         async with self._lock:
             if anyio.current_time() - self._checked >= READY_SECONDS:
-                self._ready = await self._check()
+                self.ready = await self._check()
                 self._checked = anyio.current_time()
-        if self._ready:
+        if self.ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "Neptun cannot be used: the log says why"}, 503)
 

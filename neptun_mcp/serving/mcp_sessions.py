@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -54,14 +54,8 @@ def let_calls_finish() -> None:
     AppStatus.disable_automatic_graceful_drain()
 
 
-@dataclass(frozen=True)
-class _Owner:
-    """Who began a session.
-
-    Attributes:
-        principal: nobody else can use the session.
-        person: whose sessions are counted together.
-    """
+class _Owner(NamedTuple):
+    """Who began a session: nobody else can use it, and those of one person are counted together."""
 
     principal: str
     person: str
@@ -81,8 +75,7 @@ class McpSessions:
         self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
         self._in_flight = dict[tuple[str, str], anyio.Event]()  # by session and id, and when it is over
 
-    def count(self) -> int:
-        """How many sessions are kept."""
+    def __len__(self) -> int:
         return len(self._owners)
 
     @asynccontextmanager

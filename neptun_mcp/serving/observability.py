@@ -52,7 +52,9 @@ for _logger in (_calls, _audit):
 
 def report_of_request(request: Request[Any]) -> Report:
     """Where the tools report the call that came with a request."""
-    return request.state.report
+    report: Report = request.state.report
+    report.waited = request.state.turn.queued
+    return report
 
 
 async def log_call(ctx: ServerRequestContext[Shared, Request[Any]], call_next: CallNext) -> HandlerResult:
@@ -64,7 +66,8 @@ async def log_call(ctx: ServerRequestContext[Shared, Request[Any]], call_next: C
     outcome, answer = "failed", None
     try:
         answer = cast("Mapping[str, Any]", await call_next(ctx))
-        outcome = _outcome(answer)
+        asked = answer.get("resultType") == "input_required"
+        outcome = "asked" if asked else "error" if answer.get("isError") else "ok"
         return cast("HandlerResult", answer)
     except (MCPError, ValidationError):  # the latter is the SDK's, of parameters that are none
         outcome = "refused"
@@ -87,12 +90,6 @@ async def log_call(ctx: ServerRequestContext[Shared, Request[Any]], call_next: C
         if name in audited_tools() and outcome != "asked":
             happened = _what_happened(ctx, report, outcome, answer)
             _audit.info("deletion", extra={"fields": {**happened, **reason, "user_id": user_id, **common}})
-
-
-def _outcome(answer: Mapping[str, Any]) -> str:
-    if answer.get("resultType") == "input_required":
-        return "asked"
-    return "error" if answer.get("isError") else "ok"
 
 
 def _user_id(ctx: ServerRequestContext[Shared, Request[Any]]) -> int | None:

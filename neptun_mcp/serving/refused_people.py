@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..neptun.secret_files import read_secret_file
 from ..tools.not_done import NotDone
-from .callers import caller_of
+from .callers import Sessions, caller_of
 from .observability import caller_name
 from .refusals import refused
 
@@ -48,40 +47,37 @@ class RefusedPeople:
             except OSError as error:
                 raise ValueError(f"NEPTUN_MCP_REFUSED_FILE: cannot be read ({error.strerror})") from None
 
-    def __contains__(self, caller: object) -> bool:
-        if self._file:
-            self._notice_change(self._file)
-        return caller in self._callers
-
-    def guarding(self, app: ASGIApp, client_for: Callable[[Request], NeptunClient] | None) -> ASGIApp:
-        """ASGI middleware behind a `Gate`, which refuses these callers with 403: at 401 hosts would sign in again.
+    async def check(self, request: Request[Any], sessions: Sessions | None) -> None:
+        """Refuse these callers with 403: at 401 hosts would sign in again.
 
         Args:
-            app: what is behind it.
-            client_for: the client of a caller, who is asked for their user id; None if all callers share an account.
+            request: it went through a `Gate`.
+            sessions: those of callers, if each has one: then they are asked for their user id.
+
+        Raises:
+            Refused: the caller is one of them.
         """
         if self._file is None:
-            return app
-
-        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope)
-            caller, user_id = caller_of(request), await _user_id(request, client_for) if client_for else None
-            if caller_name(caller, user_id) in self or caller_name(caller, None) in self:
-                raise refused(403, STOPPED)
-            await app(scope, receive, send)
-
-        return guarded
+            return
+        caller = caller_of(request)
+        user_id = caller.user_id
+        if sessions and user_id is None:
+            with suppress(NeptunError, NotDone):  # then the call fails as well, and says why
+                user_id = (await sessions.client_for(request).user()).id
+        if not self._now(self._file).isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
+            raise refused(403, STOPPED)
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""
-        return f"user-{user_id}" in self
+        return self._file is not None and f"user-{user_id}" in self._now(self._file)
 
-    def _notice_change(self, file: Path) -> None:
+    def _now(self, file: Path) -> frozenset[str]:
+        """The callers, of whom the file is read again if it has changed."""
         try:
             status = file.stat()
             stamp: object = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp == self._stamp:
-                return
+                return self._callers
             callers = _read(file)
             if callers != self._callers or isinstance(self._stamp, str):
                 _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
@@ -92,15 +88,7 @@ class RefusedPeople:
             if why != self._stamp:
                 _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", why)
             self._stamp = why
-
-
-async def _user_id(request: Request, client_for: Callable[[Request], NeptunClient]) -> int | None:
-    if user_id := caller_of(request).user_id:
-        return user_id
-    try:
-        return (await client_for(request).user()).id
-    except (NeptunError, NotDone):
-        return None  # then the call fails as well, and says why
+        return self._callers
 
 
 def _read(file: Path) -> frozenset[str]:

@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import os
-import re
 import stat
 from collections import deque
 from types import NoneType
@@ -49,9 +48,6 @@ _CHUNK = 2**16
 
 # A newline ends a message. These, which JSON leaves as they are, end a line for some readers.
 _LINE_ENDS = "\x85\u2028\u2029"
-
-# An escape in JSON: a whole surrogate pair, half of one (the group), or another.
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)")
 
 _log = logging.getLogger(__name__)
 
@@ -136,10 +132,10 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
                 message = checked(self._lines.popleft(), None if isinstance(item, Exception) else item.message)
             except _Refused as refusal:
                 _log.warning("a line on stdin was refused: %s", refusal)
-                answer = SessionMessage(JSONRPCError(jsonrpc="2.0", id=refusal.id, error=refusal.error))
-                if refusal.is_answer:
-                    return answer  # whoever waits for it learns that it cannot be read
-                if not refusal.is_notification:
+                answer, members = SessionMessage(refusal.answer), refusal.members
+                if "method" not in members and ("result" in members or "error" in members):
+                    return answer  # to a question: whoever waits for it learns that it cannot be read
+                if "method" not in members or "id" in members:  # else it is a notification
                     await self._to_host.send(answer)
             else:
                 if message:
@@ -182,21 +178,17 @@ class _Refused(Exception):
     """A line is no message.
 
     Attributes:
-        error: what is wrong with it.
-        id: of the request; None if it cannot be read.
-        is_notification: nobody waits for an answer.
-        is_answer: it is itself the answer to a question.
+        members: those of the JSON object in the line, if there is one.
+        answer: what is wrong with it, for whoever sent it.
     """
 
     def __init__(self, code: int, reason: str, members: dict[str, Any] | None = None) -> None:
-        """members: those of the JSON object in the line, if there is one."""
         super().__init__(reason)
-        self.error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message a line.")
-        members = members or {}
-        id = members.get("id")
-        self.id: RequestId | None = id if isinstance(id, (int, str)) and not isinstance(id, bool) else None
-        self.is_notification = "method" in members and "id" not in members
-        self.is_answer = "method" not in members and ("result" in members or "error" in members)
+        self.members = members or {}
+        id = self.members.get("id")
+        known = id if isinstance(id, (int, str)) and not isinstance(id, bool) else None
+        error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message a line.")
+        self.answer = JSONRPCError(jsonrpc="2.0", id=known, error=error)
 
 
 def checked(line: bytes, message: JSONRPCMessage | None) -> JSONRPCMessage | None:
@@ -213,20 +205,18 @@ def checked(line: bytes, message: JSONRPCMessage | None) -> JSONRPCMessage | Non
         raise _Refused(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes.")
     if isinstance(message, JSONRPCRequest) or (message and b'"id"' not in line):
         return message
-    text = _ESCAPE.sub(
-        lambda escape: r"\ufffd" if escape[1] else escape[0],
-        line.decode(errors="replace").removeprefix("\ufeff").strip(),
-    )
+    text = line.decode(errors="replace").removeprefix("\ufeff").strip()
     if not text:
         return None
     not_json = "The line is not JSON, or is nested too deeply."
     try:
         value = json.loads(text)
+        whole = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # half surrogate pairs are not
     except (ValueError, RecursionError):
         raise _Refused(PARSE_ERROR, not_json) from None
     members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     try:
-        message = message or jsonrpc_message_adapter.validate_json(text, by_name=False)
+        message = message or jsonrpc_message_adapter.validate_json(whole, by_name=False)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise _Refused(PARSE_ERROR, not_json, members) from None

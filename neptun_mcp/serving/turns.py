@@ -62,7 +62,7 @@ class Turn:
         limit = anyio.CancelScope(deadline=started + self.seconds - self.queued)
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._give_up_if_disconnected, tasks.cancel_scope)
+                tasks.start_soon(_cancel_if_disconnected, self._receive, tasks.cancel_scope)
                 with limit:
                     await self._limiter.acquire_on_behalf_of(self)
                     self._begun = True
@@ -74,19 +74,16 @@ class Turn:
         if not self._begun:
             raise Disconnected
 
-    async def _give_up_if_disconnected(self, wait: anyio.CancelScope) -> None:
-        await _disconnected(self._receive)
-        wait.cancel()
-
     def end(self) -> None:
         if self._begun:
             self._begun = False
             self._limiter.release_on_behalf_of(self)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _cancel_if_disconnected(receive: Receive, wait: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    wait.cancel()
 
 
 def _too_busy(why: str) -> Refused:

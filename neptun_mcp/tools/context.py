@@ -36,6 +36,7 @@ class Report:
         asked: whether a question was put to the person before a deletion; None if the call did not come to that.
         answered: what came back: the form with yes or no, or without it `declined` or `cancelled`, which some hosts
             also do by themselves; None if nobody was asked.
+        waited: the seconds that the call has waited for its turns. They count against its time limit.
     """
 
     outcome: BaseModel | BaseException | None = None
@@ -44,6 +45,7 @@ class Report:
     project_name: str | None = None
     asked: bool | None = None
     answered: Answered | None = None
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def client_of(ctx: Context[Shared, Any]) -> tuple[NeptunClient, TimeLimit]:
     """The caller's client, and the one time limit that it has for all that the call does."""
     current = ctx.request_context
     client = current.lifespan_context.client_for(current.request)
-    limit = TimeLimit(client.timeout)
+    limit = TimeLimit(client.timeout - report_of(ctx).waited)
     return client.with_options(time_limit=limit, transfer=current_transfer.get()), limit
 
 

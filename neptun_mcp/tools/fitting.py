@@ -32,10 +32,10 @@ def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
         item = row.within(0)
         size = size_of(item)
         if size > room:
-            if shown:
-                break
-            item = cut(item, room)
-            size = size_of(item)
+            if not shown:
+                shown.append(cut(item, room))
+                room -= size_of(shown[0])
+            break
         room -= size
         shown.append(item)
     if not any(row.excerpt for row in rows):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..settings import PRIVATE
+from . import permission
 from .config_file import ConfigFile
 from .hosts import HOSTS, NAME, Host
 
@@ -135,8 +136,8 @@ def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str
     for key, value in host.dropped.items():
         if old.get(key) == value:
             config.remove([*path, key])
-    if host.permission:
-        host.permission.ask(config)
+    if host.has_permissions:
+        permission.ask(config)
     return gone
 
 

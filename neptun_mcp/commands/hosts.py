@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .permission import Permission
-
 NAME = "neptun"
 """The server's name in every host."""
 
@@ -75,7 +73,7 @@ class Host:
         path: where the servers are in the file.
         entry: makes the server's entry.
         dropped: what the entry of an earlier version had and must not have any more.
-        permission: changes what else has to be changed in the file, so that the host asks.
+        has_permissions: whether the file says before what the host asks, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
         asks: whether anybody is asked before a deletion, a sentence with `{title}` in it.
         note: what else the person has to know.
@@ -88,7 +86,7 @@ class Host:
     path: tuple[str, ...] = ("mcpServers",)
     entry: Callable[[Server], dict[str, Any]] = _stdio
     dropped: dict[str, Any] = field(default_factory=dict[str, Any])
-    permission: Permission | None = None
+    has_permissions: bool = False
     require: bool = False
     asks: str = _ASKS_FIRST
     note: str = ""
@@ -181,7 +179,7 @@ HOSTS = {
         ("{xdg}/opencode/opencode.jsonc", "{xdg}/opencode/opencode.json"),
         ("mcp",),
         _opencode,
-        permission=Permission(f"{NAME}_delete_import"),
+        has_permissions=True,
         expands=r"\{(env|file):",
         program="opencode",
     ),

@@ -22,7 +22,7 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..neptun.session import User
 from ..settings import PRIVATE, Settings
 from ..tools.words import happened, login_command, why
-from . import FAILURE, MISUSE, SUCCESS, kept_elsewhere, nearest, settings_or_exit, show, shown_user, tell
+from . import FAILURE, MISUSE, SUCCESS, kept_elsewhere, nearest, permission, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, edit
 from .console import write
 from .entries import entry_in, put_entry
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return MISUSE
     settings = settings_or_exit(options)
-    plain, secrets = _variables(settings)
+    plain, secrets = _variables(settings, options)
     env = {**plain, **secrets} if options.with_secrets else plain
     failed, written = False, list[str]()
     for name in names:
@@ -136,7 +136,7 @@ def _add(name: str, env: dict[str, str], *, only_print: bool) -> bool:
     return False
 
 
-def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
+def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
     """The environment variables of the settings that are set and count on stdio: the plain and the secret ones.
 
     The address of the only session that `login` keeps is one of them if nothing else says which account is meant.
@@ -146,7 +146,8 @@ def _variables(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
             variable, value = f"NEPTUN_{setting.upper()}", getattr(settings, setting)
             # A host may start the server in any folder.
-            text = str(value.expanduser().absolute()) if isinstance(value, Path) else os.environ.get(variable, value)
+            value = value.expanduser().absolute() if isinstance(value, Path) else value
+            text = value if isinstance(value, Path) or setting in options else os.environ.get(variable, value)
             (secret if setting in PRIVATE else plain)[variable] = str(text).strip()
     if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
         kept = session_store().addresses()
@@ -188,7 +189,7 @@ def _about(name: str, config: ConfigFile) -> Iterator[str]:
     if host.require and confirm != "require":
         yield f"{_CONFIRM} is {confirm}, as you set it: {host.title} may delete imports without asking anyone."
     else:
-        yield host.permission.sentence(config) if host.permission else host.asks.format(title=host.title)
+        yield permission.sentence(config) if host.has_permissions else host.asks.format(title=host.title)
 
 
 def _install(name: str, file: Path, entry: dict[str, Any], config: ConfigFile) -> list[str]:
@@ -254,9 +255,8 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
     try:
         found = anyio.run(user)
     except (CredentialsMissing, SessionRefused, LoginRefused):
-        return (
-            f"Next, log in: {login_command(used.base_url)}. {'' if used.has_credentials else kept_elsewhere()}".rstrip()
-        )
+        kept = "" if used.has_credentials else kept_elsewhere()
+        return f"Next, log in: {login_command(used.base_url)}. {kept}".rstrip()
     except NeptunError as error:
         return f"Whether you are logged in could not be checked. {happened(error)}"
     if found is None:

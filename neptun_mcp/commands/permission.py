@@ -2,68 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from .config_file import ConfigFile
 
+_TOOL = "neptun_delete_import"
 _PATH = "permission"
 
 
-@dataclass(frozen=True)
-class Permission:
-    """The permission of one tool.
+def ask(file: ConfigFile) -> None:
+    """Make opencode ask before a deletion, unless the person has said otherwise for this tool."""
+    rules = file.get(_PATH)
+    if rules == "allow":
+        file.set([_PATH], {"*": "allow", _TOOL: "ask"})
+    elif not isinstance(rules, str) and _answer(file) == "allow":
+        own: Any = file.get(_PATH, _TOOL)
+        if own == "ask":  # a later rule overrides it
+            file.remove([_PATH, _TOOL])
+        if own in (None, "ask"):
+            file.set([_PATH, _TOOL], "ask")
 
-    Attributes:
-        tool: the tool, as the host names it.
+
+def undo(file: ConfigFile, before: ConfigFile | None) -> None:
+    """Undo `ask`.
+
+    Args:
+        before: the file as it was; None if that is not known.
     """
-
-    tool: str
-
-    def ask(self, file: ConfigFile) -> None:
-        """Make the host ask, unless the person has said otherwise for this tool."""
-        rules = file.get(_PATH)
-        if rules == "allow":
-            file.set([_PATH], {"*": "allow", self.tool: "ask"})
-        elif not isinstance(rules, str) and self.answer(file) == "allow":
-            own: Any = file.get(_PATH, self.tool)
-            if own == "ask":  # a later rule overrides it
-                file.remove([_PATH, self.tool])
-            if own in (None, "ask"):
-                file.set([_PATH, self.tool], "ask")
-
-    def undo(self, file: ConfigFile, before: ConfigFile | None) -> None:
-        """Undo `ask`.
-
-        Args:
-            before: the file as it was; None if that is not known.
-        """
-        rules, earlier = file.get(_PATH), before.get(_PATH) if before else None
-        if earlier == "allow" and rules == {"*": "allow", self.tool: "ask"}:
-            file.set([_PATH], earlier)
-        elif file.get(_PATH, self.tool) == "ask" and not (before and before.get(_PATH, self.tool)):
-            file.remove([_PATH, self.tool], before)
-
-    def answer(self, file: ConfigFile) -> str:
-        """What the host does before the tool runs, as its file says: `ask`, `deny` or `allow`."""
-        rules: Any = file.get(_PATH)
-        if isinstance(rules, dict):
-            fitting = [rule for tool, rule in cast("dict[str, Any]", rules).items() if _fits(self.tool, tool)]
-            rules = fitting[-1] if fitting else None
-        if isinstance(rules, dict):  # by arguments
-            rules = next(reversed(cast("dict[str, Any]", rules).values()), None)
-        return rules if rules in ("ask", "deny") else "allow"
-
-    def sentence(self, file: ConfigFile) -> str:
-        """The same for a person."""
-        what = {
-            "ask": "opencode asks before a deletion",
-            "deny": "opencode refuses every deletion",
-            "allow": "opencode deletes without asking anyone",
-        }[self.answer(file)]
-        return f'{what}, because "{_PATH}" in this file says so for {self.tool}.'
+    rules, earlier = file.get(_PATH), before.get(_PATH) if before else None
+    if earlier == "allow" and rules == {"*": "allow", _TOOL: "ask"}:
+        file.set([_PATH], earlier)
+    elif file.get(_PATH, _TOOL) == "ask" and not (before and before.get(_PATH, _TOOL)):
+        file.remove([_PATH, _TOOL], before)
 
 
-def _fits(tool: str, pattern: str) -> bool:
-    return fnmatchcase(tool, pattern.replace("[", "[[]"))
+def sentence(file: ConfigFile) -> str:
+    """What opencode does before a deletion, as its file says."""
+    what = {"ask": "asks before a deletion", "deny": "refuses every deletion", "allow": "deletes without asking anyone"}
+    return f'opencode {what[_answer(file)]}, because "{_PATH}" in this file says so for {_TOOL}.'
+
+
+def _answer(file: ConfigFile) -> str:
+    """`ask`, `deny` or `allow`."""
+    rules: Any = file.get(_PATH)
+    if isinstance(rules, dict):
+        by_tool = cast("dict[str, Any]", rules).items()
+        fitting = [rule for tool, rule in by_tool if fnmatchcase(_TOOL, tool.replace("[", "[[]"))]
+        rules = fitting[-1] if fitting else None
+    if isinstance(rules, dict):  # by arguments
+        rules = next(reversed(cast("dict[str, Any]", rules).values()), None)
+    return rules if rules in ("ask", "deny") else "allow"

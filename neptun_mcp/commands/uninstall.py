@@ -10,7 +10,7 @@ from functools import partial
 
 from ..command_line import command_line
 from ..tools.words import why
-from . import FAILURE, MISUSE, SUCCESS, tell
+from . import FAILURE, MISUSE, SUCCESS, permission, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
@@ -87,8 +87,8 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
             _put_back(config, host, entry, earlier)
         else:
             config.remove(path, backup)
-        if host.permission:
-            host.permission.undo(config, backup)
+        if host.has_permissions:
+            permission.undo(config, backup)
     config.save()
     done = "the entry that install had replaced is back in" if earlier else "took the server out of"
     return [f"{host.title}: {done} {config.path}.", *_without_backup(config), f"Restart {host.title}."]

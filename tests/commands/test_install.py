@@ -770,6 +770,13 @@ def test_the_address_of_the_only_session_that_is_kept_goes_along(
     assert f"You are logged in to {site.url} as {EMAIL} (user 1).\n" in ran.stdout
 
 
+def test_the_address_that_is_given_goes_along(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPTUN_BASE_URL", "http://127.0.0.1:8")
+    command("install", "cursor", "--base-url", "http://127.0.0.1:9")
+    (entry,) = find_entries()
+    assert entry.environment["NEPTUN_BASE_URL"] == "http://127.0.0.1:9"
+
+
 def test_several_sessions_that_are_kept_are_named(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

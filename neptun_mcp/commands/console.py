@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TextIO
 
 import anyio
@@ -87,105 +88,111 @@ def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. In one that stretches stand paths, names and texts, and what belongs to them below."""
+    """A column of a table.
+
+    Attributes:
+        title: its header.
+        lines: what it shows of an item.
+        stretches: whether paths, names and texts stand in it, and what belongs to them below.
+    """
 
     title: str
+    lines: Callable[[dict[str, Any]], Sequence[RenderableType]]
     stretches: bool = False
-
-
-Cell = list[RenderableType]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut.
-
-    Attributes:
-        columns: the first holds the id.
-        cells: for each item a cell for each column, each with the lines in it.
-    """
+    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut."""
 
     columns: Sequence[Column]
-    cells: Sequence[Sequence[Cell]]
+    items: Sequence[dict[str, Any]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [
-            Measurement.get(console, options, Group(Text(column.title), *(line for cell in cells for line in cell)))
-            for column, *cells in zip(self.columns, *self.cells, strict=True)
+            Measurement.get(
+                console, options, Group(column.title, *(line for item in self.items for line in column.lines(item)))
+            )
+            for column in self.columns
         ]
         gaps = 2 * (len(self.columns) - 1)
         fixed = sum(width.minimum for width, column in zip(widths, self.columns, strict=True) if not column.stretches)
         rest = options.max_width - gaps - fixed
         if options.max_width < NARROW or rest < _LEAST * sum(column.stretches for column in self.columns):
-            yield from self._list()
+            yield from (self._as_list(item) for item in self.items)
             return
         roomy = gaps + sum(width.maximum for width in widths) <= options.max_width
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for column, width in zip(self.columns, widths, strict=True):
             free = roomy or column.stretches
             table.add_column(column.title, overflow="fold", width=None if free else width.minimum)
-        for row in self.cells:
-            table.add_row(*(Group(*cell) for cell in row))
+        for item in self.items:
+            table.add_row(*(Group(*column.lines(item)) for column in self.columns))
         yield table
 
-    def _list(self) -> Iterator[RenderableType]:
-        for row in self.cells:
-            short = [
-                line for cell, column in zip(row, self.columns, strict=True) if not column.stretches for line in cell
-            ]
-            head = Text("  ").join(line for line in short if isinstance(line, Text) and line)
-            head.stylize("bold", 0, len(row[0][0]) if isinstance(row[0][0], Text) else 0)
-            yield head
-            long = [line for cell, column in zip(row, self.columns, strict=True) if column.stretches for line in cell]
-            yield from (Padding(line, (0, 0, 0, 2)) for line in long)
+    def _as_list(self, item: dict[str, Any]) -> RenderableType:
+        short = [line for column in self.columns if not column.stretches for line in column.lines(item)]
+        long = [line for column in self.columns if column.stretches for line in column.lines(item)]
+        head = Text("  ").join(line for line in short if isinstance(line, Text) and line)
+        return Group(head, *(Padding(line, (0, 0, 0, 2)) for line in long))
 
 
 def render(result: dict[str, Any]) -> RenderableType:
     """A tool's result for a person."""
+    names = {project["id"]: project["name"] for project in result.get("projects", [])}
     if "imports" in result:
-        return _page(_imports(result["imports"], _project_names(result)), result, "imports")
+        return _page(_imports(result["imports"], names), result, "imports")
     if "resources" in result:
         resource_type, items = result["resource_type"], result["resources"]
-        if resource_type == "user-files":
-            return _page(Group(*map(_file, items)), result, resource_type)
-        return _page(_resources(resource_type, items, _project_names(result)), result, resource_type)
+        files = resource_type == "user-files"
+        shown = Group(*(_file(item, names) for item in items)) if files else _resources(resource_type, items, names)
+        return _page(shown, result, resource_type)
     colour = "green" if result["deleted"] else "yellow"
     return Group(as_text(result["message"], colour), _imports([result["import"]], {}))
 
 
-def _project_names(result: dict[str, Any]) -> dict[int, str]:
-    """The names of the projects of a result that is about several."""
-    return {project["id"]: project["name"] for project in result.get("projects", [])}
-
-
-def _imports(imports: Sequence[dict[str, Any]], projects: dict[int, str]) -> Rows:
-    has_status = any("import_status" in item for item in imports)
-    columns = [Column("id"), Column("kind"), Column("path", stretches=True)]
-    columns += [Column("project", stretches=True)] if projects else []
-    columns += [Column("status")] if has_status else []
-    return Rows([*columns, Column("imported")], [_import(item, projects, has_status) for item in imports])
-
-
-def _import(item: dict[str, Any], projects: dict[int, str], has_status: bool) -> list[Cell]:
-    branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
-    path: Cell = [PathText(f"{item['source_path']}{branch}")]
-    path += [as_text(item["title"], "dim")] if item.get("title") else []
-    path += [as_text(item["error_message"], "red")] if item.get("error_message") else []
-    path += [as_text(f"replaced by import {item['replaced_by']}", "yellow")] if item.get("replaced_by") else []
-    status = str(item.get("import_status") or "")
-    return [
-        [Text(str(item["id"]))],
-        [as_text(kind_label(item["source_type"]))],
-        path,
-        *([_project(item, projects)] if projects else []),
-        *([[as_text(status, _COLOURS.get(status, ""))]] if has_status else []),
-        [as_text(day(item.get("created_at")))],
-    ]
-
-
-def _project(item: dict[str, Any], projects: dict[int, str]) -> Cell:
+def _project(names: dict[int, str], item: dict[str, Any]) -> str:
     number = item.get("project_id", 0)
-    return [PathText(f"{projects.get(number, 'project')} ({number})")]
+    return f"{names.get(number, 'project')} ({number})" if names else ""
+
+
+def _project_columns(names: dict[int, str]) -> list[Column]:
+    return [Column("project", lambda item: [PathText(_project(names, item))], stretches=True)] if names else []
+
+
+def _id(item: dict[str, Any]) -> list[Text]:
+    return [Text(str(item["id"]), "bold")]
+
+
+def _day(item: dict[str, Any]) -> list[RenderableType]:
+    return [as_text(day(item.get("created_at")))]
+
+
+def _imports(imports: Sequence[dict[str, Any]], names: dict[int, str]) -> Rows:
+    has_status = any("import_status" in item for item in imports)
+    return Rows(
+        [
+            Column("id", _id),
+            Column("kind", lambda item: [as_text(kind_label(item["source_type"]))]),
+            Column("path", _path, stretches=True),
+            *_project_columns(names),
+            *([Column("status", _status)] if has_status else []),
+            Column("imported", _day),
+        ],
+        imports,
+    )
+
+
+def _path(item: dict[str, Any]) -> list[RenderableType]:
+    branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
+    replaced = f"replaced by import {item['replaced_by']}" if item.get("replaced_by") else ""
+    below = ((item.get("title"), "dim"), (item.get("error_message"), "red"), (replaced, "yellow"))
+    return [PathText(f"{item['source_path']}{branch}"), *(as_text(text, style) for text, style in below if text)]
+
+
+def _status(item: dict[str, Any]) -> list[RenderableType]:
+    status = str(item.get("import_status") or "")
+    return [as_text(status, _COLOURS.get(status, ""))]
 
 
 _FIELDS = {
@@ -197,18 +204,15 @@ _TITLES = {"is_shared": "sharing", "github_account_name": "account", "github_acc
 _STRETCHES = ("name", "description", "model", "github_account_name")
 
 
-def _resources(resource_type: str, items: Sequence[dict[str, Any]], projects: dict[int, str]) -> Rows:
-    fields = _FIELDS[resource_type]
-    columns = [Column(_TITLES.get(field, field), stretches=field in _STRETCHES) for field in fields]
-    columns += [Column("project", stretches=True)] if projects else []
-    rows: list[list[Cell]] = []
-    for item in items:
-        middle = [_value(item, field) for field in fields] + ([_project(item, projects)] if projects else [])
-        rows.append([[Text(str(item["id"]))], *middle, [as_text(day(item.get("created_at")))]])
-    return Rows([Column("id"), *columns, Column("created")], rows)
+def _resources(resource_type: str, items: Sequence[dict[str, Any]], names: dict[int, str]) -> Rows:
+    fields = [
+        Column(_TITLES.get(field, field), partial(_value, field), field in _STRETCHES)
+        for field in _FIELDS[resource_type]
+    ]
+    return Rows([Column("id", _id), *fields, *_project_columns(names), Column("created", _day)], items)
 
 
-def _value(item: dict[str, Any], field: str) -> Cell:
+def _value(field: str, item: dict[str, Any]) -> list[RenderableType]:
     value = item.get(field)
     if field == "github_account_name" and not value:
         value = f"account {item.get('github_account_id', '')}"  # a running server may know no name
@@ -218,7 +222,7 @@ def _value(item: dict[str, Any], field: str) -> Cell:
     return [PathText(text) if field in ("model", "github_account_name") else as_text(text)]
 
 
-def _file(item: dict[str, Any]) -> RenderableType:
+def _file(item: dict[str, Any], names: dict[int, str]) -> RenderableType:
     """A file with its text, highlighted by its language."""
     name = item.get("title") or "untitled"
     name += f".{item['extension']}" if item.get("extension") and item["extension"] != name else ""
@@ -226,16 +230,9 @@ def _file(item: dict[str, Any]) -> RenderableType:
     notes += [f"from character {item['text_offset']:,}"] if item.get("text_offset") else []
     notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
     notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
-    head = Text("  ").join(
-        part
-        for part in (
-            Text(str(item["id"]), "bold"),
-            as_text(str(name), "bold cyan"),
-            as_text(day(item.get("created_at"))),
-            as_text(", ".join(notes), "dim"),
-        )
-        if part
-    )
+    title, created = as_text(str(name), "bold cyan"), as_text(day(item.get("created_at")))
+    parts = (*_id(item), title, as_text(_project(names, item)), created, as_text(", ".join(notes), "dim"))
+    head = Text("  ").join(filter(None, parts))
     text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
     code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)
     code.rstrip()

@@ -106,6 +106,13 @@ def test_a_list_over_several_projects_shows_the_project_of_each_row() -> None:
     assert shown.endswith("1 of 1 imports in 2 projects\n")
 
 
+def test_a_file_of_one_of_several_projects_shows_which() -> None:
+    projects = [{"id": 3, "name": "orders-api", "total": 1}]
+    file = {"id": 1, "title": "runbook", "extension": "md", "text": "x", "project_id": 3}
+    shown = rendered({"total": 1, "resource_type": "user-files", "projects": projects, "resources": [file]})
+    assert shown.splitlines()[0] == "1  runbook.md  orders-api (3)"
+
+
 @pytest.mark.anyio
 async def test_a_page_says_how_to_see_more(host: Host) -> None:
     page = await host.gets("list_imports", project_id=WEBSHOP, limit=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from html import escape
@@ -130,11 +129,23 @@ Look up, and delete imports after asking me</label>
 )
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a person is asked.
+def form(
+    request: str,
+    application: str | None,
+    redirect_uri: AnyUrl,
+    *,
+    server: str,
+    neptun: str,
+    read_only: bool,
+    hint: str = "",
+    may_delete: bool = False,
+    email: str = "",
+    errors: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> HTMLResponse:
+    """The page with the
 
-    Attributes:
+    Args:
         request: the pending request, sealed.
         application: what the application calls itself, if it does.
         redirect_uri: where the person is sent afterwards.
@@ -144,54 +155,36 @@ class Question:
         hint: a sentence for whoever signs in; empty for none.
         may_delete: whether the person has chosen that imports may be deleted.
         email: what the person has typed.
-    """
-
-    request: str
-    application: str | None
-    redirect_uri: AnyUrl
-    server: str
-    neptun: str
-    read_only: bool
-    hint: str = ""
-    may_delete: bool = False
-    email: str = ""
-
-
-def form(question: Question, *, errors: Mapping[str, str] | None = None, status: int = 200) -> HTMLResponse:
-    """The page with the question.
-
-    Args:
         errors: what is wrong, by the name of the field; what concerns no field under an empty name.
+        status: the HTTP status of the page.
     """
     errors = errors or {}
-    deleting = "" if question.read_only else ", and, if you allow it, to delete imports after asking you"
+    deleting = "" if read_only else ", and, if you allow it, to delete imports after asking you"
     words = {
-        "application": quoted(question.application, LONGEST_NAME) if question.application else "An unnamed application",
+        "application": quoted(application, LONGEST_NAME) if application else "An unnamed application",
         "abilities": f"look up everything in your projects{deleting}",
-        "place": _place(question.redirect_uri),
-        "destination": destination(question.redirect_uri),
-        "server": question.server,
-        "neptun": question.neptun,
-        "request": question.request,
+        "place": _place(redirect_uri),
+        "destination": destination(redirect_uri),
+        "server": server,
+        "neptun": neptun,
+        "request": request,
     }
     first = next((name for name in ("email", "password", "cookie") if name in errors), "")
     field = partial(_field, errors, first)
-    checked = {"look_up": "" if question.may_delete else " checked", "delete": " checked" * question.may_delete}
+    checked = {"look_up": "" if may_delete else " checked", "delete": " checked" * may_delete}
     html = _FORMS.substitute(
         {name: escape(word) for name, word in words.items()},
         alert=f'<p class="error" role="alert">{escape(errors[""])}</p>' if "" in errors else "",
-        hint=f"<p>{escape(question.hint)}</p>" if question.hint else "",
-        email_field=field(
-            "email", "E-mail address", f'type="email" autocomplete="username" value="{escape(question.email)}"'
-        ),
+        hint=f"<p>{escape(hint)}</p>" if hint else "",
+        email_field=field("email", "E-mail address", f'type="email" autocomplete="username" value="{escape(email)}"'),
         password_field=field("password", "Password", 'type="password" autocomplete="current-password"'),
-        choice="" if question.read_only else _CHOICE.substitute(checked),
+        choice="" if read_only else _CHOICE.substitute(checked),
         cookie_open=" open" if "cookie" in errors else "",
         cookie_field=field(
             "cookie",
             "Session cookie",
             'autocomplete="off" autocapitalize="none" spellcheck="false"',
-            f"To get it, {how_to_get_cookie(question.neptun)}.",
+            f"To get it, {how_to_get_cookie(neptun)}.",
         ),
     )
     title = "Sign in to Neptun"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -140,11 +139,6 @@ class Grant(BaseModel):
     user_id: int | None = None
     may_delete: bool = False
 
-    @classmethod
-    def new(cls, cookie: str, user_id: int, *, may_delete: bool) -> Grant:
-        """That of a new sign-in."""
-        return cls(cookie=cookie, sign_in=secrets.token_urlsafe(16), user_id=user_id, may_delete=may_delete)
-
 
 class Code(AuthorizationCode, Grant):
     code: str = Field(default="", repr=False)
@@ -241,7 +235,8 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
         return self._tokens(client, authorization_code, authorization_code.scopes)
 
     async def load_refresh_token(self, client: OAuthClientInformationFull, refresh_token: str) -> Refresh | None:
-        return _of_client(client, self._unrevoked(self.refresh_tokens.open(refresh_token)))
+        found = _of_client(client, self.refresh_tokens.open(refresh_token))
+        return None if found and found.sign_in in self._revoked else found
 
     async def exchange_refresh_token(
         self, client: OAuthClientInformationFull, refresh_token: Refresh, scopes: list[str]
@@ -272,9 +267,6 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
             return None
         self._revoked.add(found.sign_in)
         return found
-
-    def _unrevoked(self, token: Refresh | None) -> Refresh | None:
-        return None if token is None or token.sign_in in self._revoked else token
 
     def _tokens(self, owner: OAuthClientInformationFull, source: Code | Refresh, scopes: list[str]) -> OAuthToken:
         client, granted = _client(owner), source.model_dump(include=set(Grant.model_fields))

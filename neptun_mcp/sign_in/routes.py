@@ -32,7 +32,7 @@ from .authentication import Authenticator, read_application_fields
 from .events import log_event
 from .forms import Unreadable, check_type, read_cookie, read_fields, with_fields
 from .log_in import LoggedIn, LogIn, NotLoggedIn
-from .page import Question, form, message
+from .page import form, message
 from .provider import KNOWN_SECONDS, PENDING_SECONDS, Access, Code, Grant, Pending, Provider, browser
 from .registration import METHODS, register
 
@@ -193,7 +193,7 @@ class SignIn:
     async def _show(self, request: Request) -> Response:
         sealed = request.query_params.get("request", "")
         pending = self._opened(request, sealed)
-        return form(self._question(sealed, pending)) if pending else _expired()
+        return self._form(sealed, pending) if pending else _expired()
 
     def known_browser(self, headers: Headers) -> KnownBrowser | None:
         """The browser that sent a request with these headers, if somebody has signed in there before."""
@@ -230,9 +230,10 @@ class SignIn:
             person = await log_in(fields)
         except NotLoggedIn as problem:
             log_event("sign-in", request.headers, problem.outcome, problem.status, leads_to=leads_to)
-            question = self._question(sealed, pending, may_delete=may_delete, email=fields.get("email", ""))
-            return form(question, errors=problem.errors, status=problem.status)
-        grant = Grant.new(person.cookie, person.user_id, may_delete=may_delete)
+            typed = {"may_delete": may_delete, "email": fields.get("email", "")}
+            return self._form(sealed, pending, **typed, errors=problem.errors, status=problem.status)
+        sign_in = secrets.token_urlsafe(16)
+        grant = Grant(cookie=person.cookie, sign_in=sign_in, user_id=person.user_id, may_delete=may_delete)
         if self._is_refused(person.user_id):
             log_event("sign-in", request.headers, "access_denied", 403, grant=grant, leads_to=leads_to)
             return message("You may not use this server any more", "Ask its operator. Nothing was changed.", 403)
@@ -249,17 +250,17 @@ class SignIn:
         mark = read_cookie(request.headers, self._cookie_name("sign-in"))
         return pending if pending and pending.browser == mark else None
 
-    def _question(self, sealed: str, pending: Pending, *, may_delete: bool = False, email: str = "") -> Question:
-        return Question(
-            request=sealed,
-            application=pending.client_name,
-            redirect_uri=pending.params.redirect_uri,
+    def _form(self, sealed: str, pending: Pending, **more: Any) -> Response:
+        """The page with the question. `more`: what the person has chosen and typed, and what is wrong with it."""
+        return form(
+            sealed,
+            pending.client_name,
+            pending.params.redirect_uri,
             server=self._server.netloc,
             neptun=self._neptun_address,
             read_only=self._read_only,
             hint=self._hint,
-            may_delete=may_delete,
-            email=email,
+            **more,
         )
 
     def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:

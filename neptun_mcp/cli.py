@@ -77,22 +77,21 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
 
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """The parser of the whole, and that of each command."""
-    sandbox = _Parser(add_help=False)
-    sandbox.add_argument(
+    common = _Parser(add_help=False)
+    common.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
+    common.add_argument(
         "--sandbox",
         action="store_const",
         const="observed",
         default=argparse.SUPPRESS,
         help="use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
     )
-    account = _Parser(add_help=False)
-    account.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
     version = _Parser(add_help=False)
     version.add_argument("--version", action="version", version=f"neptun-mcp {__version__}", help=argparse.SUPPRESS)
     whole = _Parser(
         prog="neptun-mcp",
         usage="neptun-mcp [COMMAND] [OPTIONS]",
-        parents=[sandbox],
+        parents=[common],
         allow_abbrev=False,
         description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
         "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
@@ -110,14 +109,14 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         )
         return commands[name]
 
-    serve = add("serve", sandbox, account, about="serve on stdin and stdout, or over HTTP for many")
+    serve = add("serve", common, about="serve on stdin and stdout, or over HTTP for many")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
     serve.add_argument("--host", default=argparse.SUPPRESS, help="the address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=argparse.SUPPRESS, help="the port to listen on (8000)")
 
     add("demo", about="show a conversation with the server, on sample data")
 
-    call = add("call", sandbox, account, about="call a tool and print what it returns", add_help=False)
+    call = add("call", common, about="call a tool and print what it returns", add_help=False)
     call.add_argument("tool", nargs="?", default="", help="the tool; without one, all are listed")
     call.add_argument(
         "arguments", nargs="*", metavar="name=value", help="an argument of the tool, such as project_id=3"
@@ -126,9 +125,9 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     call.add_argument("-h", "--help", action="store_true", help="show this, or with a tool its arguments")
     call.set_defaults(usage=lambda: call.format_help().rstrip())
 
-    _add_accounts_and_hosts(add, sandbox, account)
+    _add_accounts_and_hosts(add, common)
 
-    doctor = add("doctor", sandbox, account, about="find out why it does not work")
+    doctor = add("doctor", common, about="find out why it does not work")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for a bug report")
 
     served = add("sandbox", about="serve the sample Neptun on a port, for curl or another client")
@@ -137,16 +136,16 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     return whole, commands
 
 
-def _add_accounts_and_hosts(add: Callable[..., _Parser], sandbox: _Parser, account: _Parser) -> None:
+def _add_accounts_and_hosts(add: Callable[..., _Parser], common: _Parser) -> None:
     """The commands that log in and out, and those that change the files of hosts."""
-    login = add("login", account, about="log in to Neptun, and keep the session")
+    login = add("login", common, about="log in to Neptun, and keep the session")
     login.add_argument(
         "--cookie", action="store_true", help="paste a session cookie, if you sign in with GitHub or a passkey"
     )
-    add("whoami", sandbox, account, about="show which account is used")
-    add("logout", account, about="remove the session that was kept")
+    add("whoami", common, about="show which account is used")
+    add("logout", common, about="remove the session that was kept")
 
-    install = add("install", sandbox, account, about="add the server to hosts, such as claude-code or cursor")
+    install = add("install", common, about="add the server to hosts, such as claude-code or cursor")
     install.add_argument("host", nargs="*", help="the hosts; without one, choose among those on this machine")
     install.add_argument("--print", action="store_true", help="show the entry, and change no file")
     install.add_argument(

@@ -155,19 +155,14 @@ def advice_on_header(address: str) -> str:
 class Sessions:
     """The clients for callers' sessions, over the connections of `neptun`, and whose they are.
 
-    Sessions that Neptun has confirmed are kept apart, so that invented ones displace none of them.
-
     Args:
         advice: what to do if a session is missing or has ended.
-        confirmed: all of them are, since Neptun was asked before they came here.
     """
 
-    def __init__(self, neptun: NeptunClient, advice: str, *, confirmed: bool = False) -> None:
+    def __init__(self, neptun: NeptunClient, advice: str) -> None:
         self._neptun = neptun
         self.advice = advice
-        self._all_confirmed = confirmed
-        self._confirmed = OrderedDict[str, NeptunClient]()
-        self._new = OrderedDict[str, NeptunClient]()
+        self._clients = OrderedDict[str, NeptunClient]()  # by cookie, the one not used for longest first
 
     def client_for(self, request: Request[Any]) -> NeptunClient:
         """The client for a request, in its caller's session.
@@ -178,11 +173,19 @@ class Sessions:
         caller = caller_of(request)
         if caller.cookie is None:
             raise NoSession(f"{caller.no_session} {self.advice}")
-        is_confirmed = self._all_confirmed or caller.cookie in self._confirmed
-        known = self._confirmed if is_confirmed else self._new
-        client = known.get(caller.cookie) or self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))
-        _keep(known, caller.cookie, client, MAX_SESSIONS if is_confirmed else MAX_NEW_SESSIONS)
-        return client
+        if caller.cookie not in self._clients:
+            self._make_room()
+            self._clients[caller.cookie] = self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))
+        self._clients.move_to_end(caller.cookie)
+        return self._clients[caller.cookie]
+
+    def _make_room(self) -> None:
+        """Forget a session, but none that Neptun has confirmed for one that may be invented."""
+        new = [cookie for cookie, client in self._clients.items() if client.session.known_user_id is None]
+        if len(new) >= MAX_NEW_SESSIONS:
+            del self._clients[new[0]]
+        elif len(self._clients) >= MAX_SESSIONS:
+            self._clients.popitem(last=False)
 
     def person_behind(self, caller: Caller) -> str:
         """The person whose turns a request takes: by the user id once it is known, else by what let the request in.
@@ -190,21 +193,8 @@ class Sessions:
         Never by what a peer can invent: a session that Neptun has not confirmed, or the registration of an application.
         """
         user = caller.user_id
-        if user is None and (client := self._confirmed.get(caller.cookie or "")):
+        if user is None and (client := self._clients.get(caller.cookie or "")):
             user = client.session.known_user_id
         if user is not None:
             return f"user {user}"
         return f"sign-in {caller.sign_in}" if caller.sign_in else f"token {caller.token}"
-
-    def note_confirmed(self, cookie: str) -> None:
-        """Keep a session with the confirmed ones if Neptun has said, in the call that ends now, whose it is."""
-        client = self._new.get(cookie)
-        if client and client.session.known_user_id is not None:
-            _keep(self._confirmed, cookie, self._new.pop(cookie), MAX_SESSIONS)
-
-
-def _keep(clients: OrderedDict[str, NeptunClient], cookie: str, client: NeptunClient, limit: int) -> None:
-    clients[cookie] = client
-    clients.move_to_end(cookie)
-    if len(clients) > limit:
-        clients.popitem(last=False)

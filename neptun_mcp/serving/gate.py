@@ -144,8 +144,6 @@ class Gate:
                 state["turn"] = turn
                 await self._people.check(request, self._sessions)
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
-            if caller.cookie and self._sessions:
-                self._sessions.note_confirmed(caller.cookie)
         except Disconnected:
             pass
         except Refused as refusal:

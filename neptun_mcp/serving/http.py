@@ -18,6 +18,7 @@ import uvicorn
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import RequestStateSecurity
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -167,14 +168,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     sign_in = _sign_in(settings, neptun, people)
     sessions = _own_sessions(settings, neptun)
     keeps_sessions, ending = _keeps_mcp_sessions(settings, host), Ending()
-    server = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
-    # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
-    server.streamable_http_app(
-        stateless_http=True,
-        json_response=True,
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
-    )
-    mcp = McpSessions(server.session_manager) if keeps_sessions else server.session_manager
+    stateless = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
+    mcp = McpSessions(stateless) if keeps_sessions else stateless
     readiness = _Readiness(neptun, one_account=not sessions)
     gate = _gate(settings, host, mcp.handle_request, sign_in, sessions, people)
     routes = [
@@ -184,7 +179,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     ]
     counted = {"neptun_mcp.sessions": mcp.__len__} if isinstance(mcp, McpSessions) else {}
     gauges = {"neptun_mcp.ready": lambda: int(readiness.ready), **counted}
-    telemetry = start_telemetry(settings, names=_names(), routes=[route.path for route in routes], gauges=gauges)
+    names = [*(tool.name for tool in create_tools(read_only=False)), *(prompt.name for prompt in create_prompts())]
+    telemetry = start_telemetry(settings, names=names, routes=[route.path for route in routes], gauges=gauges)
     middleware = [Middleware(Limits)]
     if telemetry:
         middleware.insert(0, Middleware(telemetry.measuring))
@@ -269,12 +265,6 @@ def _public_routes(settings: Settings, sign_in: SignIn | None) -> list[Route]:
     return routes
 
 
-def _names() -> list[str]:
-    """The tools and prompts that there are, or would be without NEPTUN_READ_ONLY."""
-    tools = [tool.name for tool in create_tools(read_only=False)]
-    return [*tools, *(prompt.name for prompt in create_prompts())]
-
-
 def _check_settings(settings: Settings, host: str) -> None:
     """Raises ValueError if settings are missing on this host, or contradict each other."""
     address, tokens, hosts = settings.mcp_public_url, settings.tokens, settings.mcp_allowed_hosts
@@ -344,13 +334,12 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
     """The sessions of callers, if each has one."""
     if settings.mcp_credentials == "environment":
         return None
-    sign_in = settings.mcp_credentials == "sign-in"
-    return Sessions(neptun, ADVICE if sign_in else advice_on_header(neptun.address), confirmed=sign_in)
+    return Sessions(neptun, ADVICE if settings.mcp_public_url else advice_on_header(neptun.address))
 
 
 def _build_mcp_server(
     settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
-) -> MCPServer[Shared]:
+) -> StreamableHTTPSessionManager:
     app = Shared(
         sessions.client_for if sessions else lambda _: neptun,
         Pages(settings.max_response_bytes),
@@ -371,13 +360,22 @@ def _build_mcp_server(
         return caller_of(ctx.request).principal
 
     security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=principal)
-    return build_server(
+    server = build_server(
         create_tools(read_only=settings.read_only),
         lifespan,
         outermost=(follow_trace,),
         around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
         request_state_security=security,
     )
+    # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
+    server.streamable_http_app(
+        stateless_http=True,
+        json_response=True,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
+    )
+    # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
+    server.session_manager.app.get_tool_input_schema = dict[str, dict[str, Any]]().get
+    return server.session_manager
 
 
 async def _health(request: Request[Any]) -> Response:

@@ -3,6 +3,7 @@
 Like the real thing it is in no order, some dates are the same, and some fields are null.
 """
 
+from copy import deepcopy
 from typing import Any
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
@@ -20,158 +21,6 @@ WEBSHOP, SCRATCH, ORDERS, NEWSLETTER = 1, 2, 3, 7
 
 LOCAL = LOCAL_FOLDER
 INSTALLED, PUBLIC = GITHUB_KINDS
-
-
-def sample_data() -> Store:
-    """A fresh store, in which Alice has the session COOKIE and Bob BOB_COOKIE."""
-    alice = User(USER_ID, EMAIL, PASSWORD)
-    bob = User(BOB_ID, "bob@example.com", "Passw0rd!bob")
-    return Store(
-        users=[alice, bob],
-        projects=projects(),
-        imports=imports(),
-        resources={
-            (WEBSHOP, "user-files"): webshop_files(),
-            (WEBSHOP, "template-collections"): webshop_templates(),
-            (WEBSHOP, "github-installations"): webshop_installations(),
-            (WEBSHOP, "chat-conversations"): webshop_chats(),
-            (ORDERS, "user-files"): orders_files(),
-            (ORDERS, "github-installations"): [installation(31, "User", 70110, "alice", "2026-08-03 09:20:00")],
-            (ORDERS, "chat-conversations"): [chat(41, "Retry the payments", GEMMA, "2026-08-21 16:40:05")],
-            (NEWSLETTER, "user-files"): [
-                file(51, "letter", "Dear reader,\n", "markdown", "md", "2026-07-03 07:00:00", owner=BOB_ID)
-            ],
-        },
-        sessions={COOKIE: Session(alice), BOB_COOKIE: Session(bob)},
-    )
-
-
-def projects() -> list[Record]:
-    return [
-        project(ORDERS, "orders-api", "web-service", "python", "2026-08-03 09:12:44", "Takes the shop's orders"),
-        project(WEBSHOP, "webshop", "web-app", "typescript", "2026-06-15 08:00:00", "A tea shop and its checkout"),
-        project(NEWSLETTER, "newsletter", "web-site", "go", "2026-07-01 18:30:00", owner=BOB_ID),
-        project(SCRATCH, "scratch", "web-site", "typescript", "2026-10-20 21:05:13"),
-    ]
-
-
-def imports() -> list[Record]:
-    return [
-        source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00", file_tree=WEBSHOP_TREE),
-        source(
-            101,
-            WEBSHOP,
-            INSTALLED,
-            "alice/webshop",
-            "2026-06-15 08:20:31",
-            source_ref="main",
-            installation_id=11,
-            title="The shop itself",
-            description="Storefront, checkout and the pages around them",
-        ),
-        source(
-            107,
-            WEBSHOP,
-            PUBLIC,
-            "https://github.com/example/tea-icons",
-            "2026-10-11 14:02:58",
-            source_ref="v3",
-            status="pending",
-            title="Icons",
-        ),
-        source(
-            102,
-            WEBSHOP,
-            LOCAL,
-            "C:\\Users\\alice\\Desktop\\old shop",
-            "2026-07-08 19:45:10",
-            status="failed",
-            error_message="The folder holds more than 10,000 files",
-            title="The shop before the move",
-        ),
-        source(
-            106,
-            WEBSHOP,
-            INSTALLED,
-            "tea-shop-team/design",
-            "2026-09-30 11:11:11",
-            source_ref="release",
-            installation_id=12,
-            status="processing",
-        ),
-        source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00", title="Proxy configuration"),
-        source(
-            105,
-            WEBSHOP,
-            PUBLIC,
-            "https://github.com/example/checkout-forms",
-            "2026-09-02 10:15:00",
-            status="failed",
-            error_message="The repository does not exist, or is private",
-        ),
-        source(202, ORDERS, LOCAL, "/home/alice/orders", "2026-08-03 09:30:00", status="pending"),
-        source(
-            201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07", source_ref="main", installation_id=31
-        ),
-        source(301, NEWSLETTER, LOCAL, "/home/bob/letter", "2026-07-01 18:31:00", owner=BOB_ID),
-    ]
-
-
-WEBSHOP_TREE: Record = {
-    "name": "webshop",
-    "children": [
-        {"name": "Dockerfile"},
-        {"name": "package.json"},
-        {"name": "pages", "children": [{"name": "index.vue"}, {"name": "checkout.vue"}, {"name": "teas.vue"}]},
-        {"name": "server", "children": [{"name": "api", "children": [{"name": "orders.post.ts"}]}]},
-    ],
-}
-
-
-def webshop_files() -> list[Record]:
-    return [
-        file(3, "deploy", texts.WORKFLOW, "yaml", "yml", "2026-08-14 13:37:20"),
-        file(1, "Dockerfile", texts.DOCKERFILE, "dockerfile", "dockerfile", "2026-06-15 09:01:12"),
-        file(7, None, texts.NOTE, "text", "txt", None),
-        file(6, "runbook", texts.RUNBOOK, "markdown", "md", "2026-10-02 20:18:41"),
-        file(2, "docker-compose", texts.COMPOSE, "yaml", "yml", "2026-06-15 09:01:12"),
-        file(5, "README", texts.README, "markdown", "md", None),
-        file(4, "nginx", texts.NGINX, "nginx", "conf", "2026-09-02 10:40:00"),
-    ]
-
-
-def orders_files() -> list[Record]:
-    return [
-        file(9, "env.example", texts.ORDERS_ENV, "text", "env", "2026-08-03 10:05:00"),
-        file(8, "Dockerfile", texts.ORDERS_DOCKERFILE, "dockerfile", "dockerfile", "2026-08-03 10:05:00"),
-    ]
-
-
-def webshop_templates() -> list[Record]:
-    return [
-        collection(22, "compose", None, False, "2026-09-17 12:00:00"),
-        collection(21, "node containers", "Dockerfiles for Node services", True, "2026-06-20 17:25:36"),
-        collection(23, "proxies", "nginx in front of anything", False, None),
-    ]
-
-
-def webshop_installations() -> list[Record]:
-    return [
-        installation(12, "Organization", 901234, "tea-shop-team", "2026-09-30 11:05:00"),
-        installation(11, "User", 70110, "alice", "2026-06-15 08:19:02"),
-        installation(13, "Organization", 955500, None, "2026-10-05 08:08:08"),
-    ]
-
-
-def webshop_chats() -> list[Record]:
-    return [
-        chat(62, "Smaller image", GEMMA, "2026-06-16 10:00:00"),
-        chat(64, "Certificates on Mondays", "mistralai/Mistral-Nemo-Instruct-2407", "2026-10-12 15:45:00"),
-        chat(61, "First Dockerfile", GEMMA, "2026-06-15 08:55:00"),
-        chat(63, "Health checks", "qwen/Qwen2.5-72B-Instruct", "2026-06-16 10:00:00"),
-    ]
-
-
 GEMMA = "google/gemma-2-27b-it"
 
 
@@ -259,3 +108,124 @@ def signature(created_at: str | None, owner: int = USER_ID) -> Record:
     """The last fields of every record. created_at: day and time, or null."""
     at = None if created_at is None else f"{created_at.replace(' ', 'T')}.000Z"
     return {"created_at": at, "updated_at": at, "neptun_user_id": owner}
+
+
+WEBSHOP_TREE: Record = {
+    "name": "webshop",
+    "children": [
+        {"name": "Dockerfile"},
+        {"name": "package.json"},
+        {"name": "pages", "children": [{"name": "index.vue"}, {"name": "checkout.vue"}, {"name": "teas.vue"}]},
+        {"name": "server", "children": [{"name": "api", "children": [{"name": "orders.post.ts"}]}]},
+    ],
+}
+
+PROJECTS = [
+    project(ORDERS, "orders-api", "web-service", "python", "2026-08-03 09:12:44", "Takes the shop's orders"),
+    project(WEBSHOP, "webshop", "web-app", "typescript", "2026-06-15 08:00:00", "A tea shop and its checkout"),
+    project(NEWSLETTER, "newsletter", "web-site", "go", "2026-07-01 18:30:00", owner=BOB_ID),
+    project(SCRATCH, "scratch", "web-site", "typescript", "2026-10-20 21:05:13"),
+]
+
+IMPORTS = [
+    source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00", file_tree=WEBSHOP_TREE),
+    source(
+        101,
+        WEBSHOP,
+        INSTALLED,
+        "alice/webshop",
+        "2026-06-15 08:20:31",
+        source_ref="main",
+        installation_id=11,
+        title="The shop itself",
+        description="Storefront, checkout and the pages around them",
+    ),
+    source(
+        107,
+        WEBSHOP,
+        PUBLIC,
+        "https://github.com/example/tea-icons",
+        "2026-10-11 14:02:58",
+        source_ref="v3",
+        status="pending",
+        title="Icons",
+    ),
+    source(
+        102,
+        WEBSHOP,
+        LOCAL,
+        "C:\\Users\\alice\\Desktop\\old shop",
+        "2026-07-08 19:45:10",
+        status="failed",
+        error_message="The folder holds more than 10,000 files",
+        title="The shop before the move",
+    ),
+    source(
+        106,
+        WEBSHOP,
+        INSTALLED,
+        "tea-shop-team/design",
+        "2026-09-30 11:11:11",
+        source_ref="release",
+        installation_id=12,
+        status="processing",
+    ),
+    source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00", title="Proxy configuration"),
+    source(
+        105,
+        WEBSHOP,
+        PUBLIC,
+        "https://github.com/example/checkout-forms",
+        "2026-09-02 10:15:00",
+        status="failed",
+        error_message="The repository does not exist, or is private",
+    ),
+    source(202, ORDERS, LOCAL, "/home/alice/orders", "2026-08-03 09:30:00", status="pending"),
+    source(201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07", source_ref="main", installation_id=31),
+    source(301, NEWSLETTER, LOCAL, "/home/bob/letter", "2026-07-01 18:31:00", owner=BOB_ID),
+]
+
+RESOURCES = {
+    (WEBSHOP, "user-files"): [
+        file(3, "deploy", texts.WORKFLOW, "yaml", "yml", "2026-08-14 13:37:20"),
+        file(1, "Dockerfile", texts.DOCKERFILE, "dockerfile", "dockerfile", "2026-06-15 09:01:12"),
+        file(7, None, texts.NOTE, "text", "txt", None),
+        file(6, "runbook", texts.RUNBOOK, "markdown", "md", "2026-10-02 20:18:41"),
+        file(2, "docker-compose", texts.COMPOSE, "yaml", "yml", "2026-06-15 09:01:12"),
+        file(5, "README", texts.README, "markdown", "md", None),
+        file(4, "nginx", texts.NGINX, "nginx", "conf", "2026-09-02 10:40:00"),
+    ],
+    (WEBSHOP, "template-collections"): [
+        collection(22, "compose", None, False, "2026-09-17 12:00:00"),
+        collection(21, "node containers", "Dockerfiles for Node services", True, "2026-06-20 17:25:36"),
+        collection(23, "proxies", "nginx in front of anything", False, None),
+    ],
+    (WEBSHOP, "github-installations"): [
+        installation(12, "Organization", 901234, "tea-shop-team", "2026-09-30 11:05:00"),
+        installation(11, "User", 70110, "alice", "2026-06-15 08:19:02"),
+        installation(13, "Organization", 955500, None, "2026-10-05 08:08:08"),
+    ],
+    (WEBSHOP, "chat-conversations"): [
+        chat(62, "Smaller image", GEMMA, "2026-06-16 10:00:00"),
+        chat(64, "Certificates on Mondays", "mistralai/Mistral-Nemo-Instruct-2407", "2026-10-12 15:45:00"),
+        chat(61, "First Dockerfile", GEMMA, "2026-06-15 08:55:00"),
+        chat(63, "Health checks", "qwen/Qwen2.5-72B-Instruct", "2026-06-16 10:00:00"),
+    ],
+    (ORDERS, "user-files"): [
+        file(9, "env.example", texts.ORDERS_ENV, "text", "env", "2026-08-03 10:05:00"),
+        file(8, "Dockerfile", texts.ORDERS_DOCKERFILE, "dockerfile", "dockerfile", "2026-08-03 10:05:00"),
+    ],
+    (ORDERS, "github-installations"): [installation(31, "User", 70110, "alice", "2026-08-03 09:20:00")],
+    (ORDERS, "chat-conversations"): [chat(41, "Retry the payments", GEMMA, "2026-08-21 16:40:05")],
+    (NEWSLETTER, "user-files"): [
+        file(51, "letter", "Dear reader,\n", "markdown", "md", "2026-07-03 07:00:00", owner=BOB_ID)
+    ],
+}
+
+
+def sample_data() -> Store:
+    """A fresh store, in which Alice has the session COOKIE and Bob BOB_COOKIE."""
+    alice = User(USER_ID, EMAIL, PASSWORD)
+    bob = User(BOB_ID, "bob@example.com", "Passw0rd!bob")
+    sessions = {COOKIE: Session(alice), BOB_COOKIE: Session(bob)}
+    return Store([alice, bob], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), sessions)

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response
 
+from neptun_mcp.tools.excerpts import GAP, marked
+from neptun_mcp.tools.folding import fold
+from neptun_mcp.tools.pace import Pace
 from tests.support import WEBSHOP, Host, Json, Tools, ids, import_item, resources
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +143,27 @@ async def test_a_match_behind_letters_that_change_their_length_when_compared_is_
     found = await only_file(host, query="needle")
     assert found["text"].index("needle") == PREVIEW // 4
     assert found["text_offset"] == 2_000 * len(letter) + 1 - PREVIEW // 4
+
+
+LINE = st.one_of(
+    st.text(st.sampled_from('ab é\r"🍵'), max_size=80).map(lambda line: f"{line}\n"),
+    st.sampled_from(["needle here\n", "Needle néedle\n", GAP, "x" * 700]),
+)
+
+
+@given(st.lists(LINE, max_size=60).map("".join), st.lists(st.integers(0, 3_000), min_size=1, max_size=3))
+def test_an_excerpt_fits_and_says_where_it_begins_and_how_many_places_match(text: str, rooms: list[int]) -> None:
+    """Also one that is made of a longer one, as in a list over all projects."""
+    part = marked(text, ["needle"], Pace())
+    for room in sorted(rooms, reverse=True):
+        part = part.within(room)
+        assert len(part.text) <= PREVIEW
+        assert len(to_json(part.text)) <= room + 2
+        assert text[part.start :].startswith(part.text.split(GAP)[0])
+        assert all(fold(part.text[place]) == "n" for place in part.places)
+        if part.text != text and part.total:
+            assert part.matches == (part.total if part.total > len(part.places) else None)
+            assert len(part.places) > 0 or room < 60
 
 
 # A text in full

@@ -4,7 +4,7 @@ In the order in which a call meets them: `scope` and `arguments` (what a connect
 uniform), `parameters` (types, and what goes together), `tools` (a signature and a few lines each), `projects` and
 `questions` (what is asked of the person), `lists` and `everywhere` (how a page of one project, or of all, comes about),
 `query` (the search language), `pages` (lists with more to read), `excerpts` and `fitting` (how much is shown),
-`shown` and `results` (in which form). `words` makes sentences of errors, `schema` schemas that every host accepts.
+`results` (in which form). `words` makes sentences of errors, `schema` schemas that every host accepts.
 """
 
 from .neptun_tool import misuse

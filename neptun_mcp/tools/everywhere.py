@@ -16,14 +16,13 @@ from ..neptun.models import Listing, Project, sortable
 from ..neptun.threads import Pace
 from ..neptun.time_limit import TimeLimit
 from .excerpts import PREVIEW
-from .fitting import MAX_BYTES, fitted, shortened
+from .fitting import MAX_BYTES, Row, fitted, row_of, shortened
 from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
 from .pace import paced
 from .pages import EVERY_PROJECT, Pages, memory_of
 from .projects import Call
 from .results import ProjectTotal
-from .shown import Row, row_of
 from .words import happened
 
 AT_ONCE = 3

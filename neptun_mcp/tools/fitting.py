@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from .excerpts import PREVIEW, line_end
-from .shown import Row, ShownFile
+from ..neptun.models import Item, ProjectImport, UserFile
+from ..neptun.threads import Pace
+from .excerpts import PREVIEW, Excerpt, line_end, marked
+from .results import ShownFile, as_shown
 
 MAX_BYTES = 20_000
 """The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
@@ -20,6 +22,43 @@ ROOM = MAX_BYTES - 1_000
 _NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
 
 ShownT = TypeVar("ShownT", bound=BaseModel)
+
+
+class Row(NamedTuple):
+    """An item of a list, which may show a part of a text.
+
+    Attributes:
+        item: as it is shown, a file without its text.
+        excerpt: the text of a file.
+    """
+
+    item: Any
+    excerpt: Excerpt | None = None
+
+    def within(self, room: int) -> Any:
+        """The item, with as much of its text as takes so many bytes."""
+        return self.item.model_copy(update=self.text_fields(room)) if self.excerpt else self.item
+
+    def text_fields(self, room: int) -> dict[str, str | int | None]:
+        """The fields of a file that depend on how many bytes its text may take."""
+        if not self.excerpt:
+            return {}
+        part = self.excerpt.within(room)
+        return {
+            "text": part.text,
+            "text_length": part.length if len(part.text) < part.length else None,
+            "text_offset": part.start or None,
+            "matches": part.matches,
+        }
+
+
+def row_of(item: Item, needles: Sequence[str], pace: Pace, **more: int | None) -> Row:
+    """The row of an item, and where the text of a file matches. An import is shown as it was read."""
+    if isinstance(item, ProjectImport) and not more:
+        return Row(item)
+    if isinstance(item, UserFile) and item.text is not None:
+        return Row(as_shown(item, text=None, **more), marked(item.text, needles, pace))
+    return Row(as_shown(item, **more))
 
 
 def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:

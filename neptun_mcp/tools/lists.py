@@ -11,13 +11,13 @@ from ..neptun.client import KNOWN_KINDS, NeptunClient, is_kind
 from ..neptun.models import Listing, ResourceType, UserFile
 from ..neptun.threads import SMALL, Pace
 from .duplicates import replacements
-from .fitting import fitted, full_text
+from .fitting import Row, fitted, full_text, row_of
 from .not_done import NotDone
 from .pace import ITEM, paced, work_on
 from .pages import Pages, memory_of
 from .projects import Call
 from .query import Query, search
-from .shown import Row, ShownFile, as_shown, row_of
+from .results import ShownFile, as_shown
 
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
 from .context import Shared, shared_by
 from .everywhere import everywhere_page
+from .fitting import Row, fitted
 from .lists import Wanted, project_page, single_resource
 from .neptun_tool import NeptunTool
 from .parameters import (
@@ -32,7 +33,7 @@ from .parameters import (
 from .projects import Call, InProject
 from .query import parse_query
 from .questions import Decision, decide
-from .results import DeletionResult, ImportsPage, ResourcesPage, deletion_result
+from .results import DeletionResult, ImportsPage, ResourcesPage
 from .schema import flat_schema, unbounded
 
 
@@ -86,7 +87,7 @@ async def delete_import(
     project_id: ProjectId = None,
 ) -> DeletionResult:
     if decision.why_not:
-        return deletion_result(False, call.project_id, decision.found, decision.why_not)
+        return _deletion_result(False, call.project_id, decision.found, decision.why_not)
     pages, certain = shared_by(ctx).pages, None
     try:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
@@ -101,7 +102,14 @@ async def delete_import(
         else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
     )
     unasked = "" if decision.asked else " This server did not ask anyone."
-    return deletion_result(True, call.project_id, decision.found, message + unasked)
+    return _deletion_result(True, call.project_id, decision.found, message + unasked)
+
+
+def _deletion_result(deleted: bool, project_id: int, found: ProjectImport, message: str) -> DeletionResult:
+    (shown,) = fitted([Row(found)])
+    return DeletionResult(
+        deleted=deleted, import_id=found.id, project_id=project_id, message=message, deleted_import=shown
+    )
 
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response
 
+from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools.excerpts import GAP, marked
 from neptun_mcp.tools.folding import fold
-from neptun_mcp.tools.pace import Pace
 from tests.support import WEBSHOP, Host, Json, Tools, ids, import_item, resources
 
 pytestmark = pytest.mark.anyio

@@ -97,7 +97,7 @@ def write_secret_file(
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    _make_directory(path.parent)
+    make_directory(path.parent)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     except OSError as error:
@@ -117,9 +117,10 @@ def write_secret_file(
         raise
 
 
-def _make_directory(path: Path) -> None:
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, for the owner of the one in which they are made alone."""
     if not path.exists():
-        _make_directory(path.parent)
+        make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         _give(path, path.parent)
 

@@ -174,14 +174,12 @@ class Session:
                 try:
                     cookie = await self._renewed(cookie)
                 except Unauthorized:
-                    if isinstance(refusal, UnknownUser):
-                        raise self._unknown_user() from None
-                    raise
+                    raise self._meaning(refusal) from None
         try:
             return await attempt(cookie)
-        except Unauthorized:
+        except Unauthorized as refusal:
             if await self._is_valid(cookie):
-                raise
+                raise self._meaning(refusal) from None
         raise NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
 
     async def notice_log_in(self) -> None:
@@ -359,6 +357,10 @@ class Session:
             return None
         except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise self._unknown_user() from None
+
+    def _meaning(self, refusal: Unauthorized) -> NeptunError:
+        """What the refusal of a good session means."""
+        return self._unknown_user() if isinstance(refusal, UnknownUser) else refusal
 
     def _unknown_user(self) -> NotNeptun:
         return NotNeptun(self._transport.address, lacks_user=True)

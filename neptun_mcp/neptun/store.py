@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from .secret_files import in_time, locked, read_secret_file, write_secret_file
+from .secret_files import in_time, locked, make_directory, read_secret_file, write_secret_file
 
 KEYRING_SECONDS = 10.0
 """How long a keyring may take. One that is locked may be waiting for a person."""
@@ -114,7 +112,7 @@ class SessionStore:
     @contextmanager
     def _kept(self, file: Path) -> Generator[dict[str, dict[str, Any]]]:
         """What the file holds, written again if the block ends without an error, with no other process in between."""
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(file.parent)
         with locked(file):
             kept = _read(file)
             yield kept
@@ -183,7 +181,7 @@ def _write(file: Path, kept: dict[str, dict[str, Any]]) -> None:
 
 
 def _ask_keyring(ask: Callable[[Any], T]) -> T:
-    """What the system's keyring answers. It must not ask on stdin, where another program may be writing.
+    """What the system's keyring answers.
 
     Raises:
         OSError: it is not there, is locked, or does not answer in time. Each backend has errors of its own.
@@ -197,14 +195,9 @@ def _ask_keyring(ask: Callable[[Any], T]) -> T:
             raise RuntimeError
         return ask(keyring)
 
-    stdin = sys.stdin
     try:
-        with open(os.devnull) as nothing:
-            sys.stdin = nothing
-            return in_time(work, KEYRING_SECONDS)
+        return in_time(work, KEYRING_SECONDS)
     except TimeoutError:
         raise OSError(errno.ETIMEDOUT, "the system's keyring does not answer: it may be waiting for you") from None
     except Exception:
         raise OSError(errno.EACCES, _NO_KEYRING) from None
-    finally:
-        sys.stdin = stdin

@@ -55,10 +55,13 @@ _log = logging.getLogger(__name__)
 async def serve(server: MCPServer[Any], seconds: float) -> None:
     """Serve until stdin is closed and the in-flight calls are answered, which may take `seconds`, the limit of a call.
 
-    What else is printed in the meantime goes to stderr, not into the protocol.
+    What else is printed in the meantime goes to stderr, not into the protocol. What else reads stdin, such as a keyring
+    that asks there, finds its end.
     """
     lines, writer = _Lines(os.dup(0)), _Writer(os.dup(1))
     os.dup2(2, 1)
+    os.dup2(nothing := os.open(os.devnull, os.O_RDONLY), 0)
+    os.close(nothing)
     inner = _inner_server(server)
     async with stdio_server(cast(Any, lines), cast(Any, writer)) as (messages, answers):
         to_host = _ToHost(answers)

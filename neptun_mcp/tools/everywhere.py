@@ -31,6 +31,8 @@ AT_ONCE = 3
 NAMED = 10
 """Projects of which is said why they are left out; the others are counted."""
 
+TOO_MANY = "This page is too far from either end for the memory of one call. Narrow the query, or pass one project."
+
 _PLACE_BYTES = 40  # of memory, for each place in an excerpt
 _FIELD = 2_000  # characters of a field of a row
 _PROJECTS_BYTES = 4_000  # of a result, for the projects and their totals
@@ -42,13 +44,12 @@ class Everywhere:
     """The rows of all projects.
 
     Attributes:
-        rows: newest first; of too many those that the first page needs.
+        rows: newest first; of too many those up to the page that was asked for, from the nearer end on.
         projects: the projects that were read.
         left_out: what could not be read, and why.
         cautions: what has to be said of a project's list, and of which projects.
         has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
-        missing_before: how many newer rows are not kept.
         memory: bytes that the rows take.
     """
 
@@ -58,7 +59,6 @@ class Everywhere:
     cautions: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     has_kind: bool = False
     total: int = 0
-    missing_before: int = 0
     memory: int = 0
 
     @property
@@ -76,17 +76,13 @@ class Everywhere:
         if caution := wanted.caution(listing.items):
             self.cautions.setdefault(caution, []).append(project.id)
 
-    def keep_within(self, max_bytes: int, wanted: Wanted) -> None:
-        """Keep no more rows than memory allows: those that are wanted now."""
+    def keep_within(self, max_bytes: int, wanted: Wanted) -> bool:
+        """Keep all rows, or if there is no memory for them, those up to the wanted page; whether there is for those."""
         self.rows.sort(key=_age, reverse=True)
-        if self.memory <= max_bytes:
-            return
-        most = max(1, len(self.rows) * max_bytes // (2 * self.memory))
-        dropped = max(0, len(self.rows) - most)
-        if wanted.offset < 0:
-            self.missing_before += dropped
-        self.rows = self.rows[dropped:] if wanted.offset < 0 else self.rows[:most]
-        self.memory = _memory(self.rows, Pace())
+        if self.memory > max_bytes:
+            self.rows = self.rows[wanted.offset :] if wanted.offset < 0 else self.rows[: wanted.offset + wanted.limit]
+            self.memory = _memory(self.rows, Pace())
+        return self.memory <= max_bytes
 
 
 def _age(row: Row) -> tuple[str, int]:
@@ -103,7 +99,7 @@ async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str,
     """The fields of a page of a list over all projects; `items` are imports or resources.
 
     Raises:
-        NotDone: no import is of the kind, and Neptun is not known to have it.
+        NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
     """
     key = await pages.key(call.neptun.session, EVERY_PROJECT, wanted.what, wanted.kind, wanted.query)
     sent = await pages.find(key, wanted.offset > 0, partial(_read, call, wanted, pages.max_bytes // 2))
@@ -120,8 +116,8 @@ async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str,
     )
     head: dict[str, Any] = {"projects": projects, "note": said, **left_out(everywhere.left_out, NAMED)}
     part = wanted.part(everywhere.total)
-    start, stop = (max(0, position - everywhere.missing_before) for position in (part.start, part.stop))
-    shown = fitted(everywhere.rows[start:stop], MAX_BYTES - 200 - len(to_json(head)))
+    newer = everywhere.total - len(everywhere.rows) if wanted.offset < 0 else 0  # that are not kept
+    shown = fitted(everywhere.rows[part.start - newer : part.stop - newer], MAX_BYTES - 200 - len(to_json(head)))
     page = part_of(everywhere.items, part, shown, everywhere.total, sent.gone)
     pages.remember(key, everywhere, everywhere.memory if complete and page["next_offset"] is not None else 0)
     return {**head, **page}
@@ -135,13 +131,14 @@ async def _read(call: Call, wanted: Wanted, max_bytes: int) -> Everywhere:
 
     Raises:
         NeptunError: no project could be read.
+        NotDone: there are too many rows.
     """
     known = await call.neptun.list_projects()
     found = Everywhere(
         left_out=[f"the list of projects, {reason}" for reason in known.left_out], has_kind=not known.items
     )
     failures: dict[int, NeptunError | NotDone] = {}
-    fatal: list[NeptunError] = []
+    fatal: list[NeptunError | NotDone] = []
     waiting = iter(known.items)
     time_left = max(0.0, call.limit.seconds - call.limit.spent)
 
@@ -159,8 +156,9 @@ async def _read(call: Call, wanted: Wanted, max_bytes: int) -> Everywhere:
                 scope.cancel()
             else:
                 found.add(project, listing, rows, memory, wanted)
-                if found.memory > max_bytes:
-                    found.keep_within(max_bytes, wanted)
+                if found.memory > max_bytes and not found.keep_within(max_bytes, wanted):
+                    fatal.append(NotDone(TOO_MANY))
+                    scope.cancel()
 
     try:
         # What is left is for making the page.
@@ -180,7 +178,8 @@ async def _read(call: Call, wanted: Wanted, max_bytes: int) -> Everywhere:
         for project in known.items
         if project.id not in done
     ]
-    found.keep_within(max_bytes, wanted)
+    if not found.keep_within(max_bytes, wanted):
+        raise NotDone(TOO_MANY)
     return found
 
 

@@ -77,6 +77,14 @@ def test_a_linked_file_is_written_where_it_is_and_for_its_owner_alone(store: Ses
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can do this")
+def test_what_root_makes_for_a_person_belongs_to_that_person(store: SessionStore, file: Path, tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    store.save(HERE, "x")
+    made = [file, *file.relative_to(tmp_path).parents]
+    assert {(tmp_path / path).stat().st_uid for path in made} == {12345}
+
+
 SAVER = """
 import sys
 from pathlib import Path
@@ -157,16 +165,6 @@ def test_a_keyring_that_never_answers_is_named(
     left = set(threading.enumerate()) - before
     assert left
     assert all(thread.daemon for thread in left)  # none of them keeps the process alive
-
-
-def test_a_keyring_does_not_ask_on_stdin(store: SessionStore, keyring: Keyring) -> None:
-    store.save(HERE, "x")
-    stdin = sys.stdin
-    asked: list[str] = []
-    keyring.act = lambda: asked.append(sys.stdin.readline())
-    assert store.load(HERE) == "x"
-    assert asked == [""]
-    assert sys.stdin is stdin
 
 
 def test_what_a_locked_keyring_has_is_not_called_removed(store: SessionStore, keyring: Keyring) -> None:

@@ -222,14 +222,14 @@ from neptun_mcp.cli import main
 
 def print_when_the_cookie_is_read(event, arguments):
     if event == "open" and str(arguments[0]).endswith("no-such-cookie"):
-        print("stray", flush=True)
+        print("stray", repr(sys.stdin.readline()), flush=True)
 
 sys.addaudithook(print_when_the_cookie_is_read)
 main([])
 """
 
 
-async def test_stray_output_goes_to_the_log(tmp_path: Path) -> None:
+async def test_stray_output_goes_to_the_log_and_stray_input_is_none(tmp_path: Path) -> None:
     program, cookie_file = (sys.executable, "-c", PRINTING), str(tmp_path / "no-such-cookie")
     async with start_stdio(tmp_path / "stderr", program=program, session_cookie_file=cookie_file) as server:
         await server.initialize()
@@ -237,4 +237,4 @@ async def test_stray_output_goes_to_the_log(tmp_path: Path) -> None:
         await server.hang_up()
         assert await server.exit_code() == 0
         assert await server.rest() == b""
-    assert "stray\n" in server.stderr()
+    assert "stray ''\n" in server.stderr()

@@ -288,6 +288,9 @@ async def test_more_rows_than_may_be_remembered_are_read_again(host: Host) -> No
         assert ids(page["imports"]) + ids(later["imports"]) == [429, 428, 427, 426]
         last = await tools.gets("list_imports", project="*", limit=2, offset=-2)
         assert ids(last["imports"]) == [101, 100]
+        assert ids((await tools.gets("list_imports", project="*", limit=2, offset=30))["imports"]) == [329, 328]
+        assert ids((await tools.gets("list_imports", project="*", limit=2, offset=-30))["imports"]) == [129, 128]
+        assert "too far from either end" in await tools.fails("list_imports", project="*", limit=2, offset=60)
 
 
 async def test_nothing_is_deleted_from_all_projects(host: Host, store: Store, era: str) -> None:

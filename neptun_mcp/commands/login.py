@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask for a log-in, check it, and keep its session."""
     settings = settings_or_exit(options)
     if settings.sandbox != "off":
-        tell("The sandbox needs no log-in. Unset NEPTUN_SANDBOX to log in to Neptun.")
+        tell("The sandbox needs no log-in. To log in to Neptun, leave out --sandbox and unset NEPTUN_SANDBOX.")
         return MISUSE
     if not (options.cookie or sys.stdin.isatty()):
         tell(

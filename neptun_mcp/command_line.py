@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 
 _NAME = "neptun-mcp"
@@ -40,14 +40,11 @@ def command_line() -> str:
 
 def _by_runner(runner: str, option: str) -> str:
     """A command that installs for one run, with what it was told to install."""
-    try:
-        origin = distribution(_NAME).read_text("direct_url.json")
-    except PackageNotFoundError:
-        origin = None
-    if not origin:
-        return f"{runner} {_NAME}"
     import json
 
+    origin = distribution(_NAME).read_text("direct_url.json")
+    if not origin:
+        return f"{runner} {_NAME}"
     found = json.loads(origin)
     url = str(found["url"])
     if "vcs_info" in found:

@@ -145,9 +145,9 @@ def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[st
     for setting in Settings.model_fields:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
             variable, value = f"NEPTUN_{setting.upper()}", getattr(settings, setting)
-            # A host may start the server in any folder.
-            value = value.expanduser().absolute() if isinstance(value, Path) else value
-            text = value if isinstance(value, Path) or setting in options else os.environ.get(variable, value)
+            text = value if setting in options else os.environ.get(variable, value)
+            if isinstance(value, Path):  # a host may start the server in any folder
+                text = value.expanduser().absolute()
             (secret if setting in PRIVATE else plain)[variable] = str(text).strip()
     if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
         kept = session_store().addresses()

@@ -66,7 +66,17 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     if not projects:
         raise NotDone(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
     if name:
-        projects = _named(projects, name, project_id)
+        projects = matching(projects, name)
+        if project_id and project_id in [project.id for project in projects]:
+            return Call(neptun, limit, project_id)
+        if project_id:
+            raise NotDone(
+                f"project {quoted(name)} and project_id {project_id} do not mean the same project. "
+                "Pass one of the two, or the id alone if you are sure of it."
+            )
+        if not projects:
+            known = known_projects(_nearest(listing.items, name))
+            raise NotDone(f"No project has {quoted(name)} in its name; pass project_id. {known}")
     if len(projects) == 1 and not (listing.left_out and not name):
         return Call(neptun, limit, projects[0].id)
     if not can_ask(ctx.client_capabilities):
@@ -111,23 +121,6 @@ def matching(projects: Sequence[Project], name: str) -> list[Project]:
 def _comparable(name: str) -> str:
     """A name as it is compared: assistants change quotes and blanks, too."""
     return " ".join(fold(name.translate(_QUOTES)).split())
-
-
-def _named(projects: Sequence[Project], name: str, project_id: int | None) -> list[Project]:
-    """The projects that a name means."""
-    same = matching(projects, name)
-    if project_id is not None:
-        if project_id not in [project.id for project in same]:
-            raise NotDone(
-                f"project {quoted(name)} and project_id {project_id} do not mean the same project. "
-                "Pass one of the two, or the id alone if you are sure of it."
-            )
-        return [project for project in same if project.id == project_id]
-    if not same:
-        raise NotDone(
-            f"No project has {quoted(name)} in its name; pass project_id. {known_projects(_nearest(projects, name))}"
-        )
-    return same
 
 
 async def list_projects(pages: Pages, neptun: NeptunClient) -> Listing[Project]:

@@ -61,10 +61,19 @@ async def test_the_one_project_of_a_connection_cannot_be_chosen(site: Site) -> N
             assert listed["project_id"] == ORDERS
 
 
-@pytest.mark.parametrize("arguments", [{"project_id": WEBSHOP}, {"project": "webshop"}, {"project": "*"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"project_id": WEBSHOP},
+        {"project": "webshop"},
+        {"project": "*"},
+        {"project": "*", "project_id": ORDERS},
+        {"project_id": WEBSHOP, "project": str(ORDERS)},
+    ],
+)
 async def test_another_project_is_refused(site: Site, arguments: dict[str, Any]) -> None:
     async with connected(site, Scope(project_id=ORDERS)) as client:
-        (name,) = arguments
+        name = next(iter(arguments))
         words = f"list_imports has no argument {name} here. Call it without."
         assert error_of(await client.call_tool("list_imports", arguments)) == words
     assert site.requests == []

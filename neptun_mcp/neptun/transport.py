@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Transfer:
-    """How much the requests of a call have received, kept up to date by them, for who wants to show it.
+    """How much the requests of a call have received, kept up to date by them, to show it meanwhile.
 
     Attributes:
         route: method and route of the latest request.

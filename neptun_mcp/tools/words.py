@@ -11,34 +11,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..command_line import command_line
+from ..neptun import errors
 from ..neptun.cookies import how_to_get_cookie
-from ..neptun.errors import (
-    BadRequest,
-    CookieFileUnusable,
-    CredentialsMissing,
-    DeletionFailed,
-    Denied,
-    Effect,
-    ImportNotFound,
-    LoginRefused,
-    NeptunError,
-    NotLikeNeptun,
-    NotNeptun,
-    Obstacle,
-    ProjectNotFound,
-    RateLimited,
-    Redirected,
-    ResourceNotFound,
-    SessionRefused,
-    Source,
-    StoreUnreadable,
-    TimedOut,
-    TooLarge,
-    Unreachable,
-    Unreadable,
-    WrongUser,
-    quoted,
-)
+from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import DEFAULT_BASE_URL, MAX_ID, Project
 
 NOTHING_DELETED = "Nothing was deleted."
@@ -113,7 +88,7 @@ def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, onl
         deleting: a deletion was meant, so the reader has to know what became of it.
         only_project: the connection is for one project, so no other may be named.
     """
-    narrowed = only_project and isinstance(error, ProjectNotFound)
+    narrowed = only_project and isinstance(error, errors.ProjectNotFound)
     sentences = [happened(error), _OTHER_CONNECTION if narrowed else advice(error, reader)]
     if effect := _effect(error) if deleting else "":
         sentences.insert(1, effect)
@@ -123,15 +98,15 @@ def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, onl
 def happened(error: NeptunError) -> str:
     """What happened, a sentence: the error's own, or another where a setting has to be named."""
     match error:
-        case DeletionFailed():
+        case errors.DeletionFailed():
             return happened(error.cause)
-        case CookieFileUnusable():
+        case errors.CookieFileUnusable():
             return f"The file in NEPTUN_SESSION_COOKIE_FILE {error.problem}."
-        case StoreUnreadable():
+        case errors.StoreUnreadable():
             return f"The session that {login_command(error.address)} kept cannot be read: {error.problem}."
-        case CredentialsMissing():
+        case errors.CredentialsMissing():
             return "No Neptun credentials are set."
-        case WrongUser():
+        case errors.WrongUser():
             return f"NEPTUN_USER_ID is {error.configured}, but the session belongs to user {error.actual}."
         case _:
             return str(error)
@@ -139,17 +114,17 @@ def happened(error: NeptunError) -> str:
 
 def _effect(error: NeptunError) -> str:
     """What a failure means for the import that was to be deleted."""
-    if not isinstance(error, DeletionFailed):
+    if not isinstance(error, errors.DeletionFailed):
         return NOTHING_DELETED
     meaning = error.effect.value.format(error.import_id)
-    return meaning if error.effect is Effect.STILL_THERE else f"{meaning[:-1]}: look with list_imports first."
+    return meaning if error.effect is errors.Effect.STILL_THERE else f"{meaning[:-1]}: look with list_imports first."
 
 
 def advice(error: NeptunError, reader: Reader) -> str:
     """What the reader can do about a failure, a sentence."""
-    if isinstance(error, DeletionFailed):
+    if isinstance(error, errors.DeletionFailed):
         return advice(error.cause, reader)
-    if reader.renewal and isinstance(error, (CredentialsMissing, SessionRefused)):
+    if reader.renewal and isinstance(error, (errors.CredentialsMissing, errors.SessionRefused)):
         return reader.renewal
     what = _advice(error, reader)
     return f"{what[0].upper()}{what[1:]}."
@@ -158,36 +133,34 @@ def advice(error: NeptunError, reader: Reader) -> str:
 def _advice(error: NeptunError, reader: Reader) -> str:
     """The same without the capital letter and the full stop."""
     match error:
-        case CredentialsMissing() | SessionRefused():
+        case errors.CredentialsMissing() | errors.SessionRefused():
             return _how_to_log_in(error, reader)
-        case LoginRefused():
+        case errors.LoginRefused():
             correct = reader.told_to_set("correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive)")
             wait = (
                 f"; as they are, they are not tried again for {_duration(error.seconds)}, to keep the account from "
                 "being locked"
             )
             return f"{correct}{wait if reader.serves else ''}"
-        case WrongUser():
+        case errors.WrongUser():
             return reader.told_to_set("remove NEPTUN_USER_ID (it is found from the session) or correct it")
-        case BadRequest():
+        case errors.BadRequest():
             return f"ids are positive whole numbers up to {MAX_ID}, as list results show them"
-        case Denied():
+        case errors.Denied():
             return _on_ids(error)
-        case NotLikeNeptun():
+        case errors.NotLikeNeptun():
             return _on_address(error, reader)
-        case RateLimited(retry_after=seconds):
+        case errors.RateLimited(retry_after=seconds):
             return f"wait {'a minute' if seconds is None else _in_seconds(seconds)}, then try again"
-        case Unreachable():
+        case errors.Unreachable():
             return _on_obstacle(error, reader)
-        case TimedOut() if reader.can_set("NEPTUN_TIMEOUT"):
-            return f"{_AGAIN}; NEPTUN_TIMEOUT sets how long to wait"
-        case TimedOut():
-            return _AGAIN
+        case errors.TimedOut():
+            return _AGAIN + "; NEPTUN_TIMEOUT sets how long to wait" * reader.can_set("NEPTUN_TIMEOUT")
         case _:
             return f"nothing is wrong with the request: {_AGAIN}"
 
 
-def _how_to_log_in(error: CredentialsMissing | SessionRefused, reader: Reader) -> str:
+def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, reader: Reader) -> str:
     """The way to a session, as the settings allow it."""
     how = how_to_get_cookie(error.address)
     if reader is EXTENSION:
@@ -197,78 +170,78 @@ def _how_to_log_in(error: CredentialsMissing | SessionRefused, reader: Reader) -
     log_in = f"run {login_command(error.address)}"
     no_restart = "; there is no need to restart the server" if reader.serves else ""
     match error:
-        case CookieFileUnusable():
+        case errors.CookieFileUnusable():
             return f"{reader.told('save the cookie there')} ({how}){no_restart}"
-        case StoreUnreadable() if error.file:
+        case errors.StoreUnreadable() if error.file:
             return f"{reader.told(f'make that file readable, or delete it and {log_in}')}{no_restart}"
-        case StoreUnreadable():
+        case errors.StoreUnreadable():
             return f"{reader.told(f'unlock the keyring, or {log_in} again')}{no_restart}"
-        case CredentialsMissing():
+        case errors.CredentialsMissing():
             first = f"{reader.told(f'{log_in} in a terminal')}{no_restart}"
             if reader.who != "{}":
                 return first
             cookie = f"NEPTUN_SESSION_COOKIE (to get it, {how})"
             return f"{first}. Or {reader.told_to_set(f'set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD')}"
-        case SessionRefused(source=Source.KEPT):
+        case errors.SessionRefused(source=errors.Source.KEPT):
             return f"{reader.told(f'{log_in} again')}{no_restart}"
-        case SessionRefused(source=Source.FILE):
+        case errors.SessionRefused(source=errors.Source.FILE):
             return f"{reader.told(f'save a fresh cookie in {error.file}')} ({how}){no_restart}"
-        case SessionRefused():
+        case errors.SessionRefused():
             instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")
             return f"{instead}; or put a fresh cookie there ({how})"
 
 
-def _on_ids(error: Denied) -> str:
+def _on_ids(error: errors.Denied) -> str:
     match error:
-        case ProjectNotFound(projects=None):
+        case errors.ProjectNotFound(projects=None):
             return f"check project_id, or {_AGAIN}"
-        case ProjectNotFound():
+        case errors.ProjectNotFound():
             return known_projects(error.projects or ())[:-1]
-        case ImportNotFound():
+        case errors.ImportNotFound():
             return (
                 "call list_imports to see the imports with their ids; this one may be gone already, or be in another "
                 "project"
             )
-        case ResourceNotFound(certain=True):
+        case errors.ResourceNotFound(certain=True):
             return "call list_resources without resource_id to see them with their ids"
-        case ResourceNotFound():
+        case errors.ResourceNotFound():
             return f"check the ids, or {_AGAIN}"
         case _:
             return "check the ids"
 
 
-def _on_address(error: NotLikeNeptun, reader: Reader) -> str:
+def _on_address(error: errors.NotLikeNeptun, reader: Reader) -> str:
     check = reader.told("check NEPTUN_BASE_URL")
     match error:
-        case NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
+        case errors.NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
             return reader.told_to_set("check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
-        case NotNeptun():
+        case errors.NotNeptun():
             return check
-        case Redirected():
+        case errors.Redirected():
             return reader.told_to_set("set NEPTUN_BASE_URL to the final address of the site")
-        case TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
+        case errors.TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
             return f"if the project really is that large, {reader.told_to_set('raise NEPTUN_MAX_RESPONSE_MB')}"
-        case TooLarge() | Unreadable():
+        case errors.TooLarge() | errors.Unreadable():
             return "look for it on the Neptun website"
         case _:
             return f"{check}; if it is right, try again later"
 
 
-def _on_obstacle(error: Unreachable, reader: Reader) -> str:
+def _on_obstacle(error: errors.Unreachable, reader: Reader) -> str:
     match error.obstacle:
-        case Obstacle.TLS:
+        case errors.Obstacle.TLS:
             variable = " or name it in SSL_CERT_FILE" if reader.can_set("SSL_CERT_FILE") else ""
             return reader.told(
                 "check NEPTUN_BASE_URL; if a company proxy or a private certificate authority is in use, add its "
                 f"certificate to the system's trust store{variable}"
             )
-        case Obstacle.PROXY_REFUSED:
+        case errors.Obstacle.PROXY_REFUSED:
             return reader.told("check HTTPS_PROXY (with user name and password, if the proxy wants them) and NO_PROXY")
-        case Obstacle.SETTING if error.setting:
+        case errors.Obstacle.SETTING if error.setting:
             return reader.told_to_set(f"correct {error.setting} or unset it")
-        case Obstacle.SETTING:
+        case errors.Obstacle.SETTING:
             return reader.told("check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE, HTTPS_PROXY, ALL_PROXY and NO_PROXY")
-        case Obstacle.ENDED:
+        case errors.Obstacle.ENDED:
             return _AGAIN
         case _ if error.proxy:
             return reader.told("check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs")

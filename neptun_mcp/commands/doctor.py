@@ -37,7 +37,7 @@ class Step:
         ok: whether a call gets past it.
         found: what was found, in words.
         to_do: what to do about it; empty if there is nothing to do.
-        milliseconds: how long Neptun took; None if it was not asked.
+        milliseconds: how long it took; None if that says nothing.
     """
 
     name: str

@@ -27,40 +27,35 @@ def run(options: argparse.Namespace) -> int:
         return MISUSE
     good, here = True, False
     for name in names or [name for name, host in HOSTS.items() if host.files]:
-        try:
-            lines = _uninstall(name)
-        except (OSError, ValueError) as error:
-            by_hand = f"If the entry {NAME} is there, remove it by hand."
-            tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. {by_hand}")
-            good = False
-            continue
-        here = here or bool(lines)
-        if lines:
-            report(*lines)
-        elif names:
-            report(f"{HOSTS[name].title} does not have the server: there is nothing to do.")
+        title, (done, problems) = HOSTS[name].title, _uninstall(name)
+        if done:
+            report(*done)
+        for problem in problems:
+            what = "not everything" if done else "nothing"
+            tell(f"{title}: {what} was changed: {problem}. If the entry {NAME} is there, remove it by hand.")
+        if names and not done and not problems:
+            report(f"{title} does not have the server: there is nothing to do.")
+        good, here = good and not problems, here or bool(done)
     if options.all and good and not here:
         report("No host has the server: there is nothing to do.")
     return SUCCESS if good else FAILURE
 
 
-def _uninstall(name: str) -> list[str]:
-    """Take the server out of every file of a host.
-
-    Returns:
-        What was done, in words; empty if there was nothing to do.
-
-    Raises:
-        OSError: a file cannot be read or written.
-        ValueError: a file is malformed, or its entry is not ours.
-    """
-    host = HOSTS[name]
-    if not host.files:
-        raise ValueError("install writes no file for it")
-    lines: list[str] = []
-    for file in host.places:
-        lines += edit(file, partial(_take_out, name))
-    return lines
+def _uninstall(name: str) -> tuple[list[str], list[str]]:
+    """Take the server out of every file of a host: what was done, and why the rest could not be, in words."""
+    done, problems = list[str](), list[str]()
+    if not HOSTS[name].files:
+        return done, ["install writes no file for it"]
+    try:
+        files = HOSTS[name].places
+    except OSError as error:
+        return done, [why(error)]
+    for file in files:
+        try:
+            done += edit(file, partial(_take_out, name))
+        except (OSError, ValueError) as error:
+            problems.append(why(error))
+    return done, problems
 
 
 def _take_out(name: str, config: ConfigFile) -> list[str]:

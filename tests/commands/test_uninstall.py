@@ -263,6 +263,17 @@ def test_all_takes_it_out_of_every_host(command: Command, home: Path) -> None:
     assert ran.stdout.count("which held nothing but the server") == len(EDITED)
 
 
+def test_of_two_files_the_good_one_is_edited_and_the_other_named(command: Command, home: Path) -> None:
+    command("install", "vscode")
+    other = home / ".config/Code - Insiders/User/mcp.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{")
+    ran = command("uninstall", "vscode")
+    assert (ran.code, files(home)) == (1, {str(other.relative_to(home)): b"{"})
+    assert ran.stdout.startswith("VS Code: deleted ")
+    assert ran.stderr.startswith(f"VS Code: not everything was changed: {other} cannot be read: ")
+
+
 def test_what_cannot_be_edited_is_left_to_the_person(command: Command, home: Path) -> None:
     file = put("goose", "extensions:\n  neptun:\n    cmd: neptun-mcp\n")
     ran = command("uninstall", "goose")

@@ -1,8 +1,8 @@
-"""The stdio transport: the SDK's own, fed with lines that cost no thread, and polite to whoever sends it.
+"""The stdio transport: the two streams that the SDK's server runs on, which cost no thread, and answer what it drops.
 
-The SDK's reads and writes in worker threads, three thread switches a call. If the standard streams are pipes or
-sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once. What the
-SDK drops gets an answer here: a line that it cannot read, and calls that are in flight when stdin ends.
+The SDK's own reads and writes in worker threads, three thread switches a call. If the standard streams are pipes or
+sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once. An answer
+get, too: a line that cannot be read, and calls that are in flight when stdin ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import os
 import stat
 from collections import deque
+from contextlib import suppress
 from types import NoneType
 from typing import Any, cast
 
@@ -21,7 +22,6 @@ import anyio.to_thread
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.server.stdio import stdio_server
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import (
     CONNECTION_CLOSED,
@@ -58,15 +58,13 @@ async def serve(server: MCPServer[Any], seconds: float) -> None:
     What else is printed in the meantime goes to stderr, not into the protocol. What else reads stdin, such as a keyring
     that asks there, finds its end.
     """
-    lines, writer = _Lines(os.dup(0)), _Writer(os.dup(1))
+    lines, to_host = _Lines(os.dup(0)), _ToHost(_Writer(os.dup(1)))
     os.dup2(2, 1)
     os.dup2(nothing := os.open(os.devnull, os.O_RDONLY), 0)
     os.close(nothing)
     inner = _inner_server(server)
-    async with stdio_server(cast(Any, lines), cast(Any, writer)) as (messages, answers):
-        to_host = _ToHost(answers)
-        from_host = _FromHost(messages, lines.taken, to_host, seconds + GRACE_SECONDS)
-        await inner.run(from_host, to_host, inner.create_initialization_options())
+    from_host = _FromHost(lines, to_host, seconds + GRACE_SECONDS)
+    await inner.run(from_host, to_host, inner.create_initialization_options())
 
 
 def _inner_server(server: MCPServer[Any]) -> Server[Any]:
@@ -84,8 +82,8 @@ class _ToHost(ObjectSendStream[SessionMessage]):
         changed: set when one of the former ends or one of the latter begins.
     """
 
-    def __init__(self, messages: Any) -> None:
-        self._messages = messages
+    def __init__(self, writer: _Writer) -> None:
+        self._writer = writer
         self.unanswered: list[RequestId] = []
         self.questions: list[RequestId] = []
         self.changed = anyio.Event()
@@ -95,7 +93,7 @@ class _ToHost(ObjectSendStream[SessionMessage]):
         if isinstance(message, JSONRPCRequest):
             self.questions.append(message.id)
             self.changed.set()
-        await self._messages.send(item)
+        await self._writer.write(message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
         if isinstance(message, (JSONRPCResponse, JSONRPCError)):
             self.settle(message.id)
 
@@ -105,21 +103,19 @@ class _ToHost(ObjectSendStream[SessionMessage]):
         self.changed.set()
 
     async def aclose(self) -> None:
-        await self._messages.aclose()
+        pass
 
 
 class _FromHost(ObjectReceiveStream[SessionMessage]):
     """What the host sends. It ends later than stdin: once the in-flight calls are answered."""
 
-    def __init__(self, messages: Any, lines: deque[bytes], to_host: _ToHost, seconds: float) -> None:
+    def __init__(self, lines: _Lines, to_host: _ToHost, seconds: float) -> None:
         """
         Args:
-            messages: what the SDK makes of the lines, one of each.
-            lines: those that were read and not yet received here, in order.
+            lines: what is read.
             to_host: where refusals go.
             seconds: how long calls may last after the end of stdin.
         """
-        self._messages = messages
         self._lines = lines
         self._to_host = to_host
         self._seconds = seconds
@@ -127,12 +123,12 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
 
     async def receive(self) -> SessionMessage:
         while True:
-            try:
-                item = await self._messages.receive()
-            except anyio.EndOfStream:
+            # In a terminal there is more to read after the end.
+            line = await self._lines.next() if self._deadline == math.inf else None
+            if line is None:
                 return await self._answer_after_the_end()
             try:
-                message = checked(self._lines.popleft(), None if isinstance(item, Exception) else item.message)
+                message = checked(line)
             except _Refused as refusal:
                 _log.warning("a line on stdin was refused: %s", refusal)
                 answer, members = SessionMessage(refusal.answer), refusal.members
@@ -174,7 +170,7 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
         return SessionMessage(message, ServerMessageMetadata(on_request_unanswered=cancelled))
 
     async def aclose(self) -> None:
-        await self._messages.aclose()
+        pass
 
 
 class _Refused(Exception):
@@ -194,20 +190,18 @@ class _Refused(Exception):
         self.answer = JSONRPCError(jsonrpc="2.0", id=known, error=error)
 
 
-def checked(line: bytes, message: JSONRPCMessage | None) -> JSONRPCMessage | None:
+def checked(line: bytes) -> JSONRPCMessage | None:
     """The message in a line; None if the line is blank. A byte order mark and half surrogate pairs are tolerated.
-
-    Args:
-        line: as it was read.
-        message: what the SDK made of it; None if it could not read it.
 
     Raises:
         _Refused: there is none.
     """
     if len(line) > MAX_LINE:
         raise _Refused(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes.")
-    if isinstance(message, JSONRPCRequest) or (message and b'"id"' not in line):
-        return message
+    with suppress(ValidationError):
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+        if isinstance(message, JSONRPCRequest) or b'"id"' not in line:
+            return message
     text = line.decode(errors="replace").removeprefix("\ufeff").strip()
     if not text:
         return None
@@ -219,7 +213,7 @@ def checked(line: bytes, message: JSONRPCMessage | None) -> JSONRPCMessage | Non
         raise _Refused(PARSE_ERROR, not_json) from None
     members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     try:
-        message = message or jsonrpc_message_adapter.validate_json(whole, by_name=False)
+        message = jsonrpc_message_adapter.validate_json(whole, by_name=False)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise _Refused(PARSE_ERROR, not_json, members) from None
@@ -233,37 +227,28 @@ def checked(line: bytes, message: JSONRPCMessage | None) -> JSONRPCMessage | Non
 
 
 class _Lines:
-    """The lines that arrive at a descriptor, for the SDK to read; one that is too long is cut just above `MAX_LINE`.
-
-    Attributes:
-        taken: the lines that the SDK has taken, as they came, for whoever receives what it makes of them.
-    """
+    """The lines that arrive at a descriptor; one that is too long is cut just above `MAX_LINE`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._polled = _is_pipe(descriptor)
         self._lines: deque[bytes] = deque()
         self._rest = bytearray()
-        self.taken: deque[bytes] = deque()
 
-    def __aiter__(self) -> _Lines:
-        return self
-
-    async def __anext__(self) -> str:
+    async def next(self) -> bytes | None:
+        """The next line; None at the end."""
         while not self._lines:
             chunk = await self._read()
             if not chunk:
                 if not self._rest:
-                    raise StopAsyncIteration
+                    return None
                 chunk = b"\n"  # the end of stdin ends a line too
             first, *others = chunk.split(b"\n")
             self._rest += first[: MAX_LINE + 1 - len(self._rest)]
             for other in others:
                 self._lines.append(bytes(self._rest))
                 self._rest = bytearray(other)
-        line = self._lines.popleft()
-        self.taken.append(line)
-        return line.decode(errors="replace")
+        return self._lines.popleft()
 
     async def _read(self) -> bytes:
         try:
@@ -276,11 +261,12 @@ class _Lines:
 
 
 class _Writer:
-    """Where the SDK writes its lines: a descriptor."""
+    """Writes lines to a descriptor, one after the other."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._polled = _is_pipe(descriptor)
+        self._turn = anyio.Lock()
         if self._polled:
             os.set_blocking(descriptor, False)
 
@@ -288,19 +274,17 @@ class _Writer:
         for character in _LINE_ENDS:
             text = text.replace(character, f"\\u{ord(character):04x}")
         left = memoryview(text.encode(errors="replace"))
-        while left:
-            try:
-                if self._polled:
-                    left = left[os.write(self._descriptor, left) :]
-                else:
-                    left = left[await anyio.to_thread.run_sync(os.write, self._descriptor, left) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self._descriptor)
-            except OSError:
-                return  # nobody reads any more: the end of stdin is next
-
-    async def flush(self) -> None:
-        """The SDK calls it. Nothing is held back."""
+        async with self._turn:
+            while left:
+                try:
+                    if self._polled:
+                        left = left[os.write(self._descriptor, left) :]
+                    else:
+                        left = left[await anyio.to_thread.run_sync(os.write, self._descriptor, left) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self._descriptor)
+                except OSError:
+                    return  # nobody reads any more: the end of stdin is next
 
 
 def _is_pipe(descriptor: int) -> bool:

@@ -67,7 +67,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         return options
     name, others = words[places[0]], [word for i, word in enumerate(words) if i != places[0]]
     if name not in commands:
-        whole.refuse(f'There is no command "{name}". {nearest(name, commands)}'.rstrip())
+        hint = f"Did you mean call {name}?" if "_" in name else nearest(name, commands)  # as tools are named
+        whole.refuse(f'There is no command "{name}". {hint}'.rstrip())
     parser = commands[name]
     options, unknown = parser.parse_known_intermixed_args(others)
     parser.refuse_unknown(unknown)

@@ -58,6 +58,10 @@ def test_help_has_a_line_for_each_command_at_every_width(
     [
         ("logn", 'There is no command "logn". Did you mean login? `neptun-mcp --help` shows what there is.'),
         ("instal demo", 'There is no command "instal". Did you mean install? `neptun-mcp --help` shows what there is.'),
+        (
+            "list_imports project=x",
+            'There is no command "list_imports". Did you mean call list_imports? `neptun-mcp --h',
+        ),
         ("xyz", 'There is no command "xyz". `neptun-mcp --help` shows what there is.'),
         ("--snadbox", "neptun-mcp has no option --snadbox. Did you mean --sandbox? `neptun-mcp --help`"),
         ("doctor --jsn", "neptun-mcp doctor has no option --jsn. Did you mean --json? `neptun-mcp doctor --help`"),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 from .neptun.models import COOKIE_NAME
 from .settings import Settings
@@ -44,24 +44,30 @@ class RedactingFormatter(logging.Formatter):
         return printable(self.redacted(super().format(record)), kept="\n")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        fields = _fields(record)
-        shown = [f"{name}={_plain(value)}" for name, value in fields.items()]
+        shown = [f"{name}={_plain(value)}" for name, value in self.fields(record).items()]
         # Only a traceback has several lines.
         return " ".join([super().formatMessage(record), *shown]).replace("\n", "\\n")
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What belongs to a record besides its message: its own fields, and the trace that it was made in."""
+        from opentelemetry.trace import format_trace_id, get_current_span  # at hand in a server, and slow to import
+
+        trace = get_current_span().get_span_context()
+        traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
+        # Before anything escapes them: a password may hold a quote.
+        return {
+            name: self._without_secrets(value) for name, value in {**getattr(record, "fields", {}), **traced}.items()
+        }
+
+    def _without_secrets(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._without_secrets(item) for item in cast("list[Any]", value)]
+        return self.redacted(value) if isinstance(value, str) else value
 
     def redacted(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return _COOKIE.sub(r"\1[secret]", text)
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What belongs to a record besides its message: its own fields, and the trace that it was made in."""
-    from opentelemetry.trace import format_trace_id, get_current_span  # at hand in a server, and slow to import
-
-    trace = get_current_span().get_span_context()
-    traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
-    return {**getattr(record, "fields", {}), **traced}
 
 
 def _plain(value: Any) -> str:
@@ -77,13 +83,12 @@ class JsonFormatter(RedactingFormatter):
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
-            **_fields(record),
+            "message": self.redacted(record.getMessage()),
+            **self.fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        # Before JSON escapes them: a password may hold a quote.
-        return json.dumps({k: self.redacted(v) if isinstance(v, str) else v for k, v in line.items()})
+            line["exception"] = self.redacted(self.formatException(record.exc_info))
+        return json.dumps(line)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -51,6 +51,14 @@ def test_a_record_is_a_line_of_json_whatever_is_in_it() -> None:
     assert line.splitlines() == [line]
 
 
+@pytest.mark.parametrize("formatter", [RedactingFormatter, JsonFormatter])
+def test_a_secret_is_in_no_field_whatever_escapes_it(formatter: type[RedactingFormatter]) -> None:
+    secret = 'pä"ss\\word'
+    line = formatter([secret]).format(record(f"a {secret}", why=f"b {secret}", all=[f"c {secret}", 1]))
+    assert line.count("[secret]") == 3
+    assert "ss" not in line.replace("message", "")
+
+
 # What debug shows
 
 FILES = f"GET {resources(1, 'user-files')}"

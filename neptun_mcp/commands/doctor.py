@@ -162,9 +162,9 @@ async def _http(neptun: NeptunClient, settings: Settings) -> str:
     Raises:
         ValueError: a setting is missing that this way to serve needs.
     """
-    from ..serving.http import build_asgi_app
+    from ..serving.http import check_settings
 
-    build_asgi_app(settings, "127.0.0.1")
+    check_settings(settings, "127.0.0.1")
     return "the settings are complete"
 
 

@@ -96,7 +96,7 @@ class Host:
     @property
     def by_hand(self) -> bool:
         """Whether its file is left to the person to edit: it is YAML."""
-        return self.files[0].endswith(".yaml")
+        return any(file.endswith(".yaml") for file in self.files)
 
     @property
     def form(self) -> dict[str, Any]:

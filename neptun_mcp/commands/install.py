@@ -21,6 +21,7 @@ from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, Sessi
 from ..neptun.models import DEFAULT_BASE_URL
 from ..neptun.session import User
 from ..settings import PRIVATE, Settings
+from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
 from . import FAILURE, MISUSE, SUCCESS, kept_elsewhere, nearest, permission, settings_or_exit, show, shown_user, tell
 from .config_file import ConfigFile, edit
@@ -145,10 +146,11 @@ def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[st
     for setting in Settings.model_fields:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
             variable, value = f"NEPTUN_{setting.upper()}", getattr(settings, setting)
-            text = value if setting in options else os.environ.get(variable, value)
+            text = value if setting in options else variable_of(setting) or value
             if isinstance(value, Path):  # a host may start the server in any folder
                 text = value.expanduser().absolute()
-            (secret if setting in PRIVATE else plain)[variable] = str(text).strip()
+            variables = secret if setting in PRIVATE else plain
+            variables[variable] = str(text)
     if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
         kept = session_store().addresses()
         if len(kept) == 1 and kept != [DEFAULT_BASE_URL]:

@@ -162,7 +162,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     Raises:
         ValueError: a setting that this host needs is missing.
     """
-    _check_settings(settings, host)
+    check_settings(settings, host)
     neptun = create_client(settings)
     people = RefusedPeople(settings.mcp_refused_file)
     sign_in = _sign_in(settings, neptun, people)
@@ -265,8 +265,17 @@ def _public_routes(settings: Settings, sign_in: SignIn | None) -> list[Route]:
     return routes
 
 
-def _check_settings(settings: Settings, host: str) -> None:
-    """Raises ValueError if settings are missing on this host, or contradict each other."""
+def check_settings(settings: Settings, host: str) -> None:
+    """Whether a server with these settings could begin to serve.
+
+    Args:
+        settings: which account is used, and who may call.
+        host: the address that it would listen on, if known.
+
+    Raises:
+        ValueError: settings are missing on this host, or contradict each other; or a file that they name is no use.
+    """
+    RefusedPeople(settings.mcp_refused_file)
     address, tokens, hosts = settings.mcp_public_url, settings.tokens, settings.mcp_allowed_hosts
     if settings.mcp_credentials != "sign-in":
         if address:

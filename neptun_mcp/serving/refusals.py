@@ -39,6 +39,7 @@ class Refused(Exception):
         fields = {"status": status, "reason": _REASONS.get(status, "caller_mistake")}
         if token := headers.get("authorization", "").partition(" ")[2].strip():
             fields["token"] = digest(token)[:16]
+            fields["reason"] = "wrong_token" if status == 401 else fields["reason"]
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
             _log.info(said, extra={"fields": {**fields, "request_id": request_id_of(headers)}})

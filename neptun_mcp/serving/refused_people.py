@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
-from ..neptun.errors import NeptunError
+from ..neptun.errors import CredentialsMissing, NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
 from ..tools.not_done import NotDone
 from .callers import Sessions, caller_of
 from .observability import caller_name
 from .refusals import refused
+
+UNKNOWN = "Neptun does not say who you are. Try again in a minute."
 
 STOPPED = "You may not use this server any more. Ask its operator."
 
@@ -55,16 +56,20 @@ class RefusedPeople:
             sessions: those of callers, if each has one: then they are asked for their user id.
 
         Raises:
-            Refused: the caller is one of them.
+            Refused: the caller is one of them, or it cannot be found out (503).
         """
-        if self._file is None:
+        if self._file is None or not (callers := self._now(self._file)):
             return
         caller = caller_of(request)
         user_id = caller.user_id
         if sessions and user_id is None:
-            with suppress(NeptunError, NotDone):  # then the call fails as well, and says why
+            try:
                 user_id = (await sessions.client_for(request).user()).id
-        if not self._now(self._file).isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
+            except (NotDone, CredentialsMissing, SessionRefused):
+                pass  # without a session no call succeeds
+            except NeptunError:
+                raise refused(503, UNKNOWN) from None
+        if not callers.isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
             raise refused(403, STOPPED)
 
     def has_user(self, user_id: int) -> bool:

@@ -54,8 +54,13 @@ class Reader:
         stands_there = not self.names or any(name in what for name in self.names)
         return self.told(f"{what}{self.where}{self.restart}" if stands_there else what)
 
+    @property
+    def decides(self) -> bool:
+        """Whether the settings are the reader's, and not somebody else's."""
+        return self.who == "{}"
+
     def can_set(self, variable: str) -> bool:
-        return variable in self.names or not self.names
+        return self.decides and (variable in self.names or not self.names)
 
 
 HOST = Reader(where=" in the host's entry for this server", restart=", and restart it")
@@ -178,7 +183,7 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
             return f"{reader.told(f'unlock the keyring, or {log_in} again')}{no_restart}"
         case errors.CredentialsMissing():
             first = f"{reader.told(f'{log_in} in a terminal')}{no_restart}"
-            if reader.who != "{}":
+            if not reader.decides:
                 return first
             cookie = f"NEPTUN_SESSION_COOKIE (to get it, {how})"
             return f"{first}. Or {reader.told_to_set(f'set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD')}"
@@ -188,7 +193,7 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
             return f"{reader.told(f'save a fresh cookie in {error.file}')} ({how}){no_restart}"
         case errors.SessionRefused():
             instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")
-            return f"{instead}; or put a fresh cookie there ({how})"
+            return f"{instead}; or put a fresh cookie there ({how})" if reader.decides else instead
 
 
 def _on_ids(error: errors.Denied) -> str:

@@ -262,9 +262,14 @@ def test_secrets_are_written_if_they_are_asked_for(
 ) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NEPTUN_PASSWORD", f" {PASSWORD} ")  # the blanks belong to it
     ran = command("install", "cursor", "--with-secrets")
     file = home / ".cursor/mcp.json"
-    assert json.loads(file.read_text("utf-8"))["mcpServers"]["neptun"]["env"] == {**SANDBOX, **SECRETS}
+    assert json.loads(file.read_text("utf-8"))["mcpServers"]["neptun"]["env"] == {
+        **SANDBOX,
+        **SECRETS,
+        "NEPTUN_PASSWORD": f" {PASSWORD} ",
+    }
     assert not [value for value in SECRETS.values() if value in ran.stdout + ran.stderr]
     assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o600
 

@@ -352,7 +352,7 @@ async def test_a_refused_request_is_a_line(site: Site, caplog: pytest.LogCapture
     lines = fields_of(caplog, "requests")
     assert [(line["status"], line["reason"], line.get("token")) for line in lines] == [
         (401, "no_token", None),
-        (401, "no_token", sha256(b"stolen").hexdigest()[:16]),
+        (401, "wrong_token", sha256(b"stolen").hexdigest()[:16]),
     ]
 
 

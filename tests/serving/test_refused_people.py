@@ -14,7 +14,7 @@ from neptun_mcp.serving.refused_people import RefusedPeople
 from tests.serving.support import HEADERS, HOST, LIST_IMPORTS, TOKEN, content_in, start_in_process
 from tests.serving.test_mcp_sessions import Session
 from tests.sign_in.support import sign_in_server
-from tests.support import ERAS, Json, Site
+from tests.support import ERAS, Json, Site, failure
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +41,17 @@ async def test_a_person_is_stopped_and_no_other(
         caller.headers = HEADERS
         content_in(await caller.call("list_imports", LIST_IMPORTS))
     assert COOKIE not in caplog.text
+
+
+async def test_who_cannot_be_told_is_not_served(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "refused"
+    file.write_text("user-7")
+    async with start_in_process(site, mcp_refused_file=file, **TEAM) as caller:
+        caller.headers = HEADERS
+        site.answers["GET /api/_auth/session"] = failure(503)
+        assert (await caller.post("tools/list", {})).status_code == 503
+        del site.answers["GET /api/_auth/session"]
+        assert (await caller.post("tools/list", {})).status_code == 200
 
 
 async def test_a_stopped_person_neither_renews_nor_signs_in_again(site: Site, tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ async def test_renewals_from_one_address_are_not_limited_with_the_page(site: Sit
     """A whole office may have one address, and its hosts renew tokens every few minutes."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = environment(base_url=site.url, mcp_credentials="sign-in", mcp_public_url=url, mcp_state_key=STATE_KEY)
-    http = httpx.AsyncClient(base_url=url)
+    http = http_client(base_url=url)
     async with worker(tmp_path / "log", env) as (one, _), behind_nginx(tmp_path, one, one, port), http:
         app, page = Application(http), Browser(http)
         await app.register()

@@ -21,7 +21,7 @@ from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
 from .pace import paced
 from .pages import EVERY_PROJECT, Pages, memory_of
-from .projects import Call
+from .projects import Call, some_projects
 from .results import ProjectTotal
 from .words import happened
 
@@ -102,7 +102,7 @@ async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str,
         NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
     """
     key = await pages.key(call.neptun.session, EVERY_PROJECT, wanted.what, wanted.kind, wanted.query)
-    sent = await pages.find(key, wanted.offset > 0, partial(_read, call, wanted, pages.max_bytes // 2))
+    sent = await pages.find(key, wanted.offset > 0, partial(_read, call, pages, wanted))
     everywhere: Everywhere = sent.value
     if not everywhere.has_kind and not everywhere.left_out:
         raise NotDone(NO_SUCH_KIND)
@@ -123,20 +123,16 @@ async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str,
     return {**head, **page}
 
 
-async def _read(call: Call, wanted: Wanted, max_bytes: int) -> Everywhere:
+async def _read(call: Call, pages: Pages, wanted: Wanted) -> Everywhere:
     """The rows of all of a person's projects, as far as the call's time suffices.
-
-    Args:
-        max_bytes: memory that the rows may take.
 
     Raises:
         NeptunError: no project could be read.
-        NotDone: there are too many rows.
+        NotDone: there is none, or there are too many rows.
     """
-    known = await call.neptun.list_projects()
-    found = Everywhere(
-        left_out=[f"the list of projects, {reason}" for reason in known.left_out], has_kind=not known.items
-    )
+    known = await some_projects(pages, call.neptun)
+    max_bytes = pages.max_bytes // 2
+    found = Everywhere(left_out=[f"the list of projects, {reason}" for reason in known.left_out])
     failures: dict[int, NeptunError | NotDone] = {}
     fatal: list[NeptunError | NotDone] = []
     waiting = iter(known.items)

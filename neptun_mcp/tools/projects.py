@@ -61,10 +61,8 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     chosen = project_id or shared_by(ctx).project_id
     if chosen and (not name or name == str(project_id)):
         return Call(neptun, limit, chosen)
-    listing = await list_projects(shared_by(ctx).pages, neptun)
+    listing = await some_projects(shared_by(ctx).pages, neptun)
     projects = listing.items
-    if not projects:
-        raise NotDone(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
     if name:
         projects = matching(projects, name)
         if project_id and project_id in [project.id for project in projects]:
@@ -127,6 +125,18 @@ async def list_projects(pages: Pages, neptun: NeptunClient) -> Listing[Project]:
     """The person's projects, of which the names are remembered for a while."""
     listing = await neptun.list_projects()
     pages.name_projects(neptun.session, {project.id: project.name for project in listing.items})
+    return listing
+
+
+async def some_projects(pages: Pages, neptun: NeptunClient) -> Listing[Project]:
+    """The person's projects, one at least.
+
+    Raises:
+        NotDone: there are none.
+    """
+    listing = await list_projects(pages, neptun)
+    if not listing.items:
+        raise NotDone(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
     return listing
 
 

@@ -261,8 +261,9 @@ async def test_without_projects_there_is_nothing_to_choose(host: Host, era: str,
     host.era = era
     host.person = Person()
     host.site.answers[PROJECTS] = JSONResponse(body)
-    message = await host.fails("list_imports")
-    assert message == f"There are no projects in this Neptun account. Create one at {host.site.url} first."
+    words = f"There are no projects in this Neptun account. Create one at {host.site.url} first."
+    for arguments in ({}, {"project": "shop"}, {"project": "*"}):
+        assert await host.fails("list_imports", **arguments) == words
 
 
 @pytest.mark.parametrize("status", [404, 500])

@@ -199,9 +199,6 @@ class RedactingExporter(SpanExporter):
     def shutdown(self) -> None:
         self._exporter.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
-
     def _redacted(self, span: ReadableSpan) -> ReadableSpan:
         attributes = {key: value for key, value in (span.attributes or {}).items() if not key.startswith(DROPPED)}
         unknown = [key for key in NAMES if key in attributes and attributes.pop(key) not in self._names]

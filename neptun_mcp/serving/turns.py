@@ -26,7 +26,6 @@ class Turn:
     """The turn of one request. It may end before the request does, and begin again.
 
     Attributes:
-        seconds: how long the request may wait for turns, in all.
         call: what the request has begun in a session, as long as it lasts; cancelled when the request is over.
         queued: for how many seconds it has waited for turns.
         waited: for how many seconds the person was asked, in all.
@@ -37,7 +36,6 @@ class Turn:
         self._limiter = line.limiter
         self._receive = receive
         self._begun = False
-        self.seconds = turns.seconds
         self.call: anyio.CancelScope | None = None
         self.queued = 0.0
         self.waited = 0.0
@@ -59,7 +57,7 @@ class Turn:
 
     async def _wait(self) -> None:
         started = anyio.current_time()
-        limit = anyio.CancelScope(deadline=started + self.seconds - self.queued)
+        limit = anyio.CancelScope(deadline=started + self._turns.seconds - self.queued)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_if_disconnected, self._receive, tasks.cancel_scope)

@@ -126,6 +126,7 @@ def start_site() -> Generator[Site]:
         server = portal.start_task_soon(partial(serve, app, started=started.put))
         site.url = started.get(timeout=PATIENCE)
         yield site
+        site.sandbox()  # so that nothing is held any longer
         server.cancel()
 
 

@@ -161,7 +161,7 @@ async def start_in_process(site: Site, host: str = "127.0.0.1", **settings: Any)
 
 
 class HeldNeptun:
-    """A site's sandbox that answers some requests only once it is told to.
+    """A site's sandbox that answers some requests only once it is told to, or the site has another.
 
     Attributes:
         path: the end of the paths of these requests.
@@ -177,13 +177,14 @@ class HeldNeptun:
         self.path = path
         self.held = self.most = 0
         self.released = False
+        self._site = site
         site.app = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].endswith(self.path):
             self.held += 1
             self.most = max(self.most, self.held)
-            await until(lambda: self.released)
+            await until(lambda: self.released or self._site.app is not self)
             self.held -= 1
         await self._app(scope, receive, send)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -279,7 +280,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         """Whether credentials are set; if not, the session that `neptun-mcp login` keeps is used."""
         return any((self.session_cookie, self.session_cookie_file, self.email))
 
-    @property
+    @cached_property
     def tokens(self) -> list[str]:
         """The tokens that callers over HTTP may send, those of the file too; empty if none is set.
 

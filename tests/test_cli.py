@@ -101,7 +101,7 @@ def test_options_may_stand_anywhere(command: Command, words: str) -> None:
 
 def test_the_value_of_an_option_before_the_command_is_not_the_command(command: Command, site: Site) -> None:
     ran = command("--base-url", site.url, "logout")
-    assert ran == Completed(0, f"There was no session of {site.url}.\n", "")
+    assert ran == Completed(0, f"No session was kept for {site.url}.\n", "")
 
 
 # sandbox

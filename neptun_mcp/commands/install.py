@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         return MISUSE
     if not names:
         tell(
-            f"Which host? On this machine: {', '.join(here) or 'none that is known'}.",
+            f"Which host? On this machine: {', '.join(here) or 'none found'}.",
             f"All hosts: {', '.join(HOSTS)}.",
             f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
         )
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. Fix that, or {by_hand}.")
             failed = True
     if secrets and not options.with_secrets:
-        tell(f"Not written, as secret: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
+        tell(f"Secrets were left out: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
     if not options.print and (written or not failed):
         (report if written else tell)(*_next_steps(settings, env, written))
     return FAILURE if failed else SUCCESS

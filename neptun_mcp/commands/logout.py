@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         removed = session_store().remove(address)
     except OSError as error:
-        tell(f"The session is still kept, as it cannot be removed: {why(error)}. Correct that, and log out again.")
+        tell(f"The session could not be removed: {why(error)}. Correct that, and log out again.")
         return FAILURE
-    say(f"Logged out of {address}." if removed else f"There was no session of {address}.")
+    say(f"Logged out of {address}." if removed else f"No session was kept for {address}.")
     return SUCCESS

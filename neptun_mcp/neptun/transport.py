@@ -138,10 +138,10 @@ class Transport:
             attempt: which one this is, for the log.
 
         Raises:
-            Denied: 401 (`Unauthorized`), 403, 404 and other 4xx.
+            Denied: 401 (`Unauthorized`), 403, 404.
             BadRequest: 400.
             RateLimited, ServerFailed: 429; 408 and 5xx.
-            NotLikeNeptun: a redirect, a refusal that is not JSON, a body that is too large or cannot be decoded.
+            NotLikeNeptun: a redirect, another 4xx, what is not JSON, a body that is too large or cannot be decoded.
             Unreachable: everything that keeps the answer from arriving completely.
         """
         headers = {**self._headers, "Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else self._headers

@@ -1,4 +1,4 @@
-"""Requests' bodies: read whole before anything looks at them, no longer and for no longer than they need be."""
+"""Requests' bodies: read whole before anything looks at them, bounded in size and time."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Caller:
         token: the token's digest, or the number of the application to which a person signed in; empty if no token is
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
-        no_session: what is wrong with that header, two sentences; empty if nothing is.
+        no_session: what is wrong with that header, in sentences; empty if nothing is.
         sign_in: tells one sign-in of a person from another; empty without.
         user_id: the person's id in Neptun, if the token says it.
         scope: what the person allowed when signing in, less what the address takes away.
@@ -108,7 +108,7 @@ class Tokens:
         # Every one is compared, so that the time tells nothing.
         good = [hmac.compare_digest(known, good) for good in self._tokens]
         if not any(good):
-            raise unauthorized("The token is not one of this server. Ask its operator for one.")
+            raise unauthorized("This server does not know the token. Ask its operator for one.")
         return known
 
 

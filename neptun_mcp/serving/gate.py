@@ -46,7 +46,7 @@ _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII
 
 
 class Limits:
-    """ASGI middleware for every route: limits what stands before a body, and how fast refusals follow each other.
+    """ASGI middleware for every route: limits the headers and the query, and how fast refusals follow each other.
 
     Answered at once, peers that try again at once would take all of the processor. A refusal that is held back takes a
     connection, which has one request at a time.

@@ -186,7 +186,7 @@ class _Refused(Exception):
         self.members = members or {}
         id = self.members.get("id")
         known = id if isinstance(id, (int, str)) and not isinstance(id, bool) else None
-        error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message a line.")
+        error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message per line.")
         self.answer = JSONRPCError(jsonrpc="2.0", id=known, error=error)
 
 

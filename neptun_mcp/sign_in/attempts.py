@@ -45,7 +45,7 @@ class Attempts:
     """Counts the attempts of this process.
 
     A browser in which somebody has signed in to the account before is counted by itself: however often others try,
-    it can. Who is counted is forgotten only when the time is over, never to make room.
+    it can. Counts expire; they are never evicted.
     """
 
     def __init__(self) -> None:

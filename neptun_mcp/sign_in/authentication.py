@@ -42,7 +42,7 @@ class Authenticator(ClientAuthenticator):
             raise AuthenticationError("client_id is missing")
         client = await self._provider.get_client(client_id)
         if client is None:
-            raise AuthenticationError("client_id is not one of this server: register again")
+            raise AuthenticationError("this server does not know the client_id: register again")
         given = digest(fields.get("client_secret", ""))
         if client.secret_digest and not hmac.compare_digest(client.secret_digest, given):
             raise AuthenticationError("client_secret is missing or wrong")

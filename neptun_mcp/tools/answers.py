@@ -29,8 +29,8 @@ async def explain_refusal(ctx: ServerRequestContext[Any, Any], call_next: CallNe
             raise
         raise MCPError(
             error.error.code,
-            "The question to which this is the answer was put too long ago, in another call, by a server that has been "
-            "restarted, or by another process (with another NEPTUN_MCP_STATE_KEY). "
+            "This answer belongs to a question that was asked too long ago, in another call, or by a server that has "
+            "restarted since or has another NEPTUN_MCP_STATE_KEY. "
             "Nothing was done; make the call again, and the person is asked again.",
             REFUSED,
         ) from None

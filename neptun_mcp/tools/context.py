@@ -60,7 +60,7 @@ class Shared:
         report_for: where the call is reported that came with an HTTP request (None on stdio, where nobody reads it).
         scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
-        reader: whom what goes wrong is told.
+        reader: who reads the error messages.
     """
 
     client_for: Callable[[Any], NeptunClient]

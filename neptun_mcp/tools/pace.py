@@ -45,6 +45,6 @@ async def paced(limit: TimeLimit, size: int, work: Callable[[Pace], T]) -> T:
             return await threads.paced(size, work, seconds=SECONDS)
     except (TimeoutError, Stopped):
         raise NotDone(
-            "To look through so much takes more time than a call has. "
+            "This search takes longer than one call may. "
             "Look through one project at a time, or read a single file with resource_id."
         ) from None

@@ -32,7 +32,7 @@
 
 A field goes by its name or the last part of it, without `_at` too. Values match parts, ids and booleans whole. Days are
 in UTC: `before` up to the day before, `after` from that day on. `is:duplicate` finds imports that another replaces
-(`duplicates`). What is none of these is a word, and nothing is an error but a date that is none.
+(`duplicates`). What is none of these is a word, and the only error is an invalid date.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def test_secrets_stay_out_of_the_file_and_are_named(
     written = (home / ".cursor/mcp.json").read_text("utf-8")
     assert not [value for value in SECRETS.values() if value in written + ran.stdout + ran.stderr]
     assert (
-        "Not written, as secret: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
+        "Secrets were left out: NEPTUN_SESSION_COOKIE, NEPTUN_EMAIL, NEPTUN_PASSWORD. "
         "Run `neptun-mcp login`, or use --with-secrets.\n"
     ) in ran.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,8 +36,8 @@ MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES = 32 * 2**10, 256
 MAX_FIELDS = 64
 """Fields of a form, or of a query."""
 
-MAX_REFUSALS, HOLD_SECONDS = 50, 1.0
-"""Refusals of a process that are answered at once, a second, and for about how long others are held back."""
+MAX_REFUSALS, HOLD_SECONDS = 50, 10.0
+"""Refusals that a process answers in a second, and for how long at most others are held back."""
 
 MCP_SESSION_HEADER = "Mcp-Session-Id"
 
@@ -54,7 +53,7 @@ class Limits:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._second = self._refused = 0
+        self._next = 0.0  # when the next refusal is due
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_hold(message: Message) -> None:
@@ -76,13 +75,10 @@ class Limits:
         await self._app(scope, receive, send_or_hold)
 
     async def _hold_back(self) -> None:
-        second = int(anyio.current_time())
-        if second != self._second:
-            self._second, self._refused = second, 0
-        self._refused += 1
-        if self._refused > MAX_REFUSALS:
-            # Not all equally long, or they would come back in a wave.
-            await anyio.sleep(random.uniform(0.5, 1.5) * HOLD_SECONDS)  # noqa: S311
+        now = anyio.current_time()
+        self._next = min(max(self._next, now - 1) + 1 / MAX_REFUSALS, now + HOLD_SECONDS)
+        if self._next > now:
+            await anyio.sleep(self._next - now)
 
 
 class Gate:

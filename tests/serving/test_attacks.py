@@ -136,7 +136,7 @@ async def test_of_many_refusals_the_rest_is_not_answered_at_once(monkeypatch: py
         await limits({**scope, "path": "/health"}, receive, send)
         tasks.cancel_scope.cancel()
     assert sent[-1] == 200
-    assert gate.MAX_REFUSALS <= sent.count(401) <= 2 * gate.MAX_REFUSALS  # a second may begin meanwhile
+    assert gate.MAX_REFUSALS <= sent.count(401) < 3 * gate.MAX_REFUSALS
 
 
 async def test_sign_ins_of_one_person_count_as_one(site: Site) -> None:

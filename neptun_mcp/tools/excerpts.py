@@ -56,11 +56,10 @@ class Excerpt:
         most = min(PREVIEW, room)
         while True:
             part = self._of_length(most)
-            excess = len(to_json(part.text)) - 2 - room
-            if excess <= 0 or most <= 0:
+            size = len(to_json(part.text)) - 2
+            if size <= room or most <= 0:
                 return part
-            # A character takes from one to six bytes.
-            most -= max(1, excess // 6)
+            most = len(part.text) * room // size
 
     def _of_length(self, most: int) -> Excerpt:
         text, parts = self.text, list[_Span]()
@@ -69,7 +68,7 @@ class Excerpt:
         if most <= 0:
             return Excerpt("", self.length, self.total)
         if not self.places:
-            return self._part([(0, line_end(text, 0, most))])
+            return Excerpt(text[: line_end(text, 0, most)], self.length, self.total, pieces=self.pieces[:1])
         for place in self.places:
             if (merged := _with_lines(text, place, parts, most)) is None:
                 break

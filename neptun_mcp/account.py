@@ -8,7 +8,7 @@ from pathlib import Path
 from ._version import __version__
 from .neptun.client import NeptunClient
 from .neptun.session import Credentials
-from .neptun.store import KeptSession, SessionStore
+from .neptun.store import SessionStore
 from .settings import Settings
 
 
@@ -41,7 +41,7 @@ def credentials_of(settings: Settings) -> Credentials:
         cookie_file=settings.session_cookie_file,
         email=settings.email,
         password=settings.password.get_secret_value() if settings.password else None,
-        kept=None if settings.has_credentials else KeptSession(session_store(), settings.base_url),
+        kept=None if settings.has_credentials else session_store(),
     )
 
 

@@ -42,7 +42,7 @@ from .errors import (
 )
 from .models import COOKIE_NAME, Item
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
-from .store import KeptSession
+from .store import SessionStore
 from .threads import Step, no_pace
 from .transport import Transport
 
@@ -81,7 +81,7 @@ class Credentials:
         cookie_file: a file that holds it; read again when the session is refused.
         email: e-mail address to log in with, together with the password.
         password: the password.
-        kept: the session that a log-in keeps, used if there is nothing else; found anew when the person logs in again.
+        kept: where a log-in keeps its session, used if there is nothing else; found anew when the person logs in again.
 
     Raises:
         ValueError: the cookie holds characters that no cookie has; `cookie_value` takes them off.
@@ -91,7 +91,7 @@ class Credentials:
     cookie_file: Path | None = None
     email: str | None = None
     password: str | None = field(default=None, repr=False)
-    kept: KeptSession | None = field(default=None, compare=False)
+    kept: SessionStore | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         # HTTP libraries repeat a malformed header in their errors.
@@ -265,7 +265,7 @@ class Session:
             return await self._login(known.email, known.password)
         if known.kept:
             try:
-                kept = await anyio.to_thread.run_sync(known.kept.cookie, abandon_on_cancel=True)
+                kept = await anyio.to_thread.run_sync(known.kept.load, self._transport.address, abandon_on_cancel=True)
             except OSError as error:
                 problem = f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
                 raise StoreUnreadable(self._transport.address, problem, error.filename or "") from None

@@ -134,27 +134,6 @@ class SessionStore:
             keyring.delete_password(self.service, address)
 
 
-@dataclass(frozen=True)
-class KeptSession:
-    """The session that a store keeps for one address.
-
-    Attributes:
-        store: the store.
-        address: the address, and the only one that the cookie is sent to.
-    """
-
-    store: SessionStore
-    address: str
-
-    def cookie(self) -> str | None:
-        """The cookie; None if there is none. Raises as `SessionStore.load` does."""
-        return self.store.load(self.address)
-
-    def stamp(self) -> object:
-        """Something that changes when the person logs in or out."""
-        return self.store.stamp()
-
-
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     """The entries of the file, by address.
 

@@ -320,7 +320,7 @@ async def _warn_of_gaps(settings: Settings) -> None:
     if settings.mcp_credentials != "environment" or settings.sandbox != "off" or kept is None:
         return
     with suppress(OSError):  # then calls, and /ready, say why it cannot be read
-        if await anyio.to_thread.run_sync(kept.cookie) is None:
+        if await anyio.to_thread.run_sync(kept.load, settings.base_url) is None:
             _serve.warning(
                 "No Neptun credentials are set, so calls will fail. "
                 "Run %s (no restart is needed), or set NEPTUN_SESSION_COOKIE and restart.",

@@ -331,17 +331,17 @@ async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_resta
     async with host.connected() as tools:
         said = await tools.fails("list_imports", project_id=WEBSHOP)
         assert said.startswith("No Neptun credentials are set. Run `neptun-mcp login --base-url http://127.0.0.1")
-        sessions.store.save(site.url, COOKIE)
+        sessions.save(site.url, COOKIE)
         assert (await tools.gets("list_imports", project_id=WEBSHOP, limit=2))["total"] == 7
         end_session(store, COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP)
         assert said.startswith("Neptun refused the session: the cookie is expired or wrong. Run `neptun-mcp login")
         assert said.endswith("again; there is no need to restart the server.")
-        sessions.store.save(site.url, BOB_COOKIE)
+        sessions.save(site.url, BOB_COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP, limit=2, offset=2)
         assert said.startswith("There is no project 1, or it is not yours.")
         assert (await tools.gets("list_imports", project_id=7))["project_id"] == 7
-        sessions.store.remove(site.url)
+        sessions.remove(site.url)
         assert (await tools.fails("list_imports", project_id=7)).startswith("No Neptun credentials are set.")
 
 

@@ -1,8 +1,8 @@
-"""The stdio transport: the two streams that the SDK's server runs on, which cost no thread, and answer what it drops.
+"""The stdio transport: two streams for the SDK's server, which cost no thread, and answers to what it drops.
 
-The SDK's own reads and writes in worker threads, three thread switches a call. If the standard streams are pipes or
-sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once. An answer
-get, too: a line that cannot be read, and calls that are in flight when stdin ends.
+The SDK's own streams read and write in worker threads: three thread switches a call. If the standard streams are pipes
+or sockets, as under every host, the event loop can wait for them itself, and a signal ends the process at once. The SDK
+also leaves two things without an answer: a line that cannot be read, and calls that are in flight when stdin ends.
 """
 
 from __future__ import annotations

@@ -110,6 +110,7 @@ async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str,
     projects, unnamed = _named(everywhere.projects)
     said = notes(
         *(f"{caution} That goes for {_projects(ids)}." for caution, ids in everywhere.cautions.items()),
+        wanted.query.hint(everywhere.total),
         ANEW if sent.anew else "",
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",

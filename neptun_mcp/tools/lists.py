@@ -22,7 +22,7 @@ from .results import ShownFile, as_shown
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
 
-NO_STATUS = "Neptun sends no status of these imports, so which of them are duplicates is unknown."
+NO_STATUS = "Neptun sends no status of these imports, so which of them failed, or are duplicates, is unknown."
 
 ANEW = "The list was read again for this page, and may have changed since the page before."
 
@@ -69,7 +69,7 @@ class Wanted:
         """What has to be said of a list, whatever the query finds in it."""
         if self.what != "imports":
             return "" if items else EMPTY
-        unknown = self.query.duplicates and items and not any(item.import_status for item in items)
+        unknown = self.query.asks_status and items and not any(item.import_status for item in items)
         return NO_STATUS if unknown else ""
 
     def find(self, items: Sequence[Any], pace: Pace) -> Sequence[Any]:
@@ -117,7 +117,7 @@ async def project_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, An
 
     page, memory = await paced(call.limit, wanted.work(listing.items), made)
     pages.remember(key, listing, memory)
-    note = notes(wanted.caution(listing.items), ANEW if sent.anew else "")
+    note = notes(wanted.caution(listing.items), wanted.query.hint(page["total"]), ANEW if sent.anew else "")
     return {"project_id": call.project_id, "note": note, **page, **left_out(listing.left_out, 3)}
 
 

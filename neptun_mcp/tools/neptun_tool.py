@@ -21,6 +21,11 @@ from .results import tool_result
 from .schema import Schema
 from .words import NOTHING_DELETED, explained
 
+NOT_UNDERSTOOD = (
+    "The host's answer to the question could not be understood. Nothing was changed; make the call again, and the "
+    "person is asked again."
+)
+
 
 class NeptunTool(Tool):
     """A tool that refuses unknown arguments by name, and whose failures are words for the assistant."""
@@ -80,7 +85,7 @@ class NeptunTool(Tool):
         if isinstance(cause, ValidationError):
             return ToolError(wrong_values(cause, self.bounded))
         # What remains is an answer to a question to the person that does not fit the form.
-        return ToolError("The host's answer to the question could not be understood. Nothing was changed.")
+        return ToolError(NOT_UNDERSTOOD)
 
 
 def misuse(tool: Tool, arguments: dict[str, Any]) -> str:

@@ -56,6 +56,9 @@ _TERM = re.compile(
     r'(?P<without>-(?=[^-\s]))?(?:(?P<prefix>\w+):)?(?:"(?P<phrase>.*?)"(?=\s|$)|(?P<word>\S+))', re.DOTALL
 )
 
+_OPERATORS = {"OR", "AND", "NOT"}
+_RANGE = re.compile(r"[<>]|.*\.\.")
+
 
 @dataclass(frozen=True)
 class _Words:
@@ -92,12 +95,29 @@ class Query:
 
     Attributes:
         duplicates: whether only imports that another one replaces, or only others, are wanted; None: all.
+        plain: terms that were taken as they stand, and may have been meant otherwise.
+        fields: what there is to search by name.
         needles: what is to be found in the texts of files, as it is compared.
     """
 
     words: tuple[_Words, ...] = ()
     days: tuple[_Day, ...] = ()
     duplicates: bool | None = None
+    plain: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+    @property
+    def asks_status(self) -> bool:
+        """Whether it can be answered only if Neptun sends the status of imports."""
+        by_name = any("import_status" in word.fields for word in self.words if word.fields)
+        return by_name or self.duplicates is not None
+
+    def hint(self, total: int) -> str:
+        """What to know of a query that has found so many: terms of other search languages are words here."""
+        if not self.plain or (total and _OPERATORS.isdisjoint(self.plain)):
+            return ""
+        terms = ", ".join(quoted(term) for term in self.plain[:5])
+        return f"Searched for as it stands: {terms}. Fields are {', '.join(self.fields)}; there is no OR, NOT or range."
 
     @property
     def needles(self) -> tuple[str, ...]:
@@ -122,6 +142,8 @@ class Query:
             return True
         fields = item.__dict__
         short = "\0".join([fields[name] for name in _short_fields(type(item)) if fields[name]])
+        if isinstance(item, UserFile) and item.title and item.extension:
+            short = f"{item.title}.{item.extension}\0{short}"  # as people call it
         known = contained(short, [word.text for word in wanted], pace)
         missing = [word for word in wanted if word.text not in known]
         if any(word.without for word in wanted if word not in missing):
@@ -142,6 +164,7 @@ def parse_query(query: str, model: type[Item]) -> Query:
     words: list[_Words] = []
     days: list[_Day] = []
     duplicates: bool | None = None
+    plain: list[str] = []
     for term in _TERM.finditer(query.translate(_PLAIN)):
         without, value = bool(term["without"]), term["word"] or term["phrase"].replace('\\"', '"')
         prefix = fold(term["prefix"] or "")
@@ -151,11 +174,13 @@ def parse_query(query: str, model: type[Item]) -> Query:
             duplicates = not without
         elif prefix and (fields := _fields(prefix, model)):
             words += [_Words(fold(value), fields, without)] if fold(value).strip() else []
+            plain += [term[0]] if _RANGE.match(value) else []
         else:
+            plain += [term[0]] if term[0] in _OPERATORS or (prefix and not value.startswith("/")) else []
             is_phrase = term["phrase"] is not None and not term["prefix"]
             texts = [fold(value)] if is_phrase else fold(term[0].removeprefix("-" * without)).split()
             words += [_Words(text, None, without) for text in texts if text.strip()]
-    return Query(tuple(words), tuple(days), duplicates)
+    return Query(tuple(words), tuple(days), duplicates, tuple(plain), tuple(model.model_fields) if plain else ())
 
 
 def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:

@@ -187,6 +187,8 @@ async def test_where_neptun_sends_no_status_the_result_says_so(host: Host) -> No
     host.site.sandbox("documented")
     page = await host.gets("list_imports", project_id=WEBSHOP, query="is:duplicate")
     assert (page["total"], page["note"]) == (0, NO_STATUS)
+    page = await host.gets("list_imports", project_id=WEBSHOP, query="status:failed")
+    assert (page["total"], page["note"]) == (0, NO_STATUS)
     assert "note" not in await host.gets("list_imports", project_id=WEBSHOP)
 
 
@@ -255,3 +257,25 @@ def seconds(work: Callable[[], Any]) -> float:
     started = time.process_time()
     work()
     return time.process_time() - started
+
+
+@pytest.mark.parametrize(
+    ("query", "term"),
+    [("branch:main", "branch:main"), ("status:failed OR status:pending", "OR"), ("created:>2026-09-01", "created:>")],
+)
+@pytest.mark.parametrize("project", ["webshop", "*"])
+async def test_what_another_search_language_means_is_said_to_be_words(
+    host: Host, query: str, term: str, project: str
+) -> None:
+    host.site.sandbox()
+    page = await host.gets("list_imports", project=project, query=query)
+    assert page["total"] == 0
+    assert page["note"].startswith(f'Searched for as it stands: "{term}')
+    assert "import_status" in page["note"]
+    assert "note" not in await host.gets("list_imports", project="webshop", query="status:failed")
+
+
+async def test_a_file_is_found_by_the_name_that_people_see(host: Host) -> None:
+    host.site.sandbox()
+    page = await host.gets("list_resources", project_id=WEBSHOP, resource_type="user-files", query="runbook.md")
+    assert [item["title"] for item in page["resources"]] == ["runbook"]

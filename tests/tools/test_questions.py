@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from neptun_mcp.sandbox import BOB_COOKIE
 from neptun_mcp.sandbox.state import Store
 from neptun_mcp.tools.answers import REFUSED
+from neptun_mcp.tools.neptun_tool import NOT_UNDERSTOOD
 from neptun_mcp.tools.questions import UNTOUCHED
 from tests.support import (
     CANCELLED,
@@ -166,7 +167,7 @@ async def test_an_answer_outside_the_list_is_refused(host: Host, era: str, answe
     host.era = era
     host.person = Person(answer)
     message = await host.fails("list_imports")
-    assert message == "The host's answer to the question could not be understood. Nothing was changed."
+    assert message == NOT_UNDERSTOOD
 
 
 async def test_names_in_an_error_are_quoted_and_bounded(host: Host) -> None:
@@ -369,7 +370,7 @@ async def test_an_unclear_answer_deletes_nothing(host: Host, era: str, answer: E
     host.era = era
     host.person = Person(answer)
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert message == "The host's answer to the question could not be understood. Nothing was changed."
+    assert message == NOT_UNDERSTOOD
     assert host.site.deletions() == []
 
 

@@ -140,7 +140,9 @@ def _lower(word: Any) -> Any:
 
 def _contract(word: Any) -> Any:
     word = _lower(word)
-    return {"1": "observed", "true": "observed", "0": "off", "false": "off"}.get(word, word)
+    return {"1": "observed", "true": "observed", "yes": "observed", "0": "off", "false": "off", "no": "off"}.get(
+        word, word
+    )
 
 
 class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"):

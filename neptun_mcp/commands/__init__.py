@@ -81,27 +81,33 @@ def end_at_once() -> None:
 
 
 @contextmanager
-def _output_not_lost() -> Generator[None]:
-    """End the program where stdout cannot be written: with a word about it, but after `| head`."""
+def _output_not_lost(result: str = "") -> Generator[None]:
+    """End the program where stdout cannot be written: with a word about it, but after `| head`.
+
+    Args:
+        result: what has been done, which is told in any case.
+    """
     try:
         yield
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             tell(f"The output cannot be written: {error.strerror}.")
+        if result:
+            tell(result)
         os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
 
 
-def show(text: str) -> None:
-    """Write text to stdout as it is."""
-    with _output_not_lost():
+def show(text: str, result: str = "") -> None:
+    """Write text to stdout as it is; `result` is told where that cannot be written."""
+    with _output_not_lost(result):
         print(text, flush=True)
 
 
-def say(*what: RenderableType) -> None:
-    """Write lines for a person to stdout, or what rich renders, as the terminal allows."""
+def say(*what: RenderableType, result: str = "") -> None:
+    """Write lines for a person to stdout, or what rich renders, as the terminal allows; `result` as in `show`."""
     from .console import write  # rich takes its time, and a server says nothing
 
-    with _output_not_lost():
+    with _output_not_lost(result):
         write(sys.stdout, *what)
 
 

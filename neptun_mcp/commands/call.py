@@ -49,10 +49,11 @@ def run(options: argparse.Namespace) -> int:
         tell(*(block.text for block in result.content if block.type == "text"), colour="red")
         return FAILURE
     content: dict[str, Any] = result.structured_content or {}
+    done: str = content.get("message", "")  # of a deletion
     if options.json:
-        show(json.dumps(content))
+        show(json.dumps(content), done)
     else:
-        say(render(content))
+        say(render(content), result=done)
     return SUCCESS
 
 

@@ -120,7 +120,7 @@ async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> Asyn
 
     Args:
         settings: whose account is used, and how.
-        hosts_log_in: whether the server in hosts uses log-ins of its own, so that none is needed here.
+        hosts_log_in: whether the server in hosts does without the log-in of this command.
     """
     steps = {"address": _address, "session": _session, "projects": _projects, "imports": _imports}
     if settings.mcp_credentials != "environment":
@@ -139,8 +139,8 @@ async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> Asyn
 
 
 def _failure(name: str, error: NeptunError, settings: Settings, took: float, *, hosts_log_in: bool) -> Step:
-    if isinstance(error, CredentialsMissing) and hosts_log_in and not settings.has_credentials:
-        return Step(name, True, "none here; the server in the hosts has log-ins of its own")
+    if type(error) is CredentialsMissing and hosts_log_in and not settings.has_credentials:
+        return Step(name, True, "none here; the server in the hosts does not use it")
     to_do = advice(error, TERMINAL)
     if isinstance(error, ProjectNotFound):
         to_do = f"Correct NEPTUN_PROJECT_ID, or remove it. {to_do}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ..settings import PRIVATE
+from ..tools.words import why
 from . import permission
 from .config_file import ConfigFile
 from .hosts import HOSTS, NAME, Host
@@ -83,7 +83,8 @@ class Entry:
     @property
     def is_as_installed(self) -> bool:
         """Whether it is as `install` writes it, or wrote it before; the person may have added to it."""
-        return self.is_ours and self.installed.keys() == HOSTS[self.host].form.keys()
+        written = {key for key, value in HOSTS[self.host].form.items() if value != {}}
+        return self.is_ours and self.installed.keys() >= written
 
     @property
     def holds_secret(self) -> bool:
@@ -131,7 +132,7 @@ def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str
             passed_on = cast("list[str]", now)
             if missing := [name for name in cast("list[str]", value) if name not in passed_on]:
                 config.set([*path, key], [*passed_on, *missing])
-        elif now != value and not (key in _KEPT and now is not None):
+        elif now != value and not (key in _KEPT and now is not None) and (now, value) != (None, {}):
             config.set([*path, key], value)
     for key, value in host.dropped.items():
         if old.get(key) == value:
@@ -141,14 +142,23 @@ def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str
     return gone
 
 
-def find_entries() -> Iterator[Entry]:
-    """The entries of every host on this machine whose file can be read."""
+def find_entries(unreadable: list[tuple[str, str]] | None = None) -> Iterator[Entry]:
+    """The entries of every host on this machine.
+
+    Args:
+        unreadable: gets the hosts whose files cannot be read, and why, in words.
+    """
     for name, host in HOSTS.items():
         try:
             files = [file for file in host.places if file.exists()]
         except OSError:
             return  # there is no home
         for file in files:
-            with suppress(OSError, ValueError):  # which are for the host to say
-                if entry := entry_in(name, ConfigFile.read(file)):
-                    yield entry
+            try:
+                entry = entry_in(name, ConfigFile.read(file))
+            except (OSError, ValueError) as error:
+                if unreadable is not None:
+                    unreadable.append((name, why(error)))
+                continue
+            if entry:
+                yield entry

@@ -46,8 +46,13 @@ async def check_entries(settings: Settings) -> AsyncGenerator[Finding]:
     Args:
         settings: those of this command; a log-in that is the same is left to its own steps.
     """
-    for entry in find_entries():
+    unreadable: list[tuple[str, str]] = []
+    for entry in find_entries(unreadable):
         yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+    for host, problem in unreadable:
+        yield Finding(
+            host, f"its file cannot be read: {problem}", f"Correct the file of {HOSTS[host].title}: {problem}."
+        )
 
 
 async def _check_program(entry: Entry, settings: Settings) -> Finding:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         tell(f"The cookie cannot be read: {error.strerror}. Nothing is kept.")
         return FAILURE
     if credentials is None:
-        tell("You entered nothing to log in with, so nothing was saved.")
+        tell("What was entered is no log-in, so nothing was saved.")
         return FAILURE
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)

@@ -6,7 +6,7 @@ import argparse
 
 from ..account import session_store
 from ..tools.words import why
-from . import FAILURE, SUCCESS, say, settings_or_exit, tell
+from . import FAILURE, SUCCESS, kept_elsewhere, say, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         removed = session_store().remove(address)
     except OSError as error:
-        tell(f"The session could not be removed: {why(error)}. Correct that, and log out again.")
+        tell(f"The session could not be removed: {why(error)}. Correct or delete the file, and log out again.")
         return FAILURE
-    say(f"Logged out of {address}." if removed else f"No session was kept for {address}.")
+    say(f"Logged out of {address}." if removed else f"No session was kept for {address}. {kept_elsewhere()}".rstrip())
     return SUCCESS

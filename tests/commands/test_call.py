@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +117,23 @@ def test_call_reaches_the_configured_neptun(command: Command, known: Site) -> No
     assert (ran.code, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["deleted"] is True
     assert known.deletions() == [f"DELETE {resources(1, 'imports/104')}"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_deletion_is_told_although_the_output_cannot_be_written() -> None:
+    words = [*COMMAND, "--sandbox", "call", "delete_import", "project_id=1", "import_id=104"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            words,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert "Import 104 was deleted." in ran.stderr
 
 
 @pytest.mark.parametrize(

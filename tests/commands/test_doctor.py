@@ -151,7 +151,7 @@ def test_an_entry_is_looked_at_with_its_own_environment(doctor: Any, site: Site)
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 0
     assert f"hosts: cursor (sample data); opencode (logged in to {site.url} as user 1)\n" in printed
-    assert "session: none here; the server in the hosts has log-ins of its own\n" in printed
+    assert "session: none here; the server in the hosts does not use it\n" in printed
     put("zed", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url})
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 1
@@ -322,3 +322,13 @@ def test_the_name_of_a_file_that_exists_is_printed(doctor: Any, tmp_path: Path) 
     code, printed = doctor(SESSION_COOKIE="", SESSION_COOKIE_FILE=f'"{file}"\r')
     assert code == 0
     assert f'NEPTUN_SESSION_COOKIE_FILE="{file}"' in printed
+
+
+def test_a_file_of_a_host_that_cannot_be_read_is_named(doctor: Any) -> None:
+    file = Path.home() / ".cursor/mcp.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{ broken")
+    code, printed = doctor()
+    assert code == 1
+    assert "FAIL hosts: cursor (its file cannot be read: " in printed
+    assert "mcp.json" in printed.rpartition("To do: ")[2]

@@ -188,7 +188,7 @@ def test_a_cookie_can_be_corrected_while_it_is_typed(
 def test_nothing_typed_is_no_log_in(home: Path, paste_at_terminal: PasteAtTerminal, typed: str) -> None:
     code, shown = paste_at_terminal(typed)
     assert code == 1
-    assert "You entered nothing to log in with" in shown
+    assert "What was entered is no log-in" in shown
 
 
 def test_a_wrong_password_keeps_nothing(home: Path) -> None:
@@ -209,8 +209,8 @@ def test_a_wrong_password_keeps_nothing(home: Path) -> None:
             "garbage-that-is-long-enough\n\n",
             "Neptun refused the session: the cookie is expired or wrong. Nothing is kept.",
         ),
-        ("", "You entered nothing to log in with, so nothing was saved."),
-        ("two words\n\n", "You entered nothing to log in with, so nothing was saved."),
+        ("", "What was entered is no log-in, so nothing was saved."),
+        ("two words\n\n", "What was entered is no log-in, so nothing was saved."),
     ],
 )
 def test_a_bad_cookie_keeps_nothing(paste: Command, home: Path, pasted: str, said: str) -> None:
@@ -246,7 +246,8 @@ def test_logout_removes_the_session_of_the_address(paste: Command, command: Comm
     elsewhere = site.url.replace("127.0.0.1", "localhost")
     paste(BOB_COOKIE, "--base-url", elsewhere)
     assert command("logout") == Completed(0, f"Logged out of {site.url}.\n", "")
-    assert command("logout") == Completed(0, f"No session was kept for {site.url}.\n", "")
+    other = f"A session is kept for {elsewhere}: --base-url or NEPTUN_BASE_URL chooses it."
+    assert command("logout") == Completed(0, f"No session was kept for {site.url}. {other}\n", "")
     assert command("whoami").code == 1
     assert command("whoami", "--base-url", elsewhere).stdout.startswith(f"Logged in to {elsewhere} as bob@")
 

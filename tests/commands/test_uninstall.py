@@ -312,3 +312,15 @@ def test_what_a_host_writes_meanwhile_is_kept(command: Command, home: Path, monk
     monkeypatch.setattr(config_file.os, "chmod", write_before)
     assert command("uninstall", "cursor").code == 0
     assert file.read_text() == '{"host": 1}'
+
+
+@pytest.mark.parametrize("host", ["cursor", "vscode", "opencode", "zed"])
+def test_an_entry_without_its_last_setting_is_taken_out_at_once(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.delenv("NEPTUN_SANDBOX", raising=False)
+    command("install", host, "--sandbox")
+    command("install", host)
+    assert "has this entry already" in command("install", host).stdout
+    assert "which held nothing but the server" in command("uninstall", host).stdout
+    assert [*find_entries()] == []

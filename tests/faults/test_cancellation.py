@@ -147,6 +147,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 async def test_a_client_that_is_killed_takes_the_server_with_it(neptun: FaultyNeptun) -> None:
     hold = Hold()

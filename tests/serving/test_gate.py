@@ -221,6 +221,7 @@ def test_a_wrong_setting_is_one_line(
     assert ran.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wrong", "said"), [SHORT_TOKEN, NO_KEY])
 def test_a_wrong_setting_is_one_line_with_uvicorn_too(wrong: Json, said: str) -> None:
     """The key is missed by the factory alone, which may be started as several processes."""

@@ -331,6 +331,7 @@ async def test_sessions_of_which_nobody_heard_count_too(
         await until(lambda: caplog.text.count("Terminating session") >= 3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Path) -> None:
     neptun = HeldNeptun(site)

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 
 from neptun_mcp import Settings
 from neptun_mcp.account import credentials_of
+from neptun_mcp.command_line import command_line
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from tests.processes import COMMAND, Command, Completed, environment
 from tests.support import PATIENCE, WEBSHOP, Host, Site, end_session, failure
@@ -331,12 +332,16 @@ async def test_a_server_finds_a_log_in_a_newer_one_and_a_log_out_without_a_resta
     assert sessions
     async with host.connected() as tools:
         said = await tools.fails("list_imports", project_id=WEBSHOP)
-        assert said.startswith("No Neptun credentials are set. Run `neptun-mcp login --base-url http://127.0.0.1")
+        assert said.startswith(
+            f"No Neptun credentials are set. Run `{command_line()} login --base-url http://127.0.0.1"
+        )
         sessions.save(site.url, COOKIE)
         assert (await tools.gets("list_imports", project_id=WEBSHOP, limit=2))["total"] == 7
         end_session(store, COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP)
-        assert said.startswith("Neptun refused the session: the cookie is expired or wrong. Run `neptun-mcp login")
+        assert said.startswith(
+            f"Neptun refused the session: the cookie is expired or wrong. Run `{command_line()} login"
+        )
         assert said.endswith("again; there is no need to restart the server.")
         sessions.save(site.url, BOB_COOKIE)
         said = await tools.fails("list_imports", project_id=WEBSHOP, limit=2, offset=2)

@@ -23,7 +23,7 @@ from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, Wr
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import TERMINAL, advice, happened
-from . import FAILURE, SUCCESS, end_at_once, read_settings, say, show
+from . import FAILURE, SUCCESS, as_typed, end_at_once, read_settings, say, show
 from .console import as_text
 from .host_checks import check_entries
 
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         add(check_environment())
         add(Step("settings", True, "well-formed"))
         anyio.run(check)
-    to_do = next((step.to_do for step in steps if not step.ok), "")
+    to_do = as_typed(options, next((step.to_do for step in steps if not step.ok), ""))
     if options.json:
         show(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
     else:

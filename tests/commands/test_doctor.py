@@ -84,6 +84,9 @@ def test_it_ends_with_the_one_thing_to_fix(
 def test_the_address_can_be_an_option(doctor: Any, site: Site) -> None:
     code, printed = doctor("--base-url", site.url, BASE_URL="")
     assert (code, f"address: {site.url} answers" in printed) == (0, True)
+    code, printed = doctor("--base-url", "http://127.0.0.1:9", BASE_URL="")
+    assert code == 1
+    assert printed.endswith("To do: Check --base-url and the network, then try again.\n")
 
 
 def test_a_failing_list_of_projects_is_named(doctor: Any, site: Site) -> None:

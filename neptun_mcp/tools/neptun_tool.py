@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from mcp.server.mcpserver import Context
@@ -11,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import InputRequiredResult
 from pydantic import Field, ValidationError
 
-from ..neptun.errors import NeptunError, quoted
+from ..neptun.errors import NeptunError, ProjectNotFound, quoted
 from .arguments import is_given
 from .context import Shared
 from .not_done import NotDone
@@ -45,7 +46,7 @@ class NeptunTool(Tool):
             result = await with_progress(context, lambda: super(NeptunTool, self).run(given, context))
         except ToolError as error:
             app.report_for(current.request).outcome = error.__cause__ or error
-            raise self._in_words(error, app, current.request) from error.__cause__
+            raise self._in_words(error, app, current.request, given) from error.__cause__
         except MCPError as error:
             # Until 2025-11-25 the host's answer to a question may be an error.
             unasked = ToolError(self._unasked(error))
@@ -64,18 +65,16 @@ class NeptunTool(Tool):
             return f"{happened} {NOTHING_DELETED} It can be deleted on the Neptun website, or from a host that asks."
         return f"{happened} Pass the project by its name or as project_id."
 
-    def _in_words(self, error: ToolError, shared: Shared, request: Any) -> ToolError:
+    def _in_words(self, error: ToolError, shared: Shared, request: Any, given: Mapping[str, Any]) -> ToolError:
         """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
         if isinstance(cause, NeptunError):
-            return ToolError(
-                explained(
-                    cause,
-                    shared.reader,
-                    deleting=self.changes_something,
-                    only_project=shared.scope_for(request).project_id is not None,
-                )
-            )
+            only = shared.scope_for(request).project_id
+            words = explained(cause, shared.reader, deleting=self.changes_something, only_project=only is not None)
+            by_setting = not only and given.keys().isdisjoint({"project", "project_id"})
+            if by_setting and isinstance(cause, ProjectNotFound) and cause.project_id == shared.project_id:
+                words += " The call named none, so this is the project of NEPTUN_PROJECT_ID."
+            return ToolError(words)
         if isinstance(cause, NotDone):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):

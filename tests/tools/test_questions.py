@@ -250,6 +250,14 @@ async def test_one_readable_project_among_several_is_not_the_only_one(host: Host
     assert message == 'No project was chosen; pass project_id. Your projects are: 1 "webshop".'
 
 
+async def test_a_project_of_the_settings_that_is_not_there_is_named_as_such(host: Host) -> None:
+    host.site.sandbox()
+    host.settings["project_id"] = 99
+    said = "The call named none, so this is the project of NEPTUN_PROJECT_ID."
+    assert (await host.fails("list_imports")).endswith(said)
+    assert said not in await host.fails("list_imports", project_id=99)
+
+
 @pytest.mark.parametrize("body", [[], {"projects": []}])
 async def test_a_project_id_without_any_project_is_not_found(host: Host, body: Any) -> None:
     host.site.answers[PROJECTS] = JSONResponse(body)

@@ -40,7 +40,8 @@ class RefusedPeople:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._stamp: object = None
+        self._stamp: tuple[int, int, int] | None = None  # of what was read, once it has settled
+        self._problem = ""  # why it could not be read the last time
         self._callers: frozenset[str] = frozenset()
         if file:
             try:
@@ -80,19 +81,19 @@ class RefusedPeople:
         """The callers, of whom the file is read again if it has changed."""
         try:
             status = file.stat()
-            stamp: object = (status.st_mtime_ns, status.st_size, status.st_ino)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp == self._stamp:
                 return self._callers
             callers = _read(file)
-            if callers != self._callers or isinstance(self._stamp, str):
+            if callers != self._callers or self._problem:
                 _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
-            self._callers = callers
+            self._callers, self._problem = callers, ""
             self._stamp = stamp if time.time() - status.st_mtime > SETTLED_SECONDS else None
         except OSError as error:
-            why = str(error.strerror)
-            if why != self._stamp:
-                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", why)
-            self._stamp = why
+            problem = str(error.strerror)
+            if problem != self._problem:
+                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", problem)
+            self._stamp, self._problem = None, problem
         return self._callers
 
 

@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import InputRequiredResult
 from pydantic import Field, ValidationError
 
-from ..neptun.errors import NeptunError, ProjectNotFound, quoted
+from ..neptun.errors import NeptunError, quoted
 from .arguments import is_given
 from .context import Shared
 from .not_done import NotDone
@@ -69,12 +69,17 @@ class NeptunTool(Tool):
         """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
         if isinstance(cause, NeptunError):
-            only = shared.scope_for(request).project_id
-            words = explained(cause, shared.reader, deleting=self.changes_something, only_project=only is not None)
-            by_setting = not only and given.keys().isdisjoint({"project", "project_id"})
-            if by_setting and isinstance(cause, ProjectNotFound) and cause.project_id == shared.project_id:
-                words += " The call named none, so this is the project of NEPTUN_PROJECT_ID."
-            return ToolError(words)
+            only_project = shared.scope_for(request).project_id is not None
+            by_setting = not only_project and given.keys().isdisjoint({"project", "project_id"})
+            return ToolError(
+                explained(
+                    cause,
+                    shared.reader,
+                    deleting=self.changes_something,
+                    only_project=only_project,
+                    set_project=shared.project_id if by_setting else None,
+                )
+            )
         if isinstance(cause, NotDone):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):

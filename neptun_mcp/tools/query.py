@@ -117,7 +117,10 @@ class Query:
         if not self.plain or (total and _OPERATORS.isdisjoint(self.plain)):
             return ""
         terms = ", ".join(quoted(term) for term in self.plain[:5])
-        return f"Searched for as it stands: {terms}. Fields are {', '.join(self.fields)}; there is no OR, NOT or range."
+        return (
+            f"Searched for as it stands: {terms}. Fields are {', '.join(self.fields)}. There is no OR and no range: "
+            "-word leaves out, and before: and after: take days."
+        )
 
     @property
     def needles(self) -> tuple[str, ...]:

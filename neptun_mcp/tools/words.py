@@ -20,6 +20,7 @@ NOTHING_DELETED = "Nothing was deleted."
 
 _LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
 _AGAIN = "try again in a minute"
+_SET_PROJECT = "The call named none, so this is the project of NEPTUN_PROJECT_ID."
 _OTHER_CONNECTION = "This connection is for that project alone: correct its address in your host."
 
 
@@ -84,7 +85,14 @@ def host_reader() -> Reader:
     return HOST if command_line() else EXTENSION
 
 
-def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, only_project: bool = False) -> str:
+def explained(
+    error: NeptunError,
+    reader: Reader,
+    *,
+    deleting: bool = False,
+    only_project: bool = False,
+    set_project: int | None = None,
+) -> str:
     """What happened and what to do about it.
 
     Args:
@@ -92,9 +100,12 @@ def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, onl
         reader: whom it is told.
         deleting: a deletion was meant, so the reader has to know what became of it.
         only_project: the connection is for one project, so no other may be named.
+        set_project: the id of the project that a setting chose; None if something else did.
     """
-    narrowed = only_project and isinstance(error, errors.ProjectNotFound)
-    sentences = [happened(error), _OTHER_CONNECTION if narrowed else advice(error, reader)]
+    no_project = error if isinstance(error, errors.ProjectNotFound) else None
+    sentences = [happened(error), _OTHER_CONNECTION if only_project and no_project else advice(error, reader)]
+    if no_project and no_project.project_id == set_project:
+        sentences.append(_SET_PROJECT)
     if effect := _effect(error) if deleting else "":
         sentences.insert(1, effect)
     return " ".join(sentences)

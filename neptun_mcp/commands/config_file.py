@@ -109,7 +109,7 @@ class ConfigFile:
         try:
             self.text = self._set(self.text, path, value)
         except ValueError as error:
-            raise ValueError(f"{self.path} has no place for the entry: {error}") from None
+            raise ValueError(f"{self.path} has no place for the entry: {str(error).rstrip('.')}") from None
 
     def remove(self, path: Sequence[str], before: ConfigFile | None = None) -> None:
         """Undo `set` in the text, not yet in the file. Objects on the path that are empty then go, too.

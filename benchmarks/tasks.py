@@ -20,7 +20,8 @@ from typing import Any
 
 import anyio
 from mcp.client.client import Client
-from mcp.types import TextContent
+from mcp.client.session import ClientRequestContext
+from mcp.types import ElicitRequestParams, ElicitResult, TextContent
 
 from neptun_mcp import Settings, create_server
 from neptun_mcp.sandbox import COOKIE, create_app
@@ -72,6 +73,7 @@ class Task:
         peer: the peer's shortest calls; none if it has no way.
         facts: what has to be in theirs. What is to be counted the reader counts.
         refused: whether our last call is to be refused.
+        deletes: the import that is gone afterwards; the person says yes to every question.
     """
 
     question: str
@@ -80,6 +82,7 @@ class Task:
     peer: Sequence[Call] = ()
     facts: Sequence[str] = ()
     refused: bool = False
+    deletes: int | None = None
 
 
 WEB, EVERYWHERE, ORDERS = {"project": "webshop"}, {"project": "*"}, {"project": "orders"}
@@ -241,6 +244,86 @@ TASKS = [
         all_imports(1),
         [ORDER],
     ),
+    Task(
+        "How much of the web shop dates from 2025?",
+        [imports(**WEB, query="before:2026-01-01", limit=1)],
+        ['"total":31'],
+        all_imports(1),
+        ["400", "430"],
+    ),
+    Task(
+        "What was the third import that I ever made for the web shop?",
+        [imports(**WEB, limit=1, offset=-3)],
+        ['"id":402'],
+        all_imports(1),
+        ["402"],
+    ),
+    Task(
+        "What went wrong last, in any project?",
+        [imports(**EVERYWHERE, query="status:failed", limit=1)],
+        ['"id":105', "The repository does not exist, or is private"],
+        all_imports(*PROJECTS),
+        ["The repository does not exist, or is private"],
+    ),
+    Task(
+        "Does any project have duplicates?",
+        [imports(**EVERYWHERE, query="is:duplicate")],
+        ['"name":"webshop","total":1', '"name":"orders-api","total":0', '"id":101'],
+        all_imports(*PROJECTS),
+        ["101", "431"],
+    ),
+    Task(
+        "When are discount codes to end? I wrote it down somewhere.",
+        [files(**EVERYWHERE, query='"discount codes"')],
+        ["midnight in the customer's time zone"],
+        all_of("user-files", *PROJECTS),
+        ["midnight in the customer's time zone"],
+    ),
+    Task(
+        "When are our certificates renewed?",
+        [files(**WEB, query="title:runbook certificates renewed")],
+        ["on Mondays at 04:00"],
+        all_of("user-files", 1),
+        ["on Mondays at 04:00"],
+    ),
+    Task(
+        "Which Dockerfiles do without Node?",
+        [files(**EVERYWHERE, query="title:Dockerfile -node")],
+        ['"id":8', '"project_id":3', '"total":1'],
+        all_of("user-files", *PROJECTS),
+        ["python:3.13-slim"],
+    ),
+    Task(
+        "Which chats of June 2026 were not with Gemma?",
+        [
+            (
+                "list_resources",
+                {
+                    **EVERYWHERE,
+                    "resource_type": "chat-conversations",
+                    "query": "after:2026-06-01 before:2026-07-01 -model:gemma",
+                },
+            )
+        ],
+        ['"id":63', "qwen/Qwen2.5-72B-Instruct"],
+        all_of("chat-conversations", *PROJECTS),
+        ["qwen/Qwen2.5-72B-Instruct"],
+    ),
+    Task(
+        "Find the file on restoring a backup, and read me all of it.",
+        [files(**WEB, query="restore backup"), files(**WEB, resource_id=6)],
+        ['"id":6', "leave for the morning", "python -m orders reconcile"],
+        all_of("user-files", 1),
+        ["python -m orders reconcile"],
+    ),
+    Task(
+        "Delete the import of the old shop, which failed. (The person agrees.)",
+        [imports(**WEB, query='status:failed "old shop"'), ("delete_import", {"project": "webshop", "import_id": 102})],
+        ['"id":102', '"deleted":true'],
+        [*all_imports(1), ("deleteProjectImport", {"user_id": 1, "project_id": 1, "import_id": 102})],
+        ["102"],
+        deletes=102,
+    ),
 ]
 
 
@@ -288,9 +371,9 @@ def fill(store: Store) -> None:
 
 
 @asynccontextmanager
-async def sandbox(contract: str) -> AsyncGenerator[tuple[str, Store]]:
+async def sandbox() -> AsyncGenerator[tuple[str, Store]]:
     """A sandbox with the tasks' data on a port of this machine."""
-    app = create_app(contract="documented" if contract == "documented" else "observed")
+    app = create_app()
     store: Store = app.state.store
     fill(store)
     async with anyio.create_task_group() as tasks:
@@ -313,9 +396,10 @@ async def sandbox(contract: str) -> AsyncGenerator[tuple[str, Store]]:
 async def run_ours(tasks: Sequence[Task] = TASKS) -> Tally:
     """Our tools."""
     tally = Tally()
-    async with sandbox("observed") as (url, store):
-        before = len(store.imports)
-        async with Client(create_server(Settings(session_cookie=COOKIE, base_url=url))) as client:  # pyright: ignore[reportArgumentType]
+    async with sandbox() as (url, store):
+        server = create_server(Settings(session_cookie=COOKIE, base_url=url))  # pyright: ignore[reportArgumentType]
+        before = ids(store)
+        async with Client(server, elicitation_callback=agree) as client:
             for task in tasks:
                 texts: list[str] = []
                 refused = False
@@ -324,23 +408,41 @@ async def run_ours(tasks: Sequence[Task] = TASKS) -> Tally:
                     texts += [block.text for block in result.content if isinstance(block, TextContent)]
                     refused = bool(result.is_error)
                 note(tally, task, texts, task.answer, fine=refused is task.refused)
-        if len(store.imports) != before:
-            tally.unanswered.append("An import was deleted.")
+        compare_deletions(tally, tasks, before - ids(store))
     return tally
 
 
 async def run_peer(tasks: Sequence[Task] = COMPARABLE) -> Tally:
     """The server that FastMCP generates, through FastMCP's own client."""
     tally = Tally()
-    async with sandbox("observed") as (url, _):
+    async with sandbox() as (url, store):
         os.environ.update(NEPTUN_BASE_URL=url, NEPTUN_SESSION_COOKIE=COOKIE)
         server: Any = import_module("benchmarks.peer").create_server()
+        before = ids(store)
         async with import_module("fastmcp").Client(server) as client:
             for task in tasks:
                 results: list[Any] = [await client.call_tool(tool, given) for tool, given in task.peer]
                 texts = [str(block.text) for result in results for block in result.content]
                 note(tally, task, texts, task.facts)
+        compare_deletions(tally, tasks, before - ids(store))
     return tally
+
+
+async def agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    """The person, who agrees to a deletion, and does not know which project is meant."""
+    asked = "delete" in getattr(params, "requested_schema", {}).get("properties", {})
+    return ElicitResult(action="accept", content={"delete": True}) if asked else ElicitResult(action="decline")
+
+
+def ids(store: Store) -> set[int]:
+    """The imports that Neptun has."""
+    return {record["id"] for record in store.imports}
+
+
+def compare_deletions(tally: Tally, tasks: Sequence[Task], gone: set[int]) -> None:
+    """Note what was deleted and should not have been, or the other way round."""
+    wrong = gone ^ {task.deletes for task in tasks if task.deletes is not None}
+    tally.unanswered += [f"Import {number} was deleted unasked, or is still there." for number in sorted(wrong)]
 
 
 def note(tally: Tally, task: Task, texts: Sequence[str], wanted: Sequence[str], fine: bool = True) -> None:

@@ -9,19 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tasks import TASKS, run_ours
+from benchmarks.tasks import COMPARABLE, TASKS, run_ours
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[1]
 
 
-async def test_each_task_is_answered_in_one_call_and_little_reading() -> None:
-    tally = await run_ours()
-    assert len(TASKS) >= 20
+async def test_each_task_is_answered_in_few_calls_and_little_reading() -> None:
+    """32 tasks in at most 34 calls and 45,000 characters, by the design; half of the characters will do."""
+    tally = await run_ours(COMPARABLE)
+    assert len(COMPARABLE) >= 32
     assert tally.unanswered == []
-    assert tally.calls == len(TASKS)
-    assert tally.characters <= 15_000
+    assert tally.calls <= 34
+    assert tally.characters <= 22_500
+
+
+async def test_what_must_not_be_done_is_refused() -> None:
+    refusals = [task for task in TASKS if task.refused]
+    tally = await run_ours(refusals)
+    assert refusals
+    assert tally.unanswered == []
 
 
 @pytest.mark.slow  # of FastMCP, not of ours

@@ -43,7 +43,6 @@ from .models import (
     newest_first,
     read_items,
     read_json,
-    text_fields,
 )
 from .session import Credentials, Session, User
 from .threads import Pace, paced
@@ -477,7 +476,7 @@ class NeptunClient:
                 left_out += part.left_out
             if left_out and not items:
                 raise NotLikeNeptun(self.address, "it sent a list of which no item can be read")
-            self.session.redact(items, text_fields(model), pace.step)
+            self.session.redact(items, pace.step)
             return Listing(arranged(items), left_out)
 
         return await paced(sum(answer.size for answer in answers), read)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from heapq import merge
+from itertools import chain
+from operator import itemgetter
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import BaseModel, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -255,6 +257,13 @@ def text_fields(model: type[Item]) -> list[str]:
     """The fields of a model that hold text of any kind; a `Timestamp` is none."""
     types = {name: field.annotation for name, field in model.model_fields.items()}
     return [name for name, type_ in types.items() if str in (type_, *get_args(type_))]
+
+
+def texts_of(items: Sequence[Item]) -> Iterable[str]:
+    """The texts of items of one model, in which no line of Python runs for an item: every list is looked through."""
+    values = [*map(vars, items)]
+    fields = text_fields(type(items[0])) if items else ()
+    return filter(None, chain.from_iterable(map(itemgetter(name), values) for name in fields))
 
 
 def newest_first(items: Iterable[DatedT]) -> list[DatedT]:

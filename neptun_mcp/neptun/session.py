@@ -11,11 +11,13 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
+from operator import contains
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -40,7 +42,7 @@ from .errors import (
     Unauthorized,
     UnknownUser,
 )
-from .models import COOKIE_NAME, Item
+from .models import COOKIE_NAME, Item, text_fields, texts_of
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import SessionStore
 from .threads import Step, no_pace
@@ -50,6 +52,7 @@ _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one
 _UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
 _NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
+_PIECE = 200  # items that are looked through at a time
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
 
 _FILE_SECONDS = 5.0
@@ -238,17 +241,19 @@ class Session:
         self.changes += refused is not None
         return cookie
 
-    def redact(self, items: Iterable[Item], texts: Sequence[str], step: Step = no_pace) -> None:
-        """Take the secrets of this session, which the server may have echoed, out of the texts of the items."""
+    def redact(self, items: Sequence[Item], step: Step = no_pace) -> None:
+        """Take the secrets of this session, which the server may have echoed, out of items of one model."""
         for secret in {*self._used, self._credentials.password or ""} - {""}:
             # What all forms share is the one thing to look for in texts that may be long; quickest with 64 characters.
             core = max(_UNESCAPED.findall(secret), key=len)[:64]
-            for item in items:
-                step(1)
-                values = item.__dict__
-                for name in texts:
-                    if (value := values[name]) and core in value:
-                        setattr(item, name, _without(secret, value))
+            for start in range(0, len(items), _PIECE):
+                piece = items[start : start + _PIECE]
+                step(len(piece))
+                if any(map(contains, texts_of(piece), repeat(core))):
+                    for item in piece:
+                        for name in text_fields(type(item)):
+                            if value := getattr(item, name):
+                                setattr(item, name, _without(secret, value))
 
     async def _next_cookie(self, refused: str | None) -> str:
         """A cookie other than the refused one, from the first source that has one."""

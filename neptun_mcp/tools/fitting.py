@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ..neptun.models import Item, ProjectImport, UserFile
+from ..neptun.models import Item, ProjectImport, UserFile, texts_of
 from ..neptun.threads import Pace
 from .excerpts import PREVIEW, Excerpt, line_end, marked
 from .results import ShownFile, as_shown
@@ -21,7 +21,7 @@ ROOM = MAX_BYTES - 1_000
 
 _NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
 
-ShownT = TypeVar("ShownT", bound=BaseModel)
+ShownT = TypeVar("ShownT", bound=Item)
 
 
 class Row(NamedTuple):
@@ -66,19 +66,14 @@ def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
 
     At least one, if need be with its fields cut.
     """
-    shown: list[Any] = []
-    for row in rows:
-        item = row.within(0)
-        size = size_of(item)
-        if size > room:
-            if not shown:
-                shown.append(cut(item, room))
-                room -= size_of(shown[0])
-            break
-        room -= size
-        shown.append(item)
+    shown = [row.within(0) for row in rows]
+    if size_of(*shown) > room:
+        ends = accumulate(map(size_of, shown))
+        fit = sum(1 for _ in takewhile(lambda end: end <= room, ends))
+        shown = shown[:fit] or [cut(shown[0], room)]
     if not any(row.excerpt for row in rows):
         return shown
+    room -= size_of(*shown)
     texts = [row.text_fields(6 * PREVIEW) for row, _ in zip(rows, shown, strict=False)]
     wishes = [len(to_json(text["text"])) if text else 0 for text in texts]
     most = _fair_share(wishes, room - _NUMBERS * len(shown))
@@ -98,12 +93,10 @@ def _fair_share(wishes: Sequence[int], room: int) -> int:
     return max(wishes, default=0)
 
 
-def size_of(item: BaseModel) -> int:
-    """The bytes of an item in a list, as JSON; at least so many for one that is far too large."""
-    least = sum(len(value) for value in item.__dict__.values() if value.__class__ is str)
-    if least > MAX_BYTES:
-        return least
-    return len(item.__pydantic_serializer__.to_json(item, exclude_none=True)) + 1
+def size_of(*items: Item) -> int:
+    """The bytes of items of one model in a list, as JSON; if that is far too much, less, but more than a result."""
+    least = sum(map(len, texts_of(items)))
+    return least if least > MAX_BYTES else len(to_json(items, exclude_none=True))
 
 
 def cut(item: ShownT, room: int) -> ShownT:

@@ -110,7 +110,8 @@ async def project_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, An
     def made(pace: Pace) -> tuple[dict[str, Any], int]:
         found = wanted.find(listing.items, pace)
         part = wanted.part(len(found))
-        rows = [row_of(item, wanted.query.needles, pace) for item in found[part.start : part.stop]]
+        needles = wanted.query.needles
+        rows = [row_of(item, needles, pace) for item in found[part.start : part.stop]]
         page = part_of(found, part, fitted(rows), len(found), sent.gone)
         more = page["next_offset"] is not None and not pages.holds(key, listing)
         return page, memory_of(listing.items, pace) if more else 0

@@ -7,17 +7,15 @@ meanwhile is seen once, whole, without repetitions or gaps, as long as it is rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
-from operator import itemgetter
 from sys import getsizeof
 from time import monotonic
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from ..neptun.models import Item, text_fields
+from ..neptun.models import Item, texts_of
 from ..neptun.session import Session
 from ..neptun.threads import Pace
 from .pace import ITEM
@@ -175,8 +173,5 @@ def memory_of(items: Sequence[Item], pace: Pace) -> int:
     for start in range(0, len(items), _PIECE):
         piece = items[start : start + _PIECE]
         pace.step(len(piece) * ITEM // 4)
-        # Each first page pays for this, so no line of Python runs for an item.
-        texts_of: Callable[[Any], Iterable[str | None]] = itemgetter(*text_fields(type(piece[0])))
-        texts: Iterable[str | None] = chain.from_iterable(map(texts_of, map(vars, piece)))
-        total += len(piece) * _ITEM_BYTES + sum(map(getsizeof, filter(None, texts)))
+        total += len(piece) * _ITEM_BYTES + sum(map(getsizeof, texts_of(piece)))
     return total

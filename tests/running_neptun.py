@@ -29,7 +29,7 @@ from neptun_mcp.sandbox.denials import (
     PAGE_NOT_FOUND,
     WRONG_PASSWORD,
     Denial,
-    Refused,
+    TurnedDown,
 )
 from neptun_mcp.sandbox.endpoints import Handler, Neptun, sent_cookie, set_cookie
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Record, Store, now
@@ -96,7 +96,7 @@ FAR_FUTURE = "+012026-01-01T00:00:00.000Z"
 class RunningServer(Observed):
     """The observed contract, to the letter of its errors."""
 
-    def refused(self, request: Request, refusal: Refused) -> Response:
+    def refused(self, request: Request, refusal: TurnedDown) -> Response:
         status, _, message = refusal.denial.observed
         if message is not None and "application/json" not in request.headers.get("accept", ""):
             return html_page(status)
@@ -154,7 +154,7 @@ class RunningNeptun(Neptun):
                     self.user(request)  # the guard asks no database
                 if refusal is None:
                     return JSONResponse([])
-                raise Refused(refusal)
+                raise TurnedDown(refusal)
             if self._failing.get("connections", 0) < 0:
                 self._failing["connections"] *= -1
             return await handler(request, *path)
@@ -167,7 +167,7 @@ class RunningNeptun(Neptun):
             if request.method == "GET":
                 refuse_markup(unquote_plus(request.url.query))
             response = await self.answer(request)
-        except Refused as refusal:
+        except TurnedDown as refusal:
             response = self.contract.refused(request, refusal)
             # Recorded: the anonymous cookie is set, unless it is the one that was sent.
             if refusal.denial in LOGGING_OUT and sent_cookie(request) != ANONYMOUS_COOKIE:
@@ -180,19 +180,19 @@ class RunningNeptun(Neptun):
 
     async def show_shared_collection(self, request: Request, uuid: str) -> Response:
         """Recorded: needs no session. Nothing is shared here."""
-        raise Refused(NOT_SHARED)
+        raise TurnedDown(NOT_SHARED)
 
     async def log_in(self, request: Request) -> Response:
         """Recorded: a good cookie sent along is a 403."""
         if self.session(request):
             await self.form(request)
-            raise Refused(ALREADY_LOGGED_IN)
+            raise TurnedDown(ALREADY_LOGGED_IN)
         return await super().log_in(request)
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
         user = self.user(request)
         if self.ids(user_id=user_id) != [user.id]:
-            raise Refused(NOT_YOUR_ID)
+            raise TurnedDown(NOT_YOUR_ID)
         if "project_type" in request.query_params:
             check_filter("project_type", request.query_params["project_type"], PROJECT_TYPES)
         projects = [{**project, "prompt_context": self.context_of(project)} for project in self.projects_of(user)]
@@ -209,7 +209,7 @@ class RunningNeptun(Neptun):
         """Recorded: an id that does not fit PostgreSQL's `integer` is a crash."""
         ids = super().own_ids(request, **path)
         if max(ids) > MAX_ID:
-            raise Refused(CRASH)
+            raise TurnedDown(CRASH)
         return ids
 
     def ids(self, **path: str) -> list[int]:
@@ -218,7 +218,7 @@ class RunningNeptun(Neptun):
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
             issue = enum_issue("resource_type", resource_type, tuple(RESOURCE_MODELS))
-            raise Refused(INVALID_RESOURCE_TYPE, zod_error([issue]))
+            raise TurnedDown(INVALID_RESOURCE_TYPE, zod_error([issue]))
 
     async def credentials(self, request: Request) -> tuple[str, str]:
         return credentials(await self.form(request))
@@ -230,4 +230,4 @@ class RunningNeptun(Neptun):
         try:
             return json.loads(body) if body else None
         except ValueError:
-            raise Refused(INVALID_JSON) from None
+            raise TurnedDown(INVALID_JSON) from None

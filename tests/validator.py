@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, Denial, Refused
+from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, Denial, TurnedDown
 from neptun_mcp.sandbox.state import Record
 
 MARKUP = re.compile(r"<(?!/?b>)")
@@ -20,14 +20,14 @@ INVALID_LOGIN = Denial((400, "Invalid parameters"), (400, "Bad Request", None))
 def refuse_markup(text: str) -> None:
     """Recorded: `<script>` and an unclosed `<a` are refused, `<b>` is not."""
     if MARKUP.search(text):
-        raise Refused(HOLDS_MARKUP)
+        raise TurnedDown(HOLDS_MARKUP)
 
 
 def positive_integers(**words: str) -> list[int]:
     """The ids in a path, given by the names of their parameters."""
     numbers = {name: javascript_number(word) for name, word in words.items()}
     if issues := [issue for name, number in numbers.items() for issue in id_issues(name, number)]:
-        raise Refused(INVALID_PARAMETERS, zod_error(issues))
+        raise TurnedDown(INVALID_PARAMETERS, zod_error(issues))
     return [int(number) for number in numbers.values()]
 
 
@@ -95,7 +95,7 @@ def check_filter(name: str, value: str, options: Sequence[str]) -> None:
     alternatives = [enum_issue(name, value, options), type_issue("null", "string", name)]
     union = [zod_error([issue]) for issue in alternatives]
     issue = {"code": "invalid_union", "unionErrors": union, "path": [name], "message": "Invalid input"}
-    raise Refused(INVALID_PARAMETERS, zod_error([issue]))
+    raise TurnedDown(INVALID_PARAMETERS, zod_error([issue]))
 
 
 PASSWORD_RULES = (
@@ -113,13 +113,13 @@ def credentials(form: Any) -> tuple[str, str]:
     match form:
         case {"email": str(email), "password": str(password)}:
             if issues := password_issues(password):
-                raise Refused(INVALID_LOGIN, zod_error(issues))
+                raise TurnedDown(INVALID_LOGIN, zod_error(issues))
             return email, password
         case {**fields}:
             missing = [name for name in ("email", "password") if not isinstance(fields.get(name), str)]
-            raise Refused(INVALID_LOGIN, zod_error([missing_issue("string", name) for name in missing]))
+            raise TurnedDown(INVALID_LOGIN, zod_error([missing_issue("string", name) for name in missing]))
         case _:
-            raise Refused(INVALID_LOGIN, zod_error([missing_issue("object")]))
+            raise TurnedDown(INVALID_LOGIN, zod_error([missing_issue("object")]))
 
 
 def missing_issue(expected: str, *path: str) -> Record:

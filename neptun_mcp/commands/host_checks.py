@@ -19,7 +19,7 @@ from ..tools.words import HOST, advice, happened
 from .entries import Entry, find_entries
 from .hosts import HOSTS
 
-_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
 _VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|\$(?P<short>\w+)")
 
 
@@ -116,7 +116,7 @@ async def _check_url(entry: Entry) -> Finding:
     asked = {**headers, "Accept": "application/json, text/event-stream"}
     to_do = f"Start the server there, or correct the entry neptun in {entry.file}."
     try:
-        http = httpx.AsyncClient(timeout=_SECONDS)
+        http = httpx.AsyncClient(timeout=_ANSWER_SECONDS)
         async with http:
             answer = await http.post(entry.url, json=message, headers=asked)
             if session := answer.headers.get("Mcp-Session-Id"):

@@ -26,7 +26,7 @@ from .errors import (
     ServerFailed,
     TimedOut,
     Unauthorized,
-    Unreadable,
+    UnreadableItems,
     WrongUser,
 )
 from .models import (
@@ -277,7 +277,7 @@ class NeptunClient:
         in_list = next((item for item in listing.items if item.id == resource_id), None)
         if in_list is None:
             if listing.left_out:
-                raise Unreadable(self.address, f"resource {resource_id}", "resources")
+                raise UnreadableItems(self.address, f"resource {resource_id}", "resources")
             raise ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
         if no_endpoint and self._learned.single_resources is None:
             self._learned.single_resources = False
@@ -352,7 +352,7 @@ class NeptunClient:
         if imports.items:
             return imports.items[-1]
         if imports.left_out:
-            raise Unreadable(self.address, f"import {import_id}", "imports")
+            raise UnreadableItems(self.address, f"import {import_id}", "imports")
         raise ImportNotFound(import_id, project_id)
 
     def _limit(self) -> TimeLimit:

@@ -18,7 +18,7 @@
     │   ├── NotNeptun           it has none of Neptun's pages, or does not say whose session it is
     │   ├── Redirected          it redirects elsewhere
     │   ├── TooLarge            its answer is larger than allowed
-    │   └── Unreadable          what was asked for may be among items that cannot be read
+    │   └── UnreadableItems     what was asked for may be among items that cannot be read
     ├── Unavailable             Neptun, or the way to it, is down or overloaded
     │   ├── RateLimited         429
     │   ├── ServerFailed        408 and 5xx
@@ -295,7 +295,7 @@ class TooLarge(NotLikeNeptun):
         super().__init__(address, f"its answer is larger than {limit / 2**20:g} MB")
 
 
-class Unreadable(NotLikeNeptun):
+class UnreadableItems(NotLikeNeptun):
     """What was asked for may be among the items of a list that cannot be read.
 
     Args:

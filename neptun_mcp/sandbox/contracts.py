@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
-from .denials import INVALID_PARAMETERS, Refused
+from .denials import INVALID_PARAMETERS, TurnedDown
 from .state import Record, Store
 
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
@@ -24,7 +24,7 @@ class Observed:
     auth_check_status = 204
     single_resources = True
 
-    def refused(self, request: Request, refusal: Refused) -> Response:
+    def refused(self, request: Request, refusal: TurnedDown) -> Response:
         """Recorded: a handler says nothing in `message`, the guard and a crash do."""
         status, status_message, message = refusal.denial.observed
         path: str = request.scope["raw_path"].decode()
@@ -44,7 +44,7 @@ class Observed:
         """Recorded: without a filter only local folders; `source_type` is ignored; no title, no description."""
         source_type = query.get("import_source_type", "local_folder")
         if source_type not in SOURCE_TYPES:
-            raise Refused(INVALID_PARAMETERS)
+            raise TurnedDown(INVALID_PARAMETERS)
         found = [record for record in imports if record["source_type"] == source_type]
         return JSONResponse([observed_import(record) for record in found])
 
@@ -62,7 +62,7 @@ class Documented:
     auth_check_status = 200
     single_resources = False
 
-    def refused(self, request: Request, refusal: Refused) -> Response:
+    def refused(self, request: Request, refusal: TurnedDown) -> Response:
         status, message = refusal.denial.documented
         return JSONResponse({"statusCode": status, "message": message}, status)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from . import texts
-from .state import Record, Session, Store, User, seal
+from .state import Login, Record, Store, User, seal
 
 USER_ID = 1
 EMAIL = "alice@example.com"
@@ -227,5 +227,5 @@ def sample_data() -> Store:
     """A fresh store, in which Alice has the session COOKIE and Bob BOB_COOKIE."""
     alice = User(USER_ID, EMAIL, PASSWORD)
     bob = User(BOB_ID, "bob@example.com", "Passw0rd!bob")
-    sessions = {COOKIE: Session(alice), BOB_COOKIE: Session(bob)}
+    sessions = {COOKIE: Login(alice), BOB_COOKIE: Login(bob)}
     return Store([alice, bob], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), sessions)

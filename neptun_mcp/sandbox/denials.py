@@ -17,7 +17,7 @@ class Denial:
     observed: tuple[int, str, str | None]
 
 
-class Refused(Exception):
+class TurnedDown(Exception):
     """A request that Neptun turns down.
 
     data: what Neptun adds to explain it, if anything.

@@ -27,9 +27,9 @@ from .denials import (
     NOT_YOUR_ID,
     PAGE_NOT_FOUND,
     WRONG_PASSWORD,
-    Refused,
+    TurnedDown,
 )
-from .state import ANONYMOUS_COOKIE, Record, Session, Store, User
+from .state import ANONYMOUS_COOKIE, Login, Record, Store, User
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -65,7 +65,7 @@ class Neptun:
         request = Request(scope, receive)
         try:
             response = await self.answer(request)
-        except Refused as refusal:
+        except TurnedDown as refusal:
             response = self.contract.refused(request, refusal)
         await response(scope, receive, send)
 
@@ -75,7 +75,7 @@ class Neptun:
         for method, pattern, handler in self.routes:
             if method == request.method and (match := re.fullmatch(pattern, path)):
                 return await handler(request, *match.groups())
-        raise Refused(PAGE_NOT_FOUND)
+        raise TurnedDown(PAGE_NOT_FOUND)
 
     async def check_auth(self, request: Request) -> Response:
         self.user(request)
@@ -86,8 +86,8 @@ class Neptun:
         login = await self.credentials(request)
         user = next((user for user in self.store.users if (user.email, user.password) == login), None)
         if user is None:
-            raise Refused(WRONG_PASSWORD)
-        session = Session(user)
+            raise TurnedDown(WRONG_PASSWORD)
+        session = Login(user)
         return set_cookie(JSONResponse(session.as_json()), self.store.new_cookie(session))
 
     async def show_session(self, request: Request) -> Response:
@@ -101,7 +101,7 @@ class Neptun:
     async def list_projects(self, request: Request, user_id: str) -> Response:
         user = self.user(request)
         if self.ids(user_id=user_id) != [user.id]:
-            raise Refused(NOT_YOUR_ID)
+            raise TurnedDown(NOT_YOUR_ID)
         return self.contract.projects(self.projects_of(user))
 
     async def list_imports(self, request: Request, user_id: str, project_id: str) -> Response:
@@ -112,7 +112,7 @@ class Neptun:
         _, project, wanted = self.open_project(request, user_id=user_id, project_id=project_id, import_id=import_id)
         record = next((record for record in self.imports_of(project) if record["id"] == wanted), None)
         if record is None:
-            raise Refused(NO_IMPORT)
+            raise TurnedDown(NO_IMPORT)
         self.store.imports.remove(record)
         return self.contract.import_deleted(record, self.store)
 
@@ -126,32 +126,32 @@ class Neptun:
     ) -> Response:
         """Recorded: what is the person's own, but not in the project, is a 404; what is not theirs a 401."""
         if not self.contract.single_resources:
-            raise Refused(PAGE_NOT_FOUND)
+            raise TurnedDown(PAGE_NOT_FOUND)
         user, project, wanted = self.own_ids(request, user_id=user_id, project_id=project_id, resource_id=resource_id)
         self.check_resource_type(resource_type)
         lists = {place[0]: found for place, found in self.store.resources.items() if place[1] == resource_type}
         own = [record for found in lists.values() for record in found if record["neptun_user_id"] == user]
         if all(record["id"] != wanted for record in own):
-            raise Refused(NO_RESOURCE)
+            raise TurnedDown(NO_RESOURCE)
         record = next((record for record in lists.get(project, []) if record["id"] == wanted), None)
         if record is None:
-            raise Refused(NOT_LINKED)
+            raise TurnedDown(NOT_LINKED)
         return JSONResponse(record)
 
-    def session(self, request: Request) -> Session | None:
+    def session(self, request: Request) -> Login | None:
         return self.store.sessions.get(sent_cookie(request))
 
     def user(self, request: Request) -> User:
         session = self.session(request)
         if session is None:
-            raise Refused(NO_SESSION)
+            raise TurnedDown(NO_SESSION)
         return session.user
 
     def open_project(self, request: Request, **path: str) -> list[int]:
         """The ids in the path (user, project, what is below), once the session and the right are checked."""
         ids = self.own_ids(request, **path)
         if all(project["id"] != ids[1] for project in self.projects_of(self.user(request))):
-            raise Refused(NO_PROJECT)
+            raise TurnedDown(NO_PROJECT)
         return ids
 
     def own_ids(self, request: Request, **path: str) -> list[int]:
@@ -159,18 +159,18 @@ class Neptun:
         user = self.user(request)
         ids = self.ids(**path)
         if ids[0] != user.id:
-            raise Refused(NOT_YOUR_ID)
+            raise TurnedDown(NOT_YOUR_ID)
         return ids
 
     def ids(self, **path: str) -> list[int]:
         """Those in a path, given by the names of their parameters."""
         if not all(re.fullmatch("[1-9][0-9]*", word) for word in path.values()):
-            raise Refused(INVALID_PARAMETERS)
+            raise TurnedDown(INVALID_PARAMETERS)
         return [int(word) for word in path.values()]
 
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
-            raise Refused(INVALID_RESOURCE_TYPE)
+            raise TurnedDown(INVALID_RESOURCE_TYPE)
 
     async def credentials(self, request: Request) -> tuple[Any, Any]:
         """E-mail and password of a log-in's body."""
@@ -178,7 +178,7 @@ class Neptun:
             form = from_json(await request.body())
             return form["email"], form["password"]
         except (ValueError, TypeError, KeyError):
-            raise Refused(INVALID_PARAMETERS) from None
+            raise TurnedDown(INVALID_PARAMETERS) from None
 
     def projects_of(self, user: User) -> list[Record]:
         return [project for project in self.store.projects if project["neptun_user_id"] == user.id]

@@ -36,7 +36,7 @@ class User:
 
 
 @dataclass
-class Session:
+class Login:
     user: User
     id: str = field(default_factory=lambda: str(uuid4()))
     logged_in_at: str = field(default_factory=now)
@@ -54,9 +54,9 @@ class Store:
     projects: list[Record]
     imports: list[Record]
     resources: dict[tuple[int, str], list[Record]]
-    sessions: dict[str, Session] = field(default_factory=dict[str, Session])
+    sessions: dict[str, Login] = field(default_factory=dict[str, Login])
 
-    def new_cookie(self, session: Session) -> str:
+    def new_cookie(self, session: Login) -> str:
         """One more good cookie for the session; those it already has stay good."""
         cookie = seal(secrets.token_hex())
         self.sessions[cookie] = session

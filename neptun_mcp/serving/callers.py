@@ -21,10 +21,10 @@ from ..tools.scope import EVERYTHING
 from ..tools.scope import Scope as ToolScope
 from .refusals import Refused, unauthorized
 
-MAX_SESSIONS = 1024
+MAX_CLIENTS = 1024
 """Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
 
-MAX_NEW_SESSIONS = 64
+MAX_NEW_CLIENTS = 64
 """Sessions that are remembered although their user is not known yet."""
 
 SESSION_HEADER = "Neptun-Session"
@@ -152,7 +152,7 @@ def advice_on_header(address: str) -> str:
     )
 
 
-class Sessions:
+class Clients:
     """The clients for callers' sessions, over the connections of `neptun`, and whose they are.
 
     Args:
@@ -182,9 +182,9 @@ class Sessions:
     def _make_room(self) -> None:
         """Forget a session, but none that Neptun has confirmed for one that may be invented."""
         new = [cookie for cookie, client in self._clients.items() if client.session.known_user_id is None]
-        if len(new) >= MAX_NEW_SESSIONS:
+        if len(new) >= MAX_NEW_CLIENTS:
             del self._clients[new[0]]
-        elif len(self._clients) >= MAX_SESSIONS:
+        elif len(self._clients) >= MAX_CLIENTS:
             self._clients.popitem(last=False)
 
     def person_behind(self, caller: Caller) -> str:

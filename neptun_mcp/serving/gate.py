@@ -17,7 +17,7 @@ from ..neptun.errors import SessionRefused
 from ..sign_in.attempts import KnownBrowser
 from ..tools.context import Report
 from .bodies import Bodies, replay
-from .callers import Caller, Sessions
+from .callers import Caller, Clients
 from .narrowing import narrowed
 from .refusals import Refused, refused
 from .refused_people import RefusedPeople
@@ -105,7 +105,7 @@ class Gate:
         methods: Sequence[str],
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
-        sessions: Sessions | None,
+        sessions: Clients | None,
         people: RefusedPeople,
         on_ended: Callable[[], Refused] | None = None,
         turns: Turns,

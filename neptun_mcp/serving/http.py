@@ -43,7 +43,7 @@ from ..tools.prompts import create_prompts
 from ..tools.words import CALLER, OPERATOR, explained, login_command
 from . import process
 from .bodies import Bodies
-from .callers import Sessions, SignedIn, Tokens, advice_on_header, caller_of
+from .callers import Clients, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
@@ -231,7 +231,7 @@ def _gate(
     host: str,
     app: ASGIApp,
     sign_in: SignIn | None,
-    sessions: Sessions | None,
+    sessions: Clients | None,
     people: RefusedPeople,
 ) -> Gate:
     """The gate in front of `/mcp`."""
@@ -339,15 +339,15 @@ def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
     return is_loopback(host) and not settings.mcp_allowed_hosts and is_loopback(address)
 
 
-def _own_sessions(settings: Settings, neptun: NeptunClient) -> Sessions | None:
+def _own_sessions(settings: Settings, neptun: NeptunClient) -> Clients | None:
     """The sessions of callers, if each has one."""
     if settings.mcp_credentials == "environment":
         return None
-    return Sessions(neptun, ADVICE if settings.mcp_public_url else advice_on_header(neptun.address))
+    return Clients(neptun, ADVICE if settings.mcp_public_url else advice_on_header(neptun.address))
 
 
 def _build_mcp_server(
-    settings: Settings, neptun: NeptunClient, sessions: Sessions | None, keeps_sessions: bool, ending: Ending
+    settings: Settings, neptun: NeptunClient, sessions: Clients | None, keeps_sessions: bool, ending: Ending
 ) -> StreamableHTTPSessionManager:
     app = Shared(
         sessions.client_for if sessions else lambda _: neptun,

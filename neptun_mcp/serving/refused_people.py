@@ -12,7 +12,7 @@ from starlette.requests import Request
 from ..neptun.errors import CredentialsMissing, NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
 from ..tools.not_done import NotDone
-from .callers import Sessions, caller_of
+from .callers import Clients, caller_of
 from .observability import caller_name
 from .refusals import refused
 
@@ -49,7 +49,7 @@ class RefusedPeople:
             except OSError as error:
                 raise ValueError(f"NEPTUN_MCP_REFUSED_FILE: cannot be read ({error.strerror})") from None
 
-    async def check(self, request: Request[Any], sessions: Sessions | None) -> None:
+    async def check(self, request: Request[Any], sessions: Clients | None) -> None:
         """Refuse these callers with 403: at 401 hosts would sign in again.
 
         Args:

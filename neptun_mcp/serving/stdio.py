@@ -129,7 +129,7 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
                 return await self._answer_after_the_end()
             try:
                 message = checked(line)
-            except _Refused as refusal:
+            except _NoMessage as refusal:
                 _log.warning("a line on stdin was refused: %s", refusal)
                 answer, members = SessionMessage(refusal.answer), refusal.members
                 if "method" not in members and ("result" in members or "error" in members):
@@ -173,7 +173,7 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
         pass
 
 
-class _Refused(Exception):
+class _NoMessage(Exception):
     """A line is no message.
 
     Attributes:
@@ -194,10 +194,10 @@ def checked(line: bytes) -> JSONRPCMessage | None:
     """The message in a line; None if the line is blank. A byte order mark and half surrogate pairs are tolerated.
 
     Raises:
-        _Refused: there is none.
+        _NoMessage: there is none.
     """
     if len(line) > MAX_LINE:
-        raise _Refused(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes.")
+        raise _NoMessage(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes.")
     with suppress(ValidationError):
         message = jsonrpc_message_adapter.validate_json(line, by_name=False)
         if isinstance(message, JSONRPCRequest) or b'"id"' not in line:
@@ -210,19 +210,19 @@ def checked(line: bytes) -> JSONRPCMessage | None:
         value = json.loads(text)
         whole = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # half surrogate pairs are not
     except (ValueError, RecursionError):
-        raise _Refused(PARSE_ERROR, not_json) from None
+        raise _NoMessage(PARSE_ERROR, not_json) from None
     members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     try:
         message = jsonrpc_message_adapter.validate_json(whole, by_name=False)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            raise _Refused(PARSE_ERROR, not_json, members) from None
+            raise _NoMessage(PARSE_ERROR, not_json, members) from None
         if "id" in members and not isinstance(members.get("params"), (dict, NoneType)):
-            raise _Refused(INVALID_PARAMS, "The params are not an object.", members) from None
-        raise _Refused(INVALID_REQUEST, "The line is not a JSON-RPC message.", members) from None
+            raise _NoMessage(INVALID_PARAMS, "The params are not an object.", members) from None
+        raise _NoMessage(INVALID_REQUEST, "The line is not a JSON-RPC message.", members) from None
     # The SDK takes a request with an id of a wrong type for a notification, or for an error without an id.
     if not isinstance(message, JSONRPCRequest) and {"id", "method"} <= members.keys():
-        raise _Refused(INVALID_REQUEST, "The id is neither a whole number nor a string.", members)
+        raise _NoMessage(INVALID_REQUEST, "The id is neither a whole number nor a string.", members)
     return message
 
 

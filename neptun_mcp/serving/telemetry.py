@@ -40,7 +40,7 @@ MAX_TEXT = 200
 PROBES = ("HEAD /api/auth/check", "GET /api/_auth/session", "GET /api/shared/collections/{collection_id}")
 """Requests that are sent to learn whether they are refused."""
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 NAMES = ("gen_ai.tool.name", "gen_ai.prompt.name")
 DROPPED = ("http.request.header", "http.response.header", "jsonrpc.request.id", "url.query", "user_agent")
@@ -150,7 +150,7 @@ class Telemetry:
 
 
 def _seconds(create: Callable[..., Histogram], name: str) -> Histogram:
-    return create(name, unit="s", explicit_bucket_boundaries_advisory=SECONDS)
+    return create(name, unit="s", explicit_bucket_boundaries_advisory=BUCKETS)
 
 
 def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Observation]]:

@@ -10,7 +10,7 @@ from ..neptun.threads import Pace, Stopped
 from ..neptun.time_limit import TimeLimit
 from .not_done import NotDone
 
-SECONDS = 20.0
+WORK_SECONDS = 20.0
 """The processor's time that one call may take for this, whatever NEPTUN_TIMEOUT allows."""
 
 ASCII = 64
@@ -42,7 +42,7 @@ async def paced(limit: TimeLimit, size: int, work: Callable[[Pace], T]) -> T:
         return work(Pace())
     try:
         with limit.spend():
-            return await threads.paced(size, work, seconds=SECONDS)
+            return await threads.paced(size, work, seconds=WORK_SECONDS)
     except (TimeoutError, Stopped):
         raise NotDone(
             "This search takes longer than one call may. "

@@ -20,7 +20,7 @@ from ..neptun.session import Session
 from ..neptun.threads import Pace
 from .pace import ITEM
 
-SECONDS = 300.0
+REMEMBERED_SECONDS = 300.0
 """How long a list is remembered."""
 
 _ITEM_BYTES = 1_000  # an item without its texts, as measured
@@ -75,7 +75,9 @@ class Pages:
         clock: the time in seconds.
     """
 
-    def __init__(self, max_bytes: int, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, max_bytes: int, seconds: float = REMEMBERED_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.max_bytes = max_bytes
         self._seconds = seconds
         self._clock = clock

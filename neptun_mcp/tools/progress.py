@@ -11,7 +11,7 @@ from mcp.server.mcpserver import Context
 
 from ..neptun.transport import Transfer
 
-SECONDS = 1.0
+REPORT_SECONDS = 1.0
 """How long a call may take before its progress is told, and between two notifications."""
 
 _READING = {
@@ -54,7 +54,7 @@ async def with_progress(ctx: Context[Any, Any], work: Callable[[], Awaitable[T]]
 async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:
     reported = -1
     while True:
-        await anyio.sleep(SECONDS)
+        await anyio.sleep(REPORT_SECONDS)
         # The specification wants each value to be larger than the one before.
         if transfer.received > reported:
             reported = transfer.received

@@ -237,7 +237,7 @@ def _on_address(error: errors.NotLikeNeptun, reader: Reader) -> str:
             return reader.told_to_set("set NEPTUN_BASE_URL to the final address of the site")
         case errors.TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
             return f"if the project really is that large, {reader.told_to_set('raise NEPTUN_MAX_RESPONSE_MB')}"
-        case errors.TooLarge() | errors.Unreadable():
+        case errors.TooLarge() | errors.UnreadableItems():
             return "look for it on the Neptun website"
         case _:
             return f"{check}; if it is right, try again later"

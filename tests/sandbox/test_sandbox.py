@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from neptun_mcp import sandbox
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID
 from neptun_mcp.sandbox.data import sample_data
-from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, Refused
+from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, TurnedDown
 from neptun_mcp.sandbox.listening import serve
 from tests.running_neptun import Part, add_another_persons_file, create_app
 from tests.support import (
@@ -239,13 +239,13 @@ def test_ids_are_read_like_javascript_numbers(word: str, id: int) -> None:
 
 @pytest.mark.parametrize("word", ["1_0", "inf", "nan", "1e", "+0x1", "-0b1", "\u0661", " 1", "--1"])
 def test_numbers_that_only_python_reads_are_refused(word: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(TurnedDown) as caught:
         positive_integers(id=word)
     assert [issue["received"] for issue in issues_of(caught.value)] == ["nan"]
 
 
 def test_every_bad_id_has_its_issues() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(TurnedDown) as caught:
         positive_integers(user_id="-1.5", project_id="2", import_id="x")
     assert [(*issue["path"], issue["code"]) for issue in issues_of(caught.value)] == [
         ("user_id", "invalid_type"),
@@ -254,7 +254,7 @@ def test_every_bad_id_has_its_issues() -> None:
     ]
 
 
-def issues_of(refusal: Refused) -> list[Json]:
+def issues_of(refusal: TurnedDown) -> list[Json]:
     assert refusal.denial is INVALID_PARAMETERS
     assert refusal.data
     return refusal.data["issues"]

@@ -423,7 +423,7 @@ async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatc
 
 
 async def test_sessions_that_nobody_knows_share_their_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "MAX_NEW_SESSIONS", 3)
+    monkeypatch.setattr(callers, "MAX_NEW_CLIENTS", 3)
     neptun = HeldNeptun(site)
     async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
-from neptun_mcp.sandbox.state import Session, Store, seal
+from neptun_mcp.sandbox.state import Login, Store, seal
 from tests.running_neptun import create_app
 from tests.serving.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
 from tests.support import Json, Site, end_session, failure, session_in
@@ -48,7 +48,7 @@ class Watched:
         """End a session; its owner logs in again in a browser."""
         user = self.store.sessions[account.cookie].user
         end_session(self.store, account.cookie)
-        account.cookie = self.store.new_cookie(Session(user))
+        account.cookie = self.store.new_cookie(Login(user))
         self.owners[account.cookie] = account.user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -41,7 +41,7 @@ async def test_it_ends_with_the_time_limit() -> None:
 
 
 async def test_it_has_a_ceiling_whatever_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SECONDS", 0.05)
+    monkeypatch.setattr(module, "WORK_SECONDS", 0.05)
 
     def work(pace: Pace) -> None:
         while True:

@@ -153,7 +153,7 @@ async def test_another_person_sees_nothing_of_a_remembered_list(host: Host) -> N
 
 
 async def test_the_progress_of_a_long_call_is_told_to_who_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neptun_mcp.tools.progress.SECONDS", 0.001)
+    monkeypatch.setattr("neptun_mcp.tools.progress.REPORT_SECONDS", 0.001)
     store = host.site.sandbox()
     for record in store.resources[WEBSHOP, "user-files"]:
         record["text"] = "x" * 2_000_000
@@ -172,7 +172,7 @@ async def test_the_progress_of_a_long_call_is_told_to_who_asked(host: Host, monk
 
 
 async def test_a_quick_call_tells_no_progress(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neptun_mcp.tools.progress.SECONDS", PATIENCE)
+    monkeypatch.setattr("neptun_mcp.tools.progress.REPORT_SECONDS", PATIENCE)
     host.era = "2025-11-25"
     told: list[float] = []
 

@@ -36,7 +36,7 @@ from neptun_mcp.neptun.errors import (
     TooLarge,
     Unauthorized,
     Unreachable,
-    Unreadable,
+    UnreadableItems,
     WrongUser,
 )
 from neptun_mcp.neptun.models import Project
@@ -143,7 +143,7 @@ EVERY_ERROR = [
     NotNeptun(ADDRESS, lacks_user=True),
     Redirected(ADDRESS, 302),
     TooLarge(ADDRESS, 2**26),
-    Unreadable(ADDRESS, "import 7", "imports"),
+    UnreadableItems(ADDRESS, "import 7", "imports"),
     RateLimited(ADDRESS, 7),
     RateLimited(ADDRESS, None),
     TimedOut(ADDRESS, 30),

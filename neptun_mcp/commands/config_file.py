@@ -8,10 +8,10 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ..neptun.secret_files import read_file, write_secret_file
-from .json_text import read_json, remove_json, set_json
+from .json_text import is_object, read_json, remove_json, set_json
 from .toml_text import read_toml, remove_toml, set_toml
 from .yaml_text import read_yaml, remove_yaml, set_yaml
 
@@ -97,7 +97,7 @@ class ConfigFile:
         """The value at a path; None if there is none."""
         value: Any = self._object()
         for key in path:
-            value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
+            value = value.get(key) if is_object(value) else None
         return value
 
     def set(self, path: Sequence[str], value: Any) -> None:
@@ -111,7 +111,22 @@ class ConfigFile:
         except ValueError as error:
             raise ValueError(f"{self.path} has no place for the entry: {str(error).rstrip('.')}") from None
 
-    def remove(self, path: Sequence[str], before: ConfigFile | None = None) -> None:
+    def update(self, path: Sequence[str], value: Any) -> None:
+        """Make the value at a path another, and leave what is the same in both as it is in the text.
+
+        Raises:
+            ValueError: something on the path is no object, or is one that cannot be edited.
+        """
+        now = self.get(*path)
+        if is_object(now) and is_object(value):
+            for key, inner in value.items():
+                self.update([*path, key], inner)
+            for key in [key for key in now if key not in value]:
+                self.remove([*path, key], self)
+        elif now != value:
+            self.set(path, value)
+
+    def remove(self, path: Sequence[str], before: ConfigFile) -> None:
         """Undo `set` in the text, not yet in the file. Objects on the path that are empty then go, too.
 
         Args:
@@ -120,7 +135,7 @@ class ConfigFile:
         Raises:
             ValueError: the value cannot be taken out by itself.
         """
-        kept = sum(before.get(*path[:depth]) is not None for depth in range(1, len(path))) if before else 0
+        kept = sum(before.get(*path[:depth]) is not None for depth in range(1, len(path)))
         try:
             self.text = self._remove(self.text, path, kept)
         except ValueError as error:
@@ -178,9 +193,9 @@ class ConfigFile:
     def _object(self) -> dict[str, Any]:
         if self._parsed is None or self._parsed[0] is not self.text:
             value = self._read(self.text)
-            if not isinstance(value, dict):
+            if not is_object(value):
                 raise ValueError("what it holds is no object")
-            self._parsed = self.text, cast("dict[str, Any]", value)
+            self._parsed = self.text, value
         return self._parsed[1]
 
 

@@ -13,6 +13,7 @@ from ..tools.words import why
 from . import permission
 from .config_file import ConfigFile
 from .hosts import HOSTS, NAME, Host
+from .json_text import is_object
 
 _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
@@ -62,8 +63,8 @@ class Entry:
         return self._texts(*(key for key, value in HOSTS[self.host].form.items() if isinstance(value, dict)))
 
     def _texts(self, *keys: str) -> dict[str, str]:
-        objects = [cast("dict[str, Any]", self.value[key]) for key in keys if isinstance(self.value.get(key), dict)]
-        return {name: str(value) for name, value in objects[0].items()} if objects else {}
+        found = next((value for key in keys if is_object(value := self.value.get(key))), dict[str, Any]())
+        return {name: str(value) for name, value in found.items()}
 
     @property
     def is_ours(self) -> bool:
@@ -99,47 +100,32 @@ def entry_in(name: str, file: ConfigFile) -> Entry | None:
         ValueError: it is something other than an object.
     """
     value = file.get(*HOSTS[name].path, NAME)
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{file.path} has another kind of entry {NAME}")
-    return None if value is None else Entry(name, file.path, cast("dict[str, Any]", value))
+    if value is None or is_object(value):
+        return Entry(name, file.path, value) if value is not None else None
+    raise ValueError(f"{file.path} has another kind of entry {NAME}")
 
 
-def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> list[str]:
-    """Put an entry into a file, and make the host ask. What a person added to one that is there stays.
-
-    Returns:
-        The variables that were taken out: of the entry's environment, ours alone.
+def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> None:
+    """Put an entry into a file, and make the host ask. What a person has added to one that is there stays.
 
     Raises:
         ValueError: the file has no place for the entry.
     """
-    path, gone = [*host.path, NAME], list[str]()
-    old: dict[str, Any] | None = config.get(*path)
-    if old is None:
-        config.set(path, entry)
-        old = entry
-    for key, value in entry.items():
-        now = old.get(key)
-        if isinstance(value, dict) and isinstance(now, dict):
-            variables, set_now = cast("dict[str, str]", value), cast("dict[str, Any]", now)
-            gone = [name for name in set_now if name.startswith("NEPTUN_") and name not in variables]
-            for name in gone:
-                config.remove([*path, key, name])
-            for name, text in variables.items():
-                if set_now.get(name) != text:
-                    config.set([*path, key, name], text)
-        elif key == "env_vars" and isinstance(now, list):
-            passed_on = cast("list[str]", now)
-            if missing := [name for name in cast("list[str]", value) if name not in passed_on]:
-                config.set([*path, key], [*passed_on, *missing])
-        elif now != value and not (key in _KEPT and now is not None) and (now, value) != (None, {}):
-            config.set([*path, key], value)
-    for key, value in host.dropped.items():
-        if old.get(key) == value:
-            config.remove([*path, key])
+    path = [*host.path, NAME]
+    old: dict[str, Any] = config.get(*path) or {}
+    kept = {key: value for key, value in old.items() if host.dropped.get(key) != value}
+    config.update(path, {**kept, **{key: _merged(key, old.get(key), value) for key, value in entry.items()}})
     if host.has_permissions:
         permission.ask(config)
-    return gone
+
+
+def _merged(key: str, old: Any, new: Any) -> Any:
+    """What `install` makes of the value of a key in an entry: only what is ours is replaced in it."""
+    if is_object(old) and is_object(new):
+        return {**{name: value for name, value in old.items() if not name.startswith("NEPTUN_")}, **new}
+    if isinstance(old, list) and key == "env_vars":
+        return cast("list[str]", old) + [name for name in new if name not in old]
+    return new if old is None or key not in _KEPT else cast("Any", old)
 
 
 def find_entries(unreadable: list[tuple[str, str]] | None = None) -> Iterator[Entry]:

@@ -60,10 +60,6 @@ async def _check_program(entry: Entry, settings: Settings) -> Finding:
     program = next(iter(entry.command), "")
     if not shutil.which(program, path=entry.environment.get("PATH")):
         return Finding(entry.host, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
-    for key, value in HOSTS[entry.host].dropped.items():
-        if entry.value.get(key) == value:
-            problem = f"with {key} = {str(value).lower()} in its entry it does not start at all without the server"
-            return Finding(entry.host, problem, again)
     if not entry.is_ours:
         return Finding(entry.host, f"starts {program}", is_own=True)
     try:

@@ -207,8 +207,9 @@ def _install(name: str, file: Path, entry: dict[str, Any], config: ConfigFile) -
     host, old = HOSTS[name], entry_in(name, config)
     if old and not old.command:
         raise ValueError(f"{config.path} has another kind of entry {NAME}, which starts no command")
-    gone = put_entry(host, config, entry)
+    put_entry(host, config, entry)
     new = entry_in(name, config)
+    gone = [variable for variable in (old.environment if old else ()) if new and variable not in new.environment]
     private = os.name != "nt" and any(entry and entry.holds_secret for entry in (old, new))
     done = f"{file} has this entry already, and was not changed."
     if config.changed:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENT = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -73,6 +73,10 @@ def remove_json(text: str, path: Sequence[str], kept: int = 0) -> str:
                 return text
             text = _cut(text, around, found)  # and once more, as a name may be there twice
     return text
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def nested(path: Sequence[str], value: Any) -> Any:

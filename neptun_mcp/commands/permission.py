@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 from .config_file import ConfigFile
+from .json_text import is_object
 
 _TOOL = "neptun_delete_import"
 _PATH = "permission"
@@ -19,22 +20,9 @@ def ask(file: ConfigFile) -> None:
     elif not isinstance(rules, str) and _answer(file) == "allow":
         own: Any = file.get(_PATH, _TOOL)
         if own == "ask":  # a later rule overrides it
-            file.remove([_PATH, _TOOL])
+            file.remove([_PATH, _TOOL], file)
         if own in (None, "ask"):
             file.set([_PATH, _TOOL], "ask")
-
-
-def undo(file: ConfigFile, before: ConfigFile | None) -> None:
-    """Undo `ask`.
-
-    Args:
-        before: the file as it was; None if that is not known.
-    """
-    rules, earlier = file.get(_PATH), before.get(_PATH) if before else None
-    if earlier == "allow" and rules == {"*": "allow", _TOOL: "ask"}:
-        file.set([_PATH], earlier)
-    elif file.get(_PATH, _TOOL) == "ask" and not (before and before.get(_PATH, _TOOL)):
-        file.remove([_PATH, _TOOL], before)
 
 
 def sentence(file: ConfigFile) -> str:
@@ -46,10 +34,8 @@ def sentence(file: ConfigFile) -> str:
 def _answer(file: ConfigFile) -> str:
     """`ask`, `deny` or `allow`."""
     rules: Any = file.get(_PATH)
-    if isinstance(rules, dict):
-        by_tool = cast("dict[str, Any]", rules).items()
-        fitting = [rule for tool, rule in by_tool if fnmatchcase(_TOOL, tool.replace("[", "[[]"))]
-        rules = fitting[-1] if fitting else None
-    if isinstance(rules, dict):  # by arguments
-        rules = next(reversed(cast("dict[str, Any]", rules).values()), None)
+    if is_object(rules):
+        rules = next((rules[tool] for tool in reversed(rules) if fnmatchcase(_TOOL, tool.replace("[", "[[]"))), None)
+    if is_object(rules):  # by arguments
+        rules = next(reversed(rules.values()), None)
     return rules if rules in ("ask", "deny") else "allow"

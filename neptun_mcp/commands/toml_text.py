@@ -1,7 +1,7 @@
 """TOML, as Codex keeps it: sets a value in a server's table, or takes it out; the rest of the text stays.
 
-tomlkit edits, but only ever sees the lines of that table: given the whole file, it moves comments that belong to the
-next one. What it makes is parsed again: the file has to say what it said, but for the edit.
+tomlkit edits. Of a table with a header it only ever sees the lines: given the whole file, it moves comments that belong
+to the next one. What it makes is parsed again: the file has to say what it said, but for the edit.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
-from .json_text import nested
+from .json_text import is_object, nested
 
 _HEADER = re.compile(r"""\[\[?([\w"'. \t-]+)\]\]?\s*(?:#.*)?""")
 
@@ -32,17 +32,20 @@ def read_toml(text: str) -> Any:
 
 
 def set_toml(text: str, path: Sequence[str], value: Any) -> str:
-    """The text with the value at the path. A new table goes to the end.
+    """The text with the value at the path. A new table goes to the end, or into the line that holds all of them.
 
     Args:
         path: the first two names are those of the server's table.
 
     Raises:
-        ValueError: something on the way is no table, or is no table with a header of its own.
+        ValueError: something on the path is no table.
     """
     import tomlkit
+    from tomlkit.items import InlineTable
 
-    if _block(text, path[:2]):
+    document: Any = tomlkit.parse(text)
+    servers: Any = document.get(path[0], {})
+    if isinstance(servers, InlineTable) or not is_object(servers) or path[1] in servers:
         return _edited(text, path, value)
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     return _checked(text, f"{text}{gap}{tomlkit.dumps(nested(path, value))}", path, value)
@@ -58,10 +61,8 @@ def remove_toml(text: str, path: Sequence[str], kept: int = 0) -> str:
         ValueError: it cannot be taken out by itself.
     """
     block = _block(text, path[:2])
-    if len(path) > 2 and block:
+    if len(path) > 2 or not block:
         return _edited(text, path, None)
-    if not block:
-        return _checked(text, text, path, None)
     above, below = text[: block[0]], text[block[1] :]
     return _checked(text, (above[:-1] if above.endswith("\n\n") else above) + below, path, None)
 
@@ -70,10 +71,10 @@ def _edited(text: str, path: Sequence[str], value: Any) -> str:
     """The text with another value in a table; None takes it out."""
     import tomlkit
 
-    start, end = _block(text, path[:2]) or (0, 0)
+    start, end = _block(text, path[:2]) or (0, len(text))
     read_toml(text[start:end])
     document = tomlkit.parse(text[start:end])
-    _put(cast("dict[str, Any]", document), path, value)
+    _put(document, path, value)
     return _checked(text, f"{text[:start]}{tomlkit.dumps(document)}{text[end:]}", path, value)
 
 
@@ -81,18 +82,22 @@ def _checked(before: str, after: str, path: Sequence[str], value: Any) -> str:
     """The text after an edit, if that did what it was meant to."""
     wanted, found = deepcopy(read_toml(before)), read_toml(after)
     _put(wanted, path, value)
-    if {key: table for key, table in found.items() if table} != {key: table for key, table in wanted.items() if table}:
+    if _filled(found) != _filled(wanted):
         raise ValueError(f"{'.'.join(path[:2])} is not in a table of its own")
     return after
 
 
-def _put(table: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def _filled(value: Any) -> Any:
+    """A value less the tables in it that are empty."""
+    return {key: _filled(inner) for key, inner in value.items() if inner != {}} if is_object(value) else value
+
+
+def _put(table: Any, path: Sequence[str], value: Any) -> None:
     *above, last = path
     for key in above:
-        inner: Any = table.setdefault(key, {})
-        if not isinstance(inner, dict):
+        table = table.setdefault(key, {})
+        if not is_object(table):
             raise ValueError(f"{key} is no table")
-        table = cast("dict[str, Any]", inner)
     if value is None:
         table.pop(last, None)
     else:
@@ -100,7 +105,7 @@ def _put(table: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _block(text: str, path: Sequence[str]) -> tuple[int, int] | None:
-    """Where the lines of a table and of those below it begin and end, less comments and blanks at the end."""
+    """Where the lines of a table with a header and of those below it begin and end, less what follows the last key."""
     found: tuple[int, int] | None = None
     mine = False
     for line in re.finditer(r"[^\n]*\n|[^\n]+", text):

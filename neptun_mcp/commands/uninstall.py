@@ -6,15 +6,18 @@ Files are edited, never restored: whatever was changed since stays. The backup t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from ..command_line import command_line
 from ..tools.words import why
-from . import FAILURE, MISUSE, SUCCESS, permission, tell
+from . import FAILURE, MISUSE, SUCCESS, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
 from .install import known_hosts, report
+from .json_text import is_object
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,43 +62,54 @@ def _uninstall(name: str) -> tuple[list[str], list[str]]:
 
 
 def _take_out(name: str, config: ConfigFile) -> list[str]:
+    """Take the entry out of a file, and the rest of what `install` did to it; what was done, in words."""
     host, entry = HOSTS[name], entry_in(name, config)
     if entry is None:
         return _without_backup(config)
     if not entry.is_ours:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
         raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
-    path, backup, nothing = [*host.path, NAME], config.read_backup(), ConfigFile(config.path)
-    earlier = entry_in(name, backup) if backup else None
-    if backup and earlier and earlier.is_as_installed:  # an earlier version kept its own entry
-        backup.remove(path)
-        earlier = None
-    before = next((one for one in (backup, nothing) if one and _installed(host, one, entry) == config.text), None)
-    if before is nothing:
+    befores = [*filter(None, [config.read_backup()]), ConfigFile(config.path)]
+    afters = [_installed(host, before, entry) for before in befores]
+    exact = next((before for before, after in zip(befores, afters, strict=True) if after.text == config.text), None)
+    if exact and not exact.was_there:
         config.delete()
         done = f"deleted {config.path}, which held nothing but the server"
         return [f"{host.title}: {done}.", *_without_backup(config), f"Restart {host.title}."]
-    if before:
-        config.text = before.text
-    else:  # something else has changed since, too
-        if earlier:
-            _put_back(config, host, entry, earlier)
-        else:
-            config.remove(path, backup)
-        if host.has_permissions:
-            permission.undo(config, backup)
+    if exact:
+        config.text = exact.text
+    else:  # something else has changed since
+        for key in afters[0].get():
+            _undo(config, befores[0], afters[0], [key], [*host.path, NAME])
     config.save()
-    done = "the entry that install had replaced is back in" if earlier else "took the server out of"
+    is_back = entry_in(name, befores[0]) is not None
+    done = "the entry that install had replaced is back in" if is_back else "took the server out of"
     return [f"{host.title}: {done} {config.path}.", *_without_backup(config), f"Restart {host.title}."]
 
 
-def _installed(host: Host, before: ConfigFile, entry: Entry) -> str | None:
-    """What `install` makes of a file; None if it would make another entry."""
-    if not entry.is_as_installed:
-        return None
-    made = ConfigFile(before.path, before.text.encode())
-    put_entry(host, made, entry.installed)
-    return made.text
+def _installed(host: Host, before: ConfigFile, entry: Entry) -> ConfigFile:
+    """What `install` makes of a file."""
+    after = ConfigFile(before.path, before.text.encode())
+    put_entry(host, after, entry.installed)
+    return after
+
+
+def _undo(
+    config: ConfigFile, before: ConfigFile, after: ConfigFile, path: Sequence[str], entry_path: Sequence[str]
+) -> None:
+    """Make the value at a path what it was before `install`, unless it is no longer what that made of it."""
+    was, made, now = (file.get(*path) for file in (before, after, config))
+    is_new = was is None and path == entry_path  # with whatever has been added to it
+    if was == made:
+        return
+    inside: Any = was or {}
+    if is_object(made) and is_object(now) and is_object(inside) and not is_new:
+        for key in {**inside, **made}:
+            _undo(config, before, after, [*path, key], entry_path)
+    elif was is None and (now == made or is_new):
+        config.remove(path, before)
+    elif now == made:
+        config.set(path, was)
 
 
 def _without_backup(config: ConfigFile) -> list[str]:
@@ -103,17 +117,3 @@ def _without_backup(config: ConfigFile) -> list[str]:
     if config.delete_backup_if_equal():
         return []
     return [f"{config.backup} stays, because the file has been changed since. Delete it when you like."]
-
-
-def _put_back(config: ConfigFile, host: Host, entry: Entry, earlier: Entry) -> None:
-    """Make an entry what it was, but for what the person has changed since."""
-    for key in (*host.form, *host.dropped):
-        was, now = earlier.value.get(key), entry.value.get(key)
-        if isinstance(now, dict):  # the environment, of which ours alone is put back
-            others = {name: value for name, value in entry.environment.items() if not name.startswith("NEPTUN_")}
-            ours = {name: value for name, value in earlier.environment.items() if name.startswith("NEPTUN_")}
-            was = {**others, **ours} or was
-        if was is None:
-            config.remove([*host.path, NAME, key])
-        elif was != now:
-            config.set([*host.path, NAME, key], was)

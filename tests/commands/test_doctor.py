@@ -9,7 +9,6 @@ import pytest
 import tomlkit
 from starlette.responses import JSONResponse
 
-from neptun_mcp.account import session_store
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import Command
@@ -213,17 +212,6 @@ def test_what_a_host_does_not_expand_is_left(doctor: Any, site: Site, monkeypatc
     env = {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": "$MY_COOKIE"}
     put("claude-code", command=PROGRAM[0], args=PROGRAM[1:], env=env)
     assert "claude-code (logged in" not in doctor()[1]
-
-
-def test_an_entry_of_an_earlier_version_is_mended_by_what_it_says(doctor: Any, command: Command, site: Site) -> None:
-    session_store().save(site.url, COOKIE)
-    put("codex", command=PROGRAM[0], args=PROGRAM[1:], env={}, required=True, env_vars=[])
-    code, printed = doctor(SESSION_COOKIE="")
-    assert code == 1
-    assert "codex (with required = true in its entry it does not start at all without the server)" in printed
-    assert "\nTo do: Run `neptun-mcp install codex`, " in printed
-    assert command("install", "codex").code == 0
-    assert doctor(SESSION_COOKIE="")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,11 @@ TOMLS = {
     "an entry": '# of us\n[mcp_servers.neptun]\ncommand = "node" # mine\nargs=["x"]\n\n# of b\n[b]\nx = 1\n',
     "an entry with more": '[mcp_servers.neptun]\ncommand = "node"\nenv_vars = ["A"]\n'
     '[mcp_servers.neptun.env]\nA = "1"\nNEPTUN_X = "9"\n[mcp_servers.neptun.tools]\nx = 1\n\n# of b\n[b]\n',
+    "an entry in a line": "# of us\n[mcp_servers]\nneptun = { command = 'node', env = {A='1'} } # mine\n# of b\n[b]\n",
+    "an entry with dots": '[mcp_servers]\nneptun.command = "node"\nneptun.env.NEPTUN_X = "9"\n\n# of b\n[b]\nx = 1\n',
+    "a line with dots": '# of us\nmcp_servers.neptun = {command="node", args=["x"]} # mine\n# of a\na = 1\n',
+    "servers in a line": "mcp_servers = { a = {command='a'} } # of a\n\n# of b\n[b]\n",
+    "no servers in a line": "mcp_servers = {} # none\na = 1\n",
     "an entry that is required": '[mcp_servers.neptun]\ncommand = "node"\nrequired = true\n',
 }
 
@@ -189,15 +194,6 @@ def test_without_a_backup_the_entry_goes_and_the_rest_stays(command: Command, ho
     assert file.read_text() == '{"a": 1}'
 
 
-def test_the_entry_of_an_earlier_version_goes_for_good(command: Command, home: Path) -> None:
-    old: Json = {"command": "/old/neptun-mcp", "args": [], "env": {}, "required": True, "env_vars": ["HTTPS_PROXY"]}
-    file = put("codex", "a = 1\n\n" + tomlkit.dumps({"mcp_servers": {"neptun": old}}))
-    file.with_name("config.toml.before-neptun").write_text(file.read_text())  # which it wrote at its second install
-    command("install", "codex")
-    assert command("uninstall", "codex").code == 0
-    assert file.read_text() == "a = 1\n"
-
-
 @pytest.mark.parametrize(
     ("host", "entry", "why"),
     [
@@ -314,7 +310,7 @@ def test_what_a_host_writes_meanwhile_is_kept(command: Command, home: Path, monk
     assert file.read_text() == '{"host": 1}'
 
 
-@pytest.mark.parametrize("host", ["cursor", "vscode", "opencode", "zed"])
+@pytest.mark.parametrize("host", ["cursor", "vscode", "opencode", "zed", "codex"])
 def test_an_entry_without_its_last_setting_is_taken_out_at_once(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:

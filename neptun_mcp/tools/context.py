@@ -1,9 +1,9 @@
-"""What every call of a tool has at hand: what the server's tools share, the caller's own client, and its report."""
+"""What every call of a tool has at hand: the caller's client, the time, what all tools share, and its report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from mcp.server.mcpserver import Context
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ..neptun.client import NeptunClient
 from ..neptun.models import ProjectImport
 from ..neptun.time_limit import TimeLimit
-from .pages import Pages
+from .pages import EVERY_PROJECT, Key, Pages
 from .progress import current_transfer
 from .scope import EVERYTHING, Scope
 from .words import HOST, Reader
@@ -85,26 +85,48 @@ class Form(BaseModel):
     model_config = ConfigDict(json_schema_extra=_as_hosts_accept_it)
 
 
-def shared_by(ctx: Context[Shared, Any]) -> Shared:
-    return ctx.request_context.lifespan_context
+@dataclass(frozen=True)
+class Call:
+    """One call of a tool.
+
+    Attributes:
+        neptun: the caller's client, with `limit` for all that the call does.
+        limit: the time that the call may take.
+        shared: what the server's tools share.
+        report: where the call is reported.
+        scope: what its connection may do.
+        project_id: the project; `EVERY_PROJECT` for all of them.
+    """
+
+    neptun: NeptunClient
+    limit: TimeLimit
+    shared: Shared
+    report: Report
+    scope: Scope
+    project_id: int = EVERY_PROJECT
+
+    @property
+    def pages(self) -> Pages:
+        return self.shared.pages
+
+    async def key(self, *what: Hashable) -> Key:
+        """The key of a list of the project, as the person's session is now."""
+        await self.neptun.session.notice_log_in()
+        return Key(self.neptun.session, self.neptun.session.changes, self.project_id, what)
+
+    def within(self, seconds: float, project_id: int) -> Call:
+        """A part of the call, in a project, with a time limit of its own."""
+        limit = TimeLimit(seconds)
+        return replace(self, neptun=self.neptun.with_options(time_limit=limit), limit=limit, project_id=project_id)
 
 
-def scope_of(ctx: Context[Shared, Any]) -> Scope:
-    current = ctx.request_context
-    return current.lifespan_context.scope_for(current.request)
-
-
-def report_of(ctx: Context[Shared, Any]) -> Report:
-    current = ctx.request_context
-    return current.lifespan_context.report_for(current.request)
-
-
-def client_of(ctx: Context[Shared, Any]) -> tuple[NeptunClient, TimeLimit]:
-    """The caller's client, and the one time limit that it has for all that the call does."""
-    current = ctx.request_context
-    client = current.lifespan_context.client_for(current.request)
-    limit = TimeLimit(client.timeout - report_of(ctx).waited)
-    return client.with_options(time_limit=limit, transfer=current_transfer.get()), limit
+def call_of(ctx: Context[Shared, Any]) -> Call:
+    """The call, which has one time limit for all that it does."""
+    shared, request = ctx.request_context.lifespan_context, ctx.request_context.request
+    client, report = shared.client_for(request), shared.report_for(request)
+    limit = TimeLimit(client.timeout - report.waited)
+    neptun = client.with_options(time_limit=limit, transfer=current_transfer.get())
+    return Call(neptun, limit, shared, report, shared.scope_for(request))
 
 
 def can_ask(capabilities: ClientCapabilities | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from sys import getsizeof
 from typing import Any
 
@@ -14,14 +15,13 @@ from pydantic_core import to_json
 from ..neptun.errors import BadRequest, Denied, NeptunError, NotLikeNeptun, Unavailable, quoted
 from ..neptun.models import Listing, Project, sortable
 from ..neptun.threads import Pace
-from ..neptun.time_limit import TimeLimit
+from .context import Call
 from .excerpts import PREVIEW
 from .fitting import MAX_BYTES, Row, fitted, row_of, shortened
 from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
-from .pace import paced
-from .pages import EVERY_PROJECT, Pages, memory_of
-from .projects import Call, some_projects
+from .pages import memory_of
+from .projects import some_projects
 from .results import ProjectTotal
 from .words import happened
 
@@ -44,6 +44,8 @@ class Everywhere:
     """The rows of all projects.
 
     Attributes:
+        wanted: what is looked for.
+        max_bytes: the memory that the rows may take.
         rows: newest first; of too many those up to the page that was asked for, from the nearer end on.
         projects: the projects that were read.
         left_out: what could not be read, and why.
@@ -53,6 +55,8 @@ class Everywhere:
         memory: bytes that the rows take.
     """
 
+    wanted: Wanted
+    max_bytes: int
     rows: list[Row] = field(default_factory=list[Row])
     projects: list[ProjectTotal] = field(default_factory=list[ProjectTotal])
     left_out: list[str] = field(default_factory=list[str])
@@ -61,28 +65,40 @@ class Everywhere:
     total: int = 0
     memory: int = 0
 
-    @property
-    def items(self) -> list[Any]:
-        return [row.item for row in self.rows]
+    async def read(self, call: Call, project: Project) -> None:
+        """Add the rows of the call's project.
 
-    def add(self, project: Project, listing: Listing[Any], rows: list[Row], memory: int, wanted: Wanted) -> None:
-        """Add what was found in a project."""
+        Raises:
+            NeptunError, NotDone: its list could not be read, or searched.
+        """
+        listing = await self.wanted.ask(call)
+        work = partial(self._rows, listing, project.id)
+        rows, memory = await self.wanted.search(listing.items, call.limit, work)
         self.rows += rows
         self.memory += memory
         self.total += len(rows)
         self.projects.append(ProjectTotal(id=project.id, name=project.name[:200], total=len(rows)))
         self.left_out += [f"project {project.id}, {reason}" for reason in listing.left_out]
-        self.has_kind = self.has_kind or wanted.has_kind(listing.items)
-        if caution := wanted.caution(listing.items):
+        self.has_kind = self.has_kind or self.wanted.has_kind(listing.items)
+        if caution := self.wanted.caution(listing.items):
             self.cautions.setdefault(caution, []).append(project.id)
 
-    def keep_within(self, max_bytes: int, wanted: Wanted) -> bool:
+    def _rows(self, listing: Listing[Any], project_id: int, pace: Pace) -> tuple[list[Row], int]:
+        """The rows of one project, of a file's text as much as a list ever shows, and the memory that they take."""
+        rows: list[Row] = []
+        for item in self.wanted.find(listing.items, pace):
+            row = row_of(item, self.wanted.query.needles, pace, project_id=project_id)
+            rows.append(Row(shortened(row.item, _FIELD), row.excerpt and row.excerpt.within(6 * PREVIEW)))
+        return rows, _memory(rows, pace)
+
+    def keep_within_memory(self) -> bool:
         """Keep all rows, or if there is no memory for them, those up to the wanted page; whether there is for those."""
         self.rows.sort(key=_age, reverse=True)
-        if self.memory > max_bytes:
-            self.rows = self.rows[wanted.offset :] if wanted.offset < 0 else self.rows[: wanted.offset + wanted.limit]
+        if self.memory > self.max_bytes:
+            first = self.wanted.offset
+            self.rows = self.rows[first:] if first < 0 else self.rows[: first + self.wanted.limit]
             self.memory = _memory(self.rows, Pace())
-        return self.memory <= max_bytes
+        return self.memory <= self.max_bytes
 
 
 def _age(row: Row) -> tuple[str, int]:
@@ -95,67 +111,67 @@ def _memory(rows: Sequence[Row], pace: Pace) -> int:
     return memory_of([row.item for row in rows], pace) + texts
 
 
-async def everywhere_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, Any]:
+async def everywhere_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     """The fields of a page of a list over all projects; `items` are imports or resources.
 
     Raises:
         NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
     """
-    key = await pages.key(call.neptun.session, EVERY_PROJECT, wanted.what, wanted.kind, wanted.query)
-    sent = await pages.find(key, wanted.offset > 0, partial(_read, call, pages, wanted))
-    everywhere: Everywhere = sent.value
-    if not everywhere.has_kind and not everywhere.left_out:
+    key = await call.key(wanted.what, wanted.kind, wanted.query)
+    sent = await call.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
+    found, anew = sent.value, wanted.offset > 0 and not sent.size
+    if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
-    complete = len(everywhere.rows) == everywhere.total
-    projects, unnamed = _named(everywhere.projects)
+    complete = len(found.rows) == found.total
+    projects, unnamed = _named(found.projects)
     said = notes(
-        *(f"{caution} That goes for {_projects(ids)}." for caution, ids in everywhere.cautions.items()),
-        wanted.query.hint(everywhere.total),
-        ANEW if sent.anew else "",
+        *(f"{caution} That goes for {_projects(ids)}." for caution, ids in found.cautions.items()),
+        wanted.query.hint(found.total),
+        ANEW if anew else "",
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
     )
-    head: dict[str, Any] = {"projects": projects, "note": said, **left_out(everywhere.left_out, NAMED)}
-    part = wanted.part(everywhere.total)
-    newer = everywhere.total - len(everywhere.rows) if wanted.offset < 0 else 0  # that are not kept
-    shown = fitted(everywhere.rows[part.start - newer : part.stop - newer], MAX_BYTES - 200 - len(to_json(head)))
-    page = part_of(everywhere.items, part, shown, everywhere.total, sent.gone)
-    pages.remember(key, everywhere, everywhere.memory if complete and page["next_offset"] is not None else 0)
+    head: dict[str, Any] = {"projects": projects, "note": said, **left_out(found.left_out, NAMED)}
+    part = wanted.part(found.total)
+    newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
+    shown = fitted(found.rows[part.start - newer : part.stop - newer], MAX_BYTES - 200 - len(to_json(head)))
+    page = part_of((row.item for row in found.rows), part, shown, found.total, sent.gone)
+    if complete and page["next_offset"] is not None:
+        call.pages.remember(sent, found.memory)
     return {**head, **page}
 
 
-async def _read(call: Call, pages: Pages, wanted: Wanted) -> Everywhere:
+async def _read(call: Call, wanted: Wanted) -> Everywhere:
     """The rows of all of a person's projects, as far as the call's time suffices.
 
     Raises:
         NeptunError: no project could be read.
         NotDone: there is none, or there are too many rows.
     """
-    known = await some_projects(pages, call.neptun)
-    max_bytes = pages.max_bytes // 2
-    found = Everywhere(left_out=[f"the list of projects, {reason}" for reason in known.left_out])
-    failures: dict[int, NeptunError | NotDone] = {}
-    fatal: list[NeptunError | NotDone] = []
+    known = await some_projects(call)
+    found = Everywhere(wanted, call.pages.max_bytes // 2)
+    found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
+    unread: dict[int, NeptunError | NotDone | None] = {project.id: None for project in known.items}
+    fatal: list[NeptunError | NotDone] = []  # holds for all projects
     waiting = iter(known.items)
     time_left = max(0.0, call.limit.seconds - call.limit.spent)
 
     async def read(scope: anyio.CancelScope) -> None:
         for project in waiting:
-            limit = TimeLimit(time_left)
             try:
-                listing = await wanted.ask(call.neptun.with_options(time_limit=limit), project.id)
-                work = partial(_rows, wanted, listing.items, project.id)
-                rows, memory = await paced(limit, wanted.work(listing.items), work)
+                await found.read(call.within(time_left, project.id), project)
             except _OF_ONE_PROJECT as error:
-                failures[project.id] = error
-            except NeptunError as error:  # of the session: it holds for all projects
+                unread[project.id] = error
+                continue
+            except NeptunError as error:
                 fatal.append(error)
                 scope.cancel()
-            else:
-                found.add(project, listing, rows, memory, wanted)
-                if found.memory > max_bytes and not found.keep_within(max_bytes, wanted):
-                    fatal.append(NotDone(TOO_MANY))
-                    scope.cancel()
+                return
+            del unread[project.id]
+            if found.memory > found.max_bytes and not found.keep_within_memory():
+                fatal.append(NotDone(TOO_MANY))
+                scope.cancel()
+                return
 
     try:
         # What is left is for making the page.
@@ -165,28 +181,17 @@ async def _read(call: Call, pages: Pages, wanted: Wanted) -> Everywhere:
                     tasks.start_soon(read, tasks.cancel_scope)
     except TimeoutError:
         pass
-    if fatal:
-        raise fatal[0]
-    if failures and not found.projects:
-        raise next(iter(failures.values()))
-    done = {project.id for project in found.projects}
+    errors = fatal or [error for error in unread.values() if error and not found.projects]
+    if errors:
+        raise errors[0]
     found.left_out += [
-        f"project {project.id} {quoted(project.name)}: {_reason(failures.get(project.id))}"
+        f"project {project.id} {quoted(project.name)}: {_reason(unread[project.id])}"
         for project in known.items
-        if project.id not in done
+        if project.id in unread
     ]
-    if not found.keep_within(max_bytes, wanted):
+    if not found.keep_within_memory():
         raise NotDone(TOO_MANY)
     return found
-
-
-def _rows(wanted: Wanted, items: Sequence[Any], project_id: int, pace: Pace) -> tuple[list[Row], int]:
-    """The rows of one project, of a file's text as much as a list ever shows, and the memory that they take."""
-    rows: list[Row] = []
-    for item in wanted.find(items, pace):
-        row = row_of(item, wanted.query.needles, pace, project_id=project_id)
-        rows.append(Row(shortened(row.item, _FIELD), row.excerpt and row.excerpt.within(6 * PREVIEW)))
-    return rows, _memory(rows, pace)
 
 
 def _reason(error: NeptunError | NotDone | None) -> str:
@@ -203,11 +208,6 @@ def _projects(ids: Sequence[int]) -> str:
 def _named(projects: Sequence[ProjectTotal]) -> tuple[list[ProjectTotal], int]:
     """The projects with most matches, as many as fit, and how many do not."""
     ordered = sorted(projects, key=lambda project: (-project.total, project.name.casefold(), project.id))
-    room = _PROJECTS_BYTES
-    named: list[ProjectTotal] = []
-    for project in ordered:
-        room -= len(to_json(project)) + 1
-        if room < 0:
-            break
-        named.append(project)
+    ends = accumulate(len(to_json(project)) + 1 for project in ordered)
+    named = ordered[: sum(end <= _PROJECTS_BYTES for end in ends)]
     return named, len(ordered) - len(named)

@@ -11,11 +11,21 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..neptun.threads import Pace
-from .pace import ASCII, work_on
+
+ASCII = 64
+"""So many characters of ASCII are as much work as one other."""
+
+ITEM = 20
+"""An item is as much work as so many characters."""
 
 _PIECE = 4_096
 _CHUNK = 200
 _STRIDE = 64
+
+
+def work_on(text: str) -> int:
+    """How much work a text is."""
+    return len(text) // ASCII if text.isascii() else len(text)
 
 
 class Piece(NamedTuple):

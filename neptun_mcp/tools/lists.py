@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from ..neptun.client import KNOWN_KINDS, NeptunClient, is_kind
+from ..neptun import threads
+from ..neptun.client import KNOWN_KINDS, is_kind
 from ..neptun.models import Listing, ResourceType, UserFile
-from ..neptun.threads import SMALL, Pace
+from ..neptun.threads import SMALL, Pace, Stopped
+from ..neptun.time_limit import TimeLimit
+from .context import Call
 from .duplicates import replacements
 from .fitting import Row, fitted, full_text, row_of
+from .folding import ITEM, work_on
 from .not_done import NotDone
-from .pace import ITEM, paced, work_on
-from .pages import Pages, memory_of
-from .projects import Call
+from .pages import memory_of
 from .query import Query, search
 from .results import ShownFile, as_shown
 
@@ -30,6 +32,11 @@ NO_SUCH_KIND = (
     f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that a result shows. "
     "There is no import of the kind that was asked for."
 )
+
+SEARCH_SECONDS = 20.0
+"""The processor's time that one call may take for its search, whatever NEPTUN_TIMEOUT allows."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,11 @@ class Wanted:
         """The kind to ask Neptun for. A duplicate may be of another kind than what replaces it."""
         return "" if self.query.duplicates is not None else self.kind
 
-    async def ask(self, client: NeptunClient, project_id: int) -> Listing[Any]:
-        """The whole list of a project, as Neptun has it now."""
+    async def ask(self, call: Call) -> Listing[Any]:
+        """The whole list of the call's project, as Neptun has it now."""
         if self.what == "imports":
-            return await client.list_imports(project_id, self.asked_kind or None)
-        return await client.list_resources(project_id, self.what)
+            return await call.neptun.list_imports(call.project_id, self.asked_kind or None)
+        return await call.neptun.list_resources(call.project_id, self.what)
 
     def has_kind(self, items: Iterable[Any]) -> bool:
         """Whether the kind is known, or seen in a list."""
@@ -82,12 +89,28 @@ class Wanted:
         wanted = [item for item in found if (item.id in replaced) is self.query.duplicates]
         return [as_shown(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
-    def work(self, items: Sequence[Any]) -> int:
-        """How much work a list is, for `paced`."""
+    async def search(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
+        """What `work` makes of a list, within the call's time. That of a large list runs in a thread.
+
+        Args:
+            items: the list.
+            limit: the time that the call may take.
+            work: is given the pace to keep.
+
+        Raises:
+            NotDone: the time did not suffice.
+        """
         size = len(items) * ITEM
-        if size > SMALL or not self.query:
-            return size
-        return size + sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))
+        if size <= SMALL and self.query:
+            size += sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))
+        try:
+            with limit.spend():
+                return await threads.paced(size, work, seconds=SEARCH_SECONDS)
+        except (TimeoutError, Stopped):
+            raise NotDone(
+                "This search takes longer than one call may. "
+                "Look through one project at a time, or read a single file with resource_id."
+            ) from None
 
     def part(self, total: int) -> range:
         """The positions of the page in a list of so many items."""
@@ -95,44 +118,45 @@ class Wanted:
         return range(min(start, total), min(start + self.limit, total))
 
 
-async def project_page(call: Call, pages: Pages, wanted: Wanted) -> dict[str, Any]:
+async def project_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     """The fields of a page of one project's list; `items` are imports or resources.
 
     Raises:
         NotDone: no import is of the kind, and Neptun is not known to have it.
     """
-    key = await pages.key(call.neptun.session, call.project_id, wanted.what, wanted.asked_kind)
-    sent = await pages.find(key, wanted.offset > 0, partial(wanted.ask, call.neptun, call.project_id))
-    listing: Listing[Any] = sent.value
-    if not wanted.has_kind(listing.items):
+    key = await call.key(wanted.what, wanted.asked_kind)
+    sent = await call.pages.find(key, wanted.offset > 0, partial(wanted.ask, call))
+    anew = wanted.offset > 0 and not sent.size
+    items: list[Any] = sent.value.items
+    if not wanted.has_kind(items):
         raise NotDone(NO_SUCH_KIND)
 
     def made(pace: Pace) -> tuple[dict[str, Any], int]:
-        found = wanted.find(listing.items, pace)
+        found = wanted.find(items, pace)
         part = wanted.part(len(found))
         needles = wanted.query.needles
         rows = [row_of(item, needles, pace) for item in found[part.start : part.stop]]
         page = part_of(found, part, fitted(rows), len(found), sent.gone)
-        more = page["next_offset"] is not None and not pages.holds(key, listing)
-        return page, memory_of(listing.items, pace) if more else 0
+        more = page["next_offset"] is not None and not sent.size
+        return page, memory_of(items, pace) if more else 0
 
-    page, memory = await paced(call.limit, wanted.work(listing.items), made)
-    pages.remember(key, listing, memory)
-    note = notes(wanted.caution(listing.items), wanted.query.hint(page["total"]), ANEW if sent.anew else "")
-    return {"project_id": call.project_id, "note": note, **page, **left_out(listing.left_out, 3)}
+    page, memory = await wanted.search(items, call.limit, made)
+    if memory:
+        call.pages.remember(sent, memory)
+    note = notes(wanted.caution(items), wanted.query.hint(page["total"]), ANEW if anew else "")
+    return {"project_id": call.project_id, "note": note, **page, **left_out(sent.value.left_out, 3)}
 
 
 async def single_resource(
-    call: Call, pages: Pages, resource_type: ResourceType, resource_id: int, text_offset: int
+    call: Call, resource_type: ResourceType, resource_id: int, text_offset: int
 ) -> dict[str, Any]:
     """The fields of a page with one resource; a file with its text from a character on, as far as it fits."""
-    key = await pages.key(call.neptun.session, call.project_id, resource_type, resource_id)
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
-    found: Any = (await pages.find(key, text_offset != 0, ask)).value
-    shown = as_shown(found)
+    sent = await call.pages.find(await call.key(resource_type, resource_id), text_offset != 0, ask)
+    shown = as_shown(sent.value)
     shown = full_text(shown, text_offset) if isinstance(shown, ShownFile) else fitted([Row(shown)])[0]
-    more = getattr(shown, "next_text_offset", None)
-    pages.remember(key, found, memory_of([found], Pace()) if more else 0)
+    if getattr(shown, "next_text_offset", None):
+        call.pages.remember(sent, memory_of([sent.value], Pace()))
     return {"project_id": call.project_id, "total": 1, "items": [shown]}
 
 

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from sys import getsizeof
 from typing import Annotated, Any, Literal, TypeAlias
 
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.server.mcpserver.resolve import AcceptedElicitation, ElicitationResult
 from pydantic import BaseModel, Field, create_model
 
-from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import Listing, Project
-from ..neptun.time_limit import TimeLimit
-from .context import Form, Shared, can_ask, client_of, report_of, shared_by
+from .context import Call, Form, Shared, call_of, can_ask
 from .folding import fold
 from .not_done import NotDone
-from .pages import EVERY_PROJECT, Pages
+from .pages import EVERY_PROJECT, Key, Sent
 from .words import known_projects
 
 ALL = "*"
 """Stands for all projects, in the argument `project`."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a tool.
-
-    Attributes:
-        neptun: the caller's client, with `limit` for all that the call does.
-        limit: the time that the call may take.
-        project_id: the project; `EVERY_PROJECT` for all of them.
-    """
-
-    neptun: NeptunClient
-    limit: TimeLimit
-    project_id: int
-
-    @property
-    def everywhere(self) -> bool:
-        return self.project_id == EVERY_PROJECT
-
 
 _QUOTES = str.maketrans("“”„‟‘’‚‛", '""""' + "''''")
 _FORM_CHARACTERS = 10_000  # of projects to choose from; of more than these the person types the name
@@ -54,19 +33,18 @@ class NamedProject(Form):
 
 async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project: str) -> Call | Elicit[BaseModel]:
     """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
-    neptun, limit = client_of(ctx)
-    name = project.strip()
+    call, name = call_of(ctx), project.strip()
     if name == ALL:
-        return Call(neptun, limit, EVERY_PROJECT)
-    chosen = project_id or shared_by(ctx).project_id
+        return replace(call, project_id=EVERY_PROJECT)
+    chosen = project_id or call.shared.project_id
     if chosen and (not name or name == str(project_id)):
-        return Call(neptun, limit, chosen)
-    listing = await some_projects(shared_by(ctx).pages, neptun)
+        return replace(call, project_id=chosen)
+    listing = await some_projects(call)
     projects = listing.items
     if name:
         projects = matching(projects, name)
         if project_id and project_id in [project.id for project in projects]:
-            return Call(neptun, limit, project_id)
+            return replace(call, project_id=project_id)
         if project_id:
             raise NotDone(
                 f"project {quoted(name)} and project_id {project_id} do not mean the same project. "
@@ -76,7 +54,7 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
             known = known_projects(_nearest(listing.items, name))
             raise NotDone(f"No project has {quoted(name)} in its name; pass project_id. {known}")
     if len(projects) == 1 and not (listing.left_out and not name):
-        return Call(neptun, limit, projects[0].id)
+        return replace(call, project_id=projects[0].id)
     if not can_ask(ctx.client_capabilities):
         raise _none_chosen(projects, name)
     labels = [_label(project) for project in projects]
@@ -93,11 +71,11 @@ async def find_project(
     """The project, or all of them."""
     if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
         return choice.data
-    neptun, limit = client_of(ctx)
+    call = call_of(ctx)
     if isinstance(choice, AcceptedElicitation) and not isinstance(choice.data, NamedProject):
         # The form takes nothing but the labels that were offered, and each ends with the id.
-        return Call(neptun, limit, int(choice.data.project.rpartition("(")[2][:-1]))
-    projects = (await list_projects(shared_by(ctx).pages, neptun)).items
+        return replace(call, project_id=int(choice.data.project.rpartition("(")[2][:-1]))
+    projects = (await list_projects(call)).items
     if not isinstance(choice, AcceptedElicitation):
         name = project.strip()
         raise _none_chosen(matching(projects, name) if name else projects, name)
@@ -105,7 +83,7 @@ async def find_project(
     same = matching(projects, name)
     if len(same) != 1:
         raise _none_chosen(_nearest(same or projects, name), name if same else "")
-    return Call(neptun, limit, same[0].id)
+    return replace(call, project_id=same[0].id)
 
 
 def matching(projects: Sequence[Project], name: str) -> list[Project]:
@@ -121,38 +99,45 @@ def _comparable(name: str) -> str:
     return " ".join(fold(name.translate(_QUOTES)).split())
 
 
-async def list_projects(pages: Pages, neptun: NeptunClient) -> Listing[Project]:
-    """The person's projects, of which the names are remembered for a while."""
-    listing = await neptun.list_projects()
-    pages.name_projects(neptun.session, {project.id: project.name for project in listing.items})
-    return listing
+async def list_projects(call: Call) -> Listing[Project]:
+    """The person's projects, as Neptun has them now. They are remembered, to be named."""
+    sent = Sent(_projects_key(call), await call.neptun.list_projects())
+    call.pages.remember(sent, sum(1_000 + getsizeof(project.name) for project in sent.value.items))
+    return sent.value
 
 
-async def some_projects(pages: Pages, neptun: NeptunClient) -> Listing[Project]:
+def _projects_key(call: Call) -> Key:
+    return Key(call.neptun.session, call.neptun.session.changes, None, ())
+
+
+async def some_projects(call: Call) -> Listing[Project]:
     """The person's projects, one at least.
 
     Raises:
         NotDone: there are none.
     """
-    listing = await list_projects(pages, neptun)
+    listing = await list_projects(call)
     if not listing.items:
-        raise NotDone(f"There are no projects in this Neptun account. Create one at {neptun.address} first.")
+        raise NotDone(f"There are no projects in this Neptun account. Create one at {call.neptun.address} first.")
     return listing
 
 
-async def project_name(ctx: Context[Shared, Any], call: Call) -> str | None:
+def known_name(call: Call) -> str | None:
+    """The name of the call's project, if it was seen lately."""
+    sent = call.pages.recall(_projects_key(call))
+    projects: Sequence[Project] = sent.value.items if sent else ()
+    return next((project.name[:100] for project in projects if project.id == call.project_id), None)
+
+
+async def project_name(call: Call) -> str | None:
     """The name of the call's project; None if Neptun does not say it in a third of the time."""
-    pages = shared_by(ctx).pages
-    known = pages.names(call.neptun.session)
-    if call.project_id not in known:
-        limit = TimeLimit((call.limit.seconds - call.limit.spent) / 3)
-        neptun = call.neptun.with_options(time_limit=limit)
-        with suppress(NeptunError):
-            await list_projects(pages, neptun)
-        call.limit.spent += limit.spent
-        known = pages.names(call.neptun.session)
-    report_of(ctx).project_name = known.get(call.project_id)
-    return known.get(call.project_id)
+    if name := known_name(call):
+        return name
+    part = call.within((call.limit.seconds - call.limit.spent) / 3, call.project_id)
+    with suppress(NeptunError):
+        await list_projects(part)
+    call.limit.spent += part.limit.spent
+    return known_name(call)
 
 
 def _nearest(projects: Sequence[Project], name: str) -> list[Project]:

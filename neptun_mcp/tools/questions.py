@@ -8,8 +8,7 @@ the question, and a new call brings the answer, in which everything here runs ag
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitation, ElicitationResult
@@ -19,9 +18,9 @@ from pydantic import Field
 from ..neptun.client import Contract, is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
-from .context import Answered, Form, Shared, can_ask, report_of, scope_of, shared_by
+from .context import Answered, Call, Form, Shared, can_ask
 from .not_done import NotAllowed, NotDone, NotThere
-from .projects import Call, InProject, project_name
+from .projects import InProject, known_name, project_name
 from .words import NOTHING_DELETED, happened
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
@@ -45,39 +44,30 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
         NeptunError: it could not be looked up.
         NotThere: it is in another project, or not all of them could be looked at.
     """
-    report = report_of(ctx)
-    report.project_id = call.project_id
-    report.project_name = shared_by(ctx).pages.names(call.neptun.session).get(call.project_id)
+    call.report.project_id, call.report.project_name = call.project_id, known_name(call)
     try:
-        report.found = await call.neptun.find_import(call.project_id, import_id)
+        call.report.found = await call.neptun.find_import(call.project_id, import_id)
     except ImportNotFound as error:
-        pages = shared_by(ctx).pages
-        remembered = pages.project_of_import(call.neptun.session, import_id)
-        pages.forget(call.neptun.session, call.project_id)  # they may still show it
+        call.pages.forget(call.neptun.session, call.project_id)  # they may still show it
         if _brings_answer(ctx):
             raise _no_longer_there(import_id, call.project_id) from None
-        if scope_of(ctx).project_id is None:
-            await _look_elsewhere(call, import_id, error, remembered)
+        if call.scope.project_id is None:
+            await _look_elsewhere(call, error)
         raise
-    return report.found
+    return call.report.found
 
 
-async def _look_elsewhere(call: Call, import_id: int, error: ImportNotFound, remembered: int | None) -> None:
-    """Look for an import in the person's other projects, as far as `_ELSEWHERE` requests go.
-
-    Args:
-        error: it is not in the call's project.
-        remembered: the project that showed it in a list lately.
+async def _look_elsewhere(call: Call, error: ImportNotFound) -> None:
+    """Look for an import that is not in the call's project in the others, as far as `_ELSEWHERE` requests go.
 
     Raises:
         NotThere: it is there, or there are projects that were not looked at.
     """
-    neptun = call.neptun
+    neptun, import_id = call.neptun, error.import_id
     requests = 1 + len(GITHUB_KINDS) if neptun.contract is Contract.OBSERVED else 1
+    most = _ELSEWHERE // requests
     with suppress(NeptunError):
         others = [project for project in (await neptun.list_projects()).items if project.id != call.project_id]
-        others.sort(key=lambda project: project.id != remembered)
-        most = _ELSEWHERE // requests
         for project in others[:most]:
             if any(found.id == import_id for found in (await neptun.list_imports(project.id)).items):
                 raise NotThere(
@@ -94,23 +84,21 @@ async def _look_elsewhere(call: Call, import_id: int, error: ImportNotFound, rem
             ) from None
 
 
-async def ask_deletion(
-    ctx: Context[Shared, Any],
-    call: InProject,
-    found: Annotated[ProjectImport, Resolve(find_import)],
-) -> bool | Elicit[Confirmation]:
+Found: TypeAlias = Annotated[ProjectImport, Resolve(find_import)]
+
+
+async def ask_deletion(ctx: Context[Shared, Any], call: InProject, found: Found) -> bool | Elicit[Confirmation]:
     """Whether the import may be deleted: asked of the person, who sees what would go, unless set otherwise."""
-    shared, always_ask = shared_by(ctx), scope_of(ctx).always_ask
-    policy = shared.confirm_delete
+    policy, always_ask = call.shared.confirm_delete, call.scope.always_ask
     if policy == "off" and not always_ask:
         return True
     if can_ask(ctx.client_capabilities):
-        name = await project_name(ctx, call)
-        return Elicit(_question(found, call.project_id, name), Confirmation)
+        call.report.project_name = await project_name(call)
+        return Elicit(_question(found, call.project_id, call.report.project_name), Confirmation)
     why, how = "the person has to agree, and this host cannot ask", "from a host that asks"
     if ctx.client_capabilities is None:
         why = "the person has to agree, and cannot be asked here"
-        if not shared.keeps_sessions:
+        if not call.shared.keeps_sessions:
             how += (
                 ": with MCP 2026-07-28 or later, or with an earlier version if the operator of this server sets "
                 "NEPTUN_MCP_SESSIONS=1"
@@ -135,33 +123,17 @@ _NOT_AGREED: dict[Answered | None, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What is to become of an import.
-
-    Attributes:
-        found: the import, as the person was shown it.
-        why_not: why it stays, in words for the assistant; empty if it may be deleted.
-        asked: whether the person was asked.
-    """
-
-    found: ProjectImport
-    why_not: str = ""
-    asked: bool = True
-
-
 async def decide(
     ctx: Context[Shared, Any],
     call: InProject,
-    found: Annotated[ProjectImport, Resolve(find_import)],
+    found: Found,
     answer: Annotated[ElicitationResult[Any], Resolve(ask_deletion)],
-) -> Decision:
-    """The person's decision, which holds for what they were shown and nothing else."""
-    report = report_of(ctx)
-    report.answered = answered = _answered(answer)
-    report.asked = answered is not None
+) -> str:
+    """Why the import stays, in words for the assistant; empty if the person wants what they were shown to go."""
+    call.report.answered = answered = _answered(answer)
+    call.report.asked = answered is not None
     if answered != "yes":
-        return Decision(found, _NOT_AGREED.get(answered, ""), asked=report.asked)
+        return _NOT_AGREED.get(answered, "")
     if not _brings_answer(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
@@ -173,7 +145,7 @@ async def decide(
                 f"Import {found.id} has changed since the person was asked. Nothing was deleted. "
                 "Call delete_import again, and the person is asked again."
             )
-    return Decision(found)
+    return ""
 
 
 def _answered(answer: ElicitationResult[Any]) -> Answered | None:

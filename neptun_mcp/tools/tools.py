@@ -6,17 +6,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, cast
 
-from mcp.server.mcpserver import Context, Resolve
+from mcp.server.mcpserver import Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel
 
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
-from .context import Shared, shared_by
 from .everywhere import everywhere_page
 from .fitting import Row, fitted
 from .lists import Wanted, project_page, single_resource
 from .neptun_tool import NeptunTool
+from .pages import EVERY_PROJECT
 from .parameters import (
     AnyProject,
     ImportId,
@@ -30,15 +30,14 @@ from .parameters import (
     SourceType,
     TextOffset,
 )
-from .projects import Call, InProject
+from .projects import InProject
 from .query import parse_query
-from .questions import Decision, decide
+from .questions import Found, decide
 from .results import DeletionResult, ImportsPage, ResourcesPage
 from .schema import flat_schema, unbounded
 
 
 async def list_imports(
-    ctx: Context[Shared, Any],
     call: InProject,
     project: AnyProject = "",
     project_id: ProjectId = None,
@@ -47,13 +46,12 @@ async def list_imports(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> ImportsPage:
-    kind = source_type.strip().lower()
-    wanted = Wanted("imports", parse_query(query, ProjectImport), limit, offset, kind)
-    return ImportsPage(**await _page(ctx, call, wanted))
+    wanted = Wanted("imports", parse_query(query, ProjectImport), limit, offset, kind=source_type.strip().lower())
+    make = everywhere_page if call.project_id == EVERY_PROJECT else project_page
+    return ImportsPage(**await make(call, wanted))
 
 
 async def list_resources(
-    ctx: Context[Shared, Any],
     call: InProject,
     resource_type: ResourceType,
     project: AnyProject = "",
@@ -65,55 +63,43 @@ async def list_resources(
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
     if resource_id:
-        pages = shared_by(ctx).pages
-        fields = await single_resource(call, pages, resource_type, resource_id, text_offset)
+        fields = await single_resource(call, resource_type, resource_id, text_offset)
     else:
-        query_of_type = parse_query(query, RESOURCE_MODELS[resource_type])
-        fields = await _page(ctx, call, Wanted(resource_type, query_of_type, limit, offset))
+        wanted = Wanted(resource_type, parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
+        make = everywhere_page if call.project_id == EVERY_PROJECT else project_page
+        fields = await make(call, wanted)
     return ResourcesPage(resource_type=resource_type, **fields)
 
 
-async def _page(ctx: Context[Shared, Any], call: Call, wanted: Wanted) -> dict[str, Any]:
-    make = everywhere_page if call.everywhere else project_page
-    return await make(call, shared_by(ctx).pages, wanted)
-
-
 async def delete_import(
-    ctx: Context[Shared, Any],
     call: InProject,
-    decision: Annotated[Decision, Resolve(decide)],
+    found: Found,
+    refused: Annotated[str, Resolve(decide)],
     import_id: ImportId,
     project: ProjectName = "",
     project_id: ProjectId = None,
 ) -> DeletionResult:
-    if decision.why_not:
-        return _deletion_result(False, call.project_id, decision.found, decision.why_not)
-    pages, certain = shared_by(ctx).pages, None
-    try:
-        deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
-        certain = import_id
-    finally:
-        pages.forget(call.neptun.session, call.project_id, certain)
-    message = (
-        f"Import {import_id} was deleted."
-        if deletion.confirmed
-        else f"Import {import_id} was gone already: it was deleted by another call, or on the Neptun website."
-        if deletion.gone_before
-        else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
-    )
-    unasked = "" if decision.asked else " This server did not ask anyone."
-    return _deletion_result(True, call.project_id, decision.found, message + unasked)
-
-
-def _deletion_result(deleted: bool, project_id: int, found: ProjectImport, message: str) -> DeletionResult:
+    message = refused
+    if not refused:
+        certain = None
+        try:
+            deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+            certain = import_id
+        finally:
+            call.pages.forget(call.neptun.session, call.project_id, certain)
+        message = (
+            f"Import {import_id} was deleted."
+            if deletion.confirmed
+            else f"Import {import_id} was gone already: it was deleted by another call, or on the Neptun website."
+            if deletion.gone_before
+            else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
+        )
+        if not call.report.asked:
+            message += " This server did not ask anyone."
     (shown,) = fitted([Row(found)])
     return DeletionResult(
-        deleted=deleted, import_id=found.id, project_id=project_id, message=message, deleted_import=shown
+        deleted=not refused, import_id=found.id, project_id=call.project_id, message=message, deleted_import=shown
     )
-
-
-_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-_DELETES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 
 
 @cache
@@ -128,7 +114,6 @@ def _tools() -> list[NeptunTool]:
             "List imports",
             "List the imports of a Neptun project, or of all: the folders and GitHub repositories that were read into "
             "it, newest first.",
-            _READS,
             ImportsPage,
         ),
         _tool(
@@ -137,7 +122,6 @@ def _tools() -> list[NeptunTool]:
             "List the resources of one type of a Neptun project, or of all, newest first: files (with the lines that "
             "match the query, or their beginning), template collections, GitHub installations or chats. Pass "
             "resource_id to read a whole file.",
-            _READS,
             ResourcesPage,
         ),
         _tool(
@@ -146,17 +130,19 @@ def _tools() -> list[NeptunTool]:
             "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
             "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
             "(deleted: false), so do not try again.",
-            _DELETES,
             DeletionResult,
+            deletes=True,
         ),
     ]
 
 
 def _tool(
-    function: Callable[..., Any], title: str, description: str, hints: ToolAnnotations, result: type[BaseModel]
+    function: Callable[..., Any], title: str, description: str, result: type[BaseModel], *, deletes: bool = False
 ) -> NeptunTool:
     """A tool as hosts see it."""
-    hints = hints.model_copy(update={"title": title})
+    hints = ToolAnnotations(
+        title=title, read_only_hint=not deletes, destructive_hint=deletes, idempotent_hint=True, open_world_hint=True
+    )
     made = NeptunTool.from_function(
         function, title=title, description=description, annotations=hints, structured_output=False
     )

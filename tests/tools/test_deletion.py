@@ -9,7 +9,6 @@ from neptun_mcp.neptun.models import GITHUB_KINDS
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import Store
 from tests.support import (
-    ORDERS,
     RESOURCE_TYPES,
     USER,
     WEBSHOP,
@@ -76,17 +75,6 @@ async def test_no_more_than_five_requests_look_for_an_import_elsewhere(
     assert message == not_there(99, f"{unseen} and {14 - most} more")
     looked = [request for request in host.site.requests if "/resources/" in request and "/projects/1/" not in request]
     assert len(looked) == most * (3 if contract == "observed" else 1) <= 5
-
-
-async def test_a_project_that_showed_the_import_lately_is_looked_at_first(host: Host) -> None:
-    """Neptun's order would leave no request for it."""
-    async with host.connected() as tools:
-        host.site.answers[f"GET {USER}/projects"] = JSONResponse(
-            [{"id": 2, "name": "a"}, {"id": 1, "name": "b"}, {"id": 3, "name": "orders-api"}]
-        )
-        await tools.gets("list_imports", project_id=ORDERS, limit=1)
-        message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=201)
-    assert message.startswith('Import 201 is not in project 1 but in project 3 "orders-api"')
 
 
 @pytest.mark.parametrize("fails", ["projects", "projects/3/resources/imports"])

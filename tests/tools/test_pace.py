@@ -11,17 +11,20 @@ import pytest
 from neptun_mcp.neptun.models import UserFile
 from neptun_mcp.neptun.threads import SMALL, Pace
 from neptun_mcp.neptun.time_limit import TimeLimit
-from neptun_mcp.tools import pace as module
-from neptun_mcp.tools.folding import contained
+from neptun_mcp.tools import lists
+from neptun_mcp.tools.folding import ITEM, contained, work_on
+from neptun_mcp.tools.lists import Wanted
 from neptun_mcp.tools.not_done import NotDone
-from neptun_mcp.tools.pace import paced, work_on
-from neptun_mcp.tools.query import parse_query, search
+from neptun_mcp.tools.query import Query, parse_query, search
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
 GROWS = "ﷺ"
 """Eighteen characters when it is compared."""
+
+FILES = Wanted("user-files", Query(), 50, 0)
+LARGE = [UserFile(id=1)] * (SMALL // ITEM + 1)
 
 
 async def test_it_ends_with_the_time_limit() -> None:
@@ -35,20 +38,20 @@ async def test_it_ends_with_the_time_limit() -> None:
             ended.set()
 
     with pytest.raises(NotDone, match="resource_id"):
-        await paced(TimeLimit(0.05), SMALL + 1, work)
+        await FILES.search(LARGE, TimeLimit(0.05), work)
     await anyio.to_thread.run_sync(ended.wait, PATIENCE)
     assert ended.is_set()
 
 
 async def test_it_has_a_ceiling_whatever_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WORK_SECONDS", 0.05)
+    monkeypatch.setattr(lists, "SEARCH_SECONDS", 0.05)
 
     def work(pace: Pace) -> None:
         while True:
             pace.step(100)
 
     with pytest.raises(NotDone, match="Look through one project at a time"):
-        await paced(TimeLimit(10 * PATIENCE), SMALL + 1, work)
+        await FILES.search(LARGE, TimeLimit(10 * PATIENCE), work)
 
 
 class Counting(Pace):

@@ -11,7 +11,7 @@ from neptun_mcp import Credentials, NeptunClient
 from neptun_mcp.neptun.models import Listing, ProjectImport, UserFile
 from neptun_mcp.neptun.session import Session
 from neptun_mcp.neptun.threads import Pace
-from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, memory_of
+from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, Sent, memory_of
 from tests.support import until
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +33,8 @@ def a_listing(megabytes: float = 0.0) -> Listing[ProjectImport]:
     return Listing([ProjectImport(id=1, source_type="local_folder", source_path=path)], [])
 
 
-def remember(pages: Pages, key: Key, listing: Listing[ProjectImport], more: bool = True) -> None:
-    pages.remember(key, listing, memory_of(listing.items, Pace()) if more else 0)
+def remember(pages: Pages, key: Key, listing: Listing[ProjectImport]) -> None:
+    pages.remember(Sent(key, listing), memory_of(listing.items, Pace()))
 
 
 async def remembered(pages: Pages, key: Key) -> bool:
@@ -61,20 +61,6 @@ async def test_a_first_page_always_asks() -> None:
     assert (await pages.find(key, False, ask)).value is other
     # The earlier list is not kept beside the new one.
     assert len(pages) == 0
-
-
-async def test_a_list_without_more_to_read_is_not_remembered_and_replaces_an_earlier_one() -> None:
-    pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
-    remember(pages, key, a_listing())
-    remember(pages, key, a_listing(), False)
-    assert len(pages) == 0
-
-
-async def test_the_last_page_leaves_the_list_for_those_who_go_back() -> None:
-    pages, key, listing = Pages(2**20), Key(a_session(), 0, 1, ("imports",)), a_listing()
-    remember(pages, key, listing)
-    remember(pages, key, listing, False)
-    assert await remembered(pages, key)
 
 
 async def test_lists_are_kept_apart() -> None:
@@ -138,7 +124,6 @@ async def test_a_certain_deletion_leaves_the_lists_of_imports_to_be_read_on_with
         remember(pages, key, a_listing())
     pages.forget(alice, 1, deleted=1)
     assert [await remembered(pages, key) for key in (imports, files, everywhere)] == [True, False, True]
-    assert pages.project_of_import(alice, 1) is None
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "你", "🍵"])
@@ -151,11 +136,9 @@ def test_a_list_counts_as_much_memory_as_it_takes(letter: str) -> None:
 
 async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
     pages, session = Pages(2**20), a_session()
-    key = await pages.key(session, 1, "imports")
-    remember(pages, key, a_listing())
-    assert await remembered(pages, await pages.key(session, 1, "imports"))
+    remember(pages, Key(session, 0, 1, ("imports",)), a_listing())
     session.changes += 1
-    assert not await remembered(pages, await pages.key(session, 1, "imports"))
+    assert not await remembered(pages, Key(session, 1, 1, ("imports",)))
     assert len(pages) == 0
 
 

@@ -143,7 +143,7 @@ def form(
     errors: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    """The page with the
+    """The page on which a person signs in, or refuses.
 
     Args:
         request: the pending request, sealed.

@@ -15,7 +15,7 @@ from .account import create_client
 from .neptun.client import NeptunClient
 from .settings import Settings
 from .tools import create_tools
-from .tools.answers import AnswersOnce, explain_refusal
+from .tools.answers import AnswersOnce
 from .tools.arguments import call_reader
 from .tools.context import Shared
 from .tools.pages import Pages
@@ -110,7 +110,6 @@ def build_server(
         *outermost,
         span,
         *around,
-        explain_refusal,
         AnswersOnce(audited_tools()),
         *sdks,  # the sealed state of a question
         announce_no_resources,

@@ -20,22 +20,6 @@ REFUSED = {"reason": "invalid_request_state"}
 error class for it. Without this mark nobody would learn from its words that the call has to be made again."""
 
 
-async def explain_refusal(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware of the MCP server: the SDK's refusal of an answer, in words."""
-    try:
-        return await call_next(ctx)
-    except MCPError as error:
-        if error.error.data != REFUSED:
-            raise
-        raise MCPError(
-            error.error.code,
-            "This answer belongs to a question that was asked too long ago, in another call, or by a server that has "
-            "restarted since or has another NEPTUN_MCP_STATE_KEY. "
-            "Nothing was done; make the call again, and the person is asked again.",
-            REFUSED,
-        ) from None
-
-
 class AnswersOnce:
     """Middleware of the MCP server, outside of what the SDK refuses answers by; for MCP 2026-07-28 and later.
 
@@ -49,27 +33,35 @@ class AnswersOnce:
 
     def __init__(self, tools: Collection[str]) -> None:
         self._tools = tools
-        self._used = OrderedDict[str, float]()  # when, the oldest first
+        self._used = OrderedDict[object, float]()  # when, the oldest first
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         given = ctx.params or {}
-        state = given.get("requestState")
-        if ctx.method != "tools/call" or given.get("name") not in self._tools or not isinstance(state, str):
+        counts = ctx.method == "tools/call" and given.get("name") in self._tools
+        state = given.get("requestState") if counts else None
+        if isinstance(state, str):
+            self._use(state)
+        try:
             return await call_next(ctx)
+        except MCPError as error:  # nothing ran: somebody else's state, or a malformed call
+            self._used.pop(state, None)
+            if error.error.data != REFUSED:
+                raise
+            raise MCPError(
+                error.error.code,
+                "This answer belongs to a question that was asked too long ago, in another call, or by a server that "
+                "has restarted since or has another NEPTUN_MCP_STATE_KEY. "
+                "Nothing was done; make the call again, and the person is asked again.",
+                REFUSED,
+            ) from None
+
+    def _use(self, state: str) -> None:
         if state in self._used:
             raise MCPError(
                 INVALID_PARAMS,
                 "This answer was used already, and counts once. Call list_imports to see what became of the import; "
                 "if it is still there, call delete_import without the answer, and the person is asked again.",
             )
-        self._remember(state)
-        try:
-            return await call_next(ctx)
-        except MCPError:  # nothing ran: somebody else's state, or a malformed call
-            self._used.pop(state, None)
-            raise
-
-    def _remember(self, state: str) -> None:
         now = time.monotonic()
         self._used[state] = now
         while len(self._used) > MAX_ANSWERS or next(iter(self._used.values())) < now - ANSWER_SECONDS:

@@ -107,8 +107,9 @@ def _age(row: Row) -> tuple[str, int]:
 
 def _memory(rows: Sequence[Row], pace: Pace) -> int:
     excerpts = [row.excerpt for row in rows if row.excerpt]
-    texts = sum(getsizeof(excerpt.text) + _PLACE_BYTES * len(excerpt.places) for excerpt in excerpts)
-    return memory_of([row.item for row in rows], pace) + texts
+    places = sum(len(excerpt.places) for excerpt in excerpts)
+    texts = sum(getsizeof(lines) for excerpt in excerpts for _, lines in excerpt.parts)
+    return memory_of([row.item for row in rows], pace) + _PLACE_BYTES * places + texts
 
 
 async def everywhere_page(call: Call, wanted: Wanted) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pydantic_core import to_json
@@ -28,23 +27,24 @@ class Excerpt:
     """A text, or lines of it.
 
     Attributes:
-        text: with `GAP` between lines that do not follow each other.
+        parts: lines that follow each other, with where they begin in the whole text.
         length: characters of the whole text.
-        start: the character of the whole text at which this begins.
         total: how many places of the whole text match.
-        places: where `text` matches, the best places first; of a whole text with very many not all.
-        pieces: where the lines after each gap begin: in `text`, and in the whole text.
+        places: those of them that are in the parts, the best first; of a whole text with very many not all.
     """
 
-    text: str
+    parts: Sequence[tuple[int, str]]
     length: int
     total: int = 0
     places: Sequence[int] = ()
-    pieces: Sequence[tuple[int, int]] = ((0, 0),)
+
+    @property
+    def text(self) -> str:
+        return GAP.join([lines for _, lines in self.parts])
 
     @property
     def start(self) -> int:
-        return self.pieces[0][1]
+        return self.parts[0][0]
 
     @property
     def matches(self) -> int | None:
@@ -62,29 +62,50 @@ class Excerpt:
             most = len(part.text) * room // size
 
     def _of_length(self, most: int) -> Excerpt:
-        text, parts = self.text, list[_Span]()
-        if len(text) <= most:
+        if len(self.text) <= most:
             return self
         if most <= 0:
-            return Excerpt("", self.length, self.total)
+            return Excerpt([(0, "")], self.length, self.total)
         if not self.places:
-            return Excerpt(text[: line_end(text, 0, most)], self.length, self.total, pieces=self.pieces[:1])
+            start, text = self.parts[0]
+            return replace(self, parts=[(start, text[: line_end(text, 0, most)])])
+        spans: list[_Span] = []
         for place in self.places:
-            if (merged := _with_lines(text, place, parts, most)) is None:
+            if (merged := self._with_lines(place, spans, most)) is None:
                 break
-            parts = merged
-        return self._part(parts or [_around(text, self.places[0], most)])
+            spans = merged
+        spans = spans or [self._around(self.places[0], most)]
+        parts: list[tuple[int, str]] = []
+        for start, end in spans:
+            begin, text = self._part_of(start)
+            parts.append((start, text[start - begin : end - begin]))
+        places = [place for place in self.places if any(start <= place < end for start, end in spans)]
+        return replace(self, parts=parts, places=places)
 
-    def _part(self, spans: Sequence[_Span]) -> Excerpt:
-        pieces: list[tuple[int, int]] = []
-        begins = accumulate((end - start + len(GAP) for start, end in spans), initial=0)
-        moved = [(start, end, begin) for (start, end), begin in zip(spans, begins, strict=False)]
-        for start, _, begin in moved:
-            known, original = max(piece for piece in self.pieces if piece[0] <= start)
-            pieces.append((begin, original + start - known))
-        places = [place - start + begin for place in self.places for start, end, begin in moved if start <= place < end]
-        text = GAP.join(self.text[start:end] for start, end in spans)
-        return Excerpt(text, self.length, self.total, places, pieces)
+    def _part_of(self, place: int) -> tuple[int, str]:
+        return max(part for part in self.parts if part[0] <= place)
+
+    def _with_lines(self, place: int, spans: list[_Span], most: int) -> list[_Span] | None:
+        """The spans with the line of a place and one around it, or with that line alone; None if neither fits."""
+        if any(start <= place < end for start, end in spans):
+            return spans
+        begin, text = self._part_of(place)
+        own = _line(text, place - begin)
+        before = _line(text, own[0] - 1) if own[0] else own
+        after = _line(text, own[1]) if own[1] < len(text) else own
+        for start, end in ((before[0], after[1]), own):
+            merged = _merge([*spans, (begin + start, begin + end)])
+            if sum(end - start for start, end in merged) + len(GAP) * (len(merged) - 1) <= most:
+                return merged
+        return None
+
+    def _around(self, place: int, most: int) -> _Span:
+        """A part of a long line, around a place."""
+        begin, text = self._part_of(place)
+        start = max(0, min(place - begin - most // 4, len(text) - most))
+        if start:
+            start = text.find("\n", start - 1, place - begin) + 1 or start
+        return begin + start, begin + line_end(text, max(start, place - begin), start + most)
 
 
 def marked(text: str, needles: Sequence[str], pace: Pace) -> Excerpt:
@@ -93,7 +114,7 @@ def marked(text: str, needles: Sequence[str], pace: Pace) -> Excerpt:
     A person who looks for several words means the rarest one, which tells most, on the lines with most of the others.
     """
     if not needles or not text:
-        return Excerpt(text, len(text))
+        return Excerpt([(0, text)], len(text))
     totals = dict.fromkeys(needles, 0)
     firsts: dict[str, list[int]] = {needle: [] for needle in needles}
     for piece in folded_pieces(text, max(map(len, needles)) - 1, pace):
@@ -107,12 +128,12 @@ def marked(text: str, needles: Sequence[str], pace: Pace) -> Excerpt:
                 firsts[needle] += [piece.start + index for index in unfolded(piece.part, inside)]
     there = [needle for needle in needles if totals[needle]]
     if not there:
-        return Excerpt(text, len(text))
+        return Excerpt([(0, text)], len(text))
     rarest = min(there, key=lambda needle: totals[needle])
     places = firsts[rarest]
     if len(there) > 1:
         places = sorted(places, key=lambda place: -len(contained(text[slice(*_line(text, place))], there, pace)))
-    return Excerpt(text, len(text), totals[rarest], places)
+    return Excerpt([(0, text)], len(text), totals[rarest], places)
 
 
 def _positions(folded: str, needle: str, position: int, most: int) -> list[int]:
@@ -122,21 +143,6 @@ def _positions(folded: str, needle: str, position: int, most: int) -> list[int]:
         found.append(position)
         position += len(needle)
     return found
-
-
-def _with_lines(text: str, place: int, parts: list[_Span], most: int) -> list[_Span] | None:
-    """The parts with the line of a place and one around it, or with that line alone; None if neither fits."""
-    if any(start <= place < end for start, end in parts):
-        return parts
-    own = _line(text, place)
-    before = _line(text, own[0] - 1) if own[0] else own
-    after = _line(text, own[1]) if own[1] < len(text) else own
-    before, after = (own if text[slice(*line)] == GAP else line for line in (before, after))
-    for wanted in ((before[0], after[1]), own):
-        merged = _merge([*parts, wanted])
-        if sum(end - start for start, end in merged) + len(GAP) * (len(merged) - 1) <= most:
-            return merged
-    return None
 
 
 def _merge(parts: list[_Span]) -> list[_Span]:
@@ -154,14 +160,6 @@ def _line(text: str, place: int) -> _Span:
     start = text.rfind("\n", max(0, place - PREVIEW), place) + 1 or max(0, place - PREVIEW)
     end = text.find("\n", place, place + PREVIEW) + 1 or min(len(text), place + PREVIEW)
     return start, end
-
-
-def _around(text: str, place: int, most: int) -> _Span:
-    """A part of a long line, around a place."""
-    start = max(0, min(place - most // 4, len(text) - most))
-    if start:
-        start = text.find("\n", start - 1, place) + 1 or start
-    return start, line_end(text, max(start, place), start + most)
 
 
 def line_end(text: str, start: int, end: int) -> int:

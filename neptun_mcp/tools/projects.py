@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from sys import getsizeof
 from typing import Annotated, Any, Literal, TypeAlias
 
 from mcp.server.mcpserver import Context, Elicit, Resolve
@@ -14,10 +13,11 @@ from pydantic import BaseModel, Field, create_model
 
 from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import Listing, Project
+from ..neptun.threads import Pace
 from .context import Call, Form, Shared, call_of, can_ask
 from .folding import fold
 from .not_done import NotDone
-from .pages import EVERY_PROJECT, Key, Sent
+from .pages import EVERY_PROJECT, Key, Sent, memory_of
 from .words import known_projects
 
 ALL = "*"
@@ -102,7 +102,7 @@ def _comparable(name: str) -> str:
 async def list_projects(call: Call) -> Listing[Project]:
     """The person's projects, as Neptun has them now. They are remembered, to be named."""
     sent = Sent(_projects_key(call), await call.neptun.list_projects())
-    call.pages.remember(sent, sum(1_000 + getsizeof(project.name) for project in sent.value.items))
+    call.pages.remember(sent, memory_of(sent.value.items, Pace()))
     return sent.value
 
 

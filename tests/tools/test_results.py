@@ -160,7 +160,9 @@ def test_an_excerpt_fits_and_says_where_it_begins_and_how_many_places_match(text
         assert len(part.text) <= PREVIEW
         assert len(to_json(part.text)) <= room + 2
         assert text[part.start :].startswith(part.text.split(GAP)[0])
-        assert all(fold(part.text[place]) == "n" for place in part.places)
+        assert all(text[start:].startswith(lines) for start, lines in part.parts)
+        assert all(fold(text[place]) == "n" for place in part.places)
+        assert all(any(start <= place < start + len(lines) for start, lines in part.parts) for place in part.places)
         if part.text != text and part.total:
             assert part.matches == (part.total if part.total > len(part.places) else None)
             assert len(part.places) > 0 or room < 60

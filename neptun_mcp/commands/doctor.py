@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ..account import create_client
 from ..command_line import command_line
-from ..neptun.client import Contract, NeptunClient
+from ..neptun.client import NeptunClient
 from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
@@ -195,6 +195,6 @@ async def _imports(neptun: NeptunClient, settings: Settings) -> str:
             return "not looked at: there is no project"
         project_id = projects[0].id
     imports = await neptun.list_imports(project_id)
-    contract = "as documented" if neptun.contract is Contract.DOCUMENTED else "a request for each kind of import"
+    contract = "a request for each kind of import" if neptun.learned.imports_by_kind else "as documented"
     left_out = f", {len(imports.left_out)} more could not be read" if imports.left_out else ""
     return f"{len(imports.items)} in project {project_id}{left_out}; the server speaks: {contract}"

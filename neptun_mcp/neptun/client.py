@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 from typing import Any, cast
 
 import anyio
 import httpx2 as httpx
 
-from .deletion import Deletion, check_answer, outcome_after
-from .errors import (
-    BadRequest,
-    Denied,
-    ImportNotFound,
-    NeptunError,
-    NotLikeNeptun,
-    NotNeptun,
-    ProjectNotFound,
-    ResourceNotFound,
-    ServerFailed,
-    TimedOut,
-    Unauthorized,
-    UnreadableItems,
-    WrongUser,
-)
+from . import errors
+from .errors import Effect
+from .failures import Progress
 from .models import (
     DEFAULT_BASE_URL,
     GITHUB_KINDS,
@@ -53,23 +39,34 @@ GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
 """The words for `source_type`, documented and observed. A server may know more."""
 
-
 _BYTES = 6  # of JSON are as much work as one character
 
 
-class Contract(Enum):
-    """How a server answers `GET …/resources/imports`, learned from the shape of an answer."""
-
-    DOCUMENTED = "one request returns every import, wrapped in an object"
-    OBSERVED = "one request returns one kind of import, as a bare array"
-
-
 @dataclass
-class _Learned:
-    """What was learned about the server; shared by every client of one transport."""
+class Learned:
+    """What the answers of a server tell about it; shared by every client of its connections.
 
-    contract: Contract | None = None
-    single_resources: bool | None = None  # whether there is an endpoint for one resource
+    Attributes:
+        imports_by_kind: whether one request returns one kind of import, as a bare array (a running server), or every
+            import, wrapped in an object (documented); None before the first list of imports.
+        single_resources: whether there is an endpoint for one resource; None if that is not known.
+    """
+
+    imports_by_kind: bool | None = None
+    single_resources: bool | None = None
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An import that is gone.
+
+    Attributes:
+        confirmed: Neptun said so. False: its answer was lost or unclear, and the list of imports showed it.
+        gone_before: it was there just now, and somebody else deleted it before this deletion arrived.
+    """
+
+    confirmed: bool
+    gone_before: bool = False
 
 
 class NeptunClient:
@@ -85,11 +82,16 @@ class NeptunClient:
         credentials: how to get a session.
         user_id: the person's id; None to ask Neptun whose session it is.
         base_url: `https://host[:port]`, or `http://` to this machine. The cookie goes nowhere else.
-        timeout: seconds for a whole call.
+        timeout: seconds for a whole call, of which connecting may take a third.
         max_connections: the most connections to Neptun that are open at the same time.
         max_response_bytes: a longer body, after decompression, is refused.
         http_transport: an HTTPX transport to use in place of the network.
         user_agent: how this program names itself to Neptun.
+
+    Attributes:
+        session: the person's session.
+        timeout: as it was given.
+        learned: what is known about the server.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class NeptunClient:
             http_transport=http_transport,
             user_agent=user_agent,
         )
-        self._learned = _Learned()
+        self.learned = Learned()
         self.timeout = timeout
         self._time_limit: TimeLimit | None = None
         self._transfer: Transfer | None = None
@@ -132,11 +134,6 @@ class NeptunClient:
     def address(self) -> str:
         """The base URL."""
         return self._transport.address
-
-    @property
-    def contract(self) -> Contract | None:
-        """Which contract the server speaks; None before the first list of imports."""
-        return self._learned.contract
 
     def with_options(
         self,
@@ -164,7 +161,7 @@ class NeptunClient:
         Raises:
             Unavailable, NotLikeNeptun: it does not.
         """
-        async with self._within(self._limit()):
+        async with self._within():
             await self._check_address()
             await self.session.check_database()
 
@@ -173,13 +170,13 @@ class NeptunClient:
         for method, path in (("HEAD", "/api/auth/check"), ("GET", "/api/_auth/session")):
             try:
                 await self._transport.read(method, path)
-            except Unauthorized:
+            except errors.Unauthorized:
                 return
-            except Denied:
+            except errors.Denied:
                 continue
             else:
                 return
-        raise NotNeptun(self.address)
+        raise errors.NotNeptun(self.address)
 
     async def check_login(self) -> None:
         """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
@@ -187,12 +184,12 @@ class NeptunClient:
         Raises:
             NeptunError: a call would fail for this reason.
         """
-        async with self._within(self._limit()):
+        async with self._within():
             await self.session.run(self.session.user_id)
 
     async def user(self) -> User:
         """The person whose session it is, as Neptun knows them."""
-        async with self._within(self._limit()):
+        async with self._within():
             return await self.session.run(self.session.actual_user)
 
     async def log_in(self) -> tuple[str, User]:
@@ -201,7 +198,7 @@ class NeptunClient:
         async def check(cookie: str) -> tuple[str, User]:
             return cookie, await self.session.actual_user(cookie)
 
-        async with self._within(self._limit()):
+        async with self._within():
             return await self.session.run(check)
 
     async def list_projects(self) -> Listing[Project]:
@@ -209,7 +206,7 @@ class NeptunClient:
 
         Documented by Neptun elsewhere; wrapped in `{"projects": …}` as documented, a bare array as it runs.
         """
-        async with self._within(self._limit()), self._explained():
+        async with self._within(), self._explained():
             return await self._projects()
 
     async def list_imports(self, project_id: int, kind: str | None = None) -> Listing[ProjectImport]:
@@ -229,7 +226,7 @@ class NeptunClient:
         def arranged(items: list[ProjectImport]) -> list[ProjectImport]:
             return newest_first(i for i in items if kind is None or is_kind(i.source_type, kind))
 
-        async with self._within(self._limit()), self._explained(project_id):
+        async with self._within(), self._explained(project_id):
             return await self._imports(project_id, kind, arranged)
 
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
@@ -241,7 +238,7 @@ class NeptunClient:
             ProjectNotFound: no such project, or another person's.
         """
         path = f"/projects/{project_id}/resources/{resource_type}"
-        async with self._within(self._limit()), self._explained(project_id):
+        async with self._within(), self._explained(project_id):
             sent = await self._get(path)
             if sent.value == []:
                 sent = await self._get(path)
@@ -260,36 +257,36 @@ class NeptunClient:
         """
         client = self.with_options(time_limit=self._limit())
         no_endpoint = False
-        if self._learned.single_resources is not False:
+        if self.learned.single_resources is not False:
             try:
                 found = await client._single_resource(project_id, resource_type, resource_id)
-            except Denied as error:
+            except errors.Denied as error:
                 # A running server answers these for what is linked to the project, too: 401 if it is another person's.
                 no_endpoint = error.status != 401 and not error.by_handler
-            except (BadRequest, NotLikeNeptun):
+            except (errors.BadRequest, errors.NotLikeNeptun):
                 no_endpoint = True
-            except ServerFailed:
+            except errors.ServerFailed:
                 pass
             else:
-                self._learned.single_resources = True
+                self.learned.single_resources = True
                 return found
         listing = await client.list_resources(project_id, resource_type)
         in_list = next((item for item in listing.items if item.id == resource_id), None)
         if in_list is None:
             if listing.left_out:
-                raise UnreadableItems(self.address, f"resource {resource_id}", "resources")
-            raise ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
-        if no_endpoint and self._learned.single_resources is None:
-            self._learned.single_resources = False
+                raise errors.UnreadableItems(self.address, f"resource {resource_id}", "resources")
+            raise errors.ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
+        if no_endpoint and self.learned.single_resources is None:
+            self.learned.single_resources = False
         return in_list
 
     async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
-        async with self._within(self._limit()):
+        async with self._within():
             sent = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
             one = replace(sent, value=[sent.value])
             (found,) = (await self._read(RESOURCE_MODELS[resource_type], [one], list)).items
         if found.id != resource_id:
-            raise NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
+            raise errors.NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
         return found
 
     async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
@@ -299,7 +296,13 @@ class NeptunClient:
             ImportNotFound: it is not in the list.
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
-        return await self._find_import(project_id, import_id, self._limit())
+        async with self._within(), self._explained(project_id):
+            imports = await self._imports(project_id, None, lambda items: [i for i in items if i.id == import_id])
+        if imports.items:
+            return imports.items[-1]
+        if imports.left_out:
+            raise errors.UnreadableItems(self.address, f"import {import_id}", "imports")
+        raise errors.ImportNotFound(import_id, project_id)
 
     async def delete_import(self, project_id: int, import_id: int, *, known_to_exist: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
@@ -317,72 +320,85 @@ class NeptunClient:
             DeletionFailed: it was sent, and the import is still there, or nobody can tell; `effect` says which.
             NeptunError: any other error means that nothing was deleted.
         """
-        limit, may_have_arrived = self._limit(), False
+        client, progress = self.with_options(time_limit=self._limit()), Progress()
 
-        def note_sending() -> None:
-            nonlocal may_have_arrived
-            may_have_arrived = True
-
-        async def attempt(cookie: str) -> Answer:
-            nonlocal may_have_arrived
-            user = await self.session.user_id(cookie)
-            path = f"/api/users/{user}/projects/{project_id}/resources/imports/{import_id}"
+        async def send(path: str, **options: Any) -> Answer:
             try:
-                return await self._transport.send("DELETE", path, cookie=cookie, on_sending=note_sending)
-            except Unauthorized:
-                may_have_arrived = False  # it had no effect, whatever becomes of the next one
+                return await self._transport.send("DELETE", path, progress=progress, **options)
+            except errors.Unauthorized:
+                progress.sent = False  # it had no effect, whatever becomes of the next one
                 raise
 
         try:
             # A third of the time is kept for the list, in case the answer is lost.
-            async with self._within(limit, 2 / 3):
-                check_answer(await self.session.run(attempt), self.address)
-        except BadRequest:
+            async with client._within(2 / 3):
+                answer = await self._ask(send, f"/projects/{project_id}/resources/imports/{import_id}")
+            if answer.status not in (200, 204):
+                raise errors.NotLikeNeptun(self.address, f"it answers a deletion with status {answer.status}")
+            if answer.body.strip() not in (b"", b"[]"):
+                raise errors.NotLikeNeptun(self.address, "it answers a deletion with something else than an empty list")
+        except errors.BadRequest:
             raise
-        except NeptunError as error:
-            if not (may_have_arrived or isinstance(error, Denied)):
-                raise
-            find = partial(self._find_import, project_id, import_id, limit)
-            return await outcome_after(error, import_id, self.address, find, known_to_exist=known_to_exist)
+        except errors.NeptunError as error:
+            if progress.sent or isinstance(error, errors.Denied):
+                return await client._outcome_after(error, project_id, import_id, known_to_exist)
+            raise
         return Deletion(confirmed=True)
 
-    async def _find_import(self, project_id: int, import_id: int, limit: TimeLimit) -> ProjectImport:
-        async with self._within(limit), self._explained(project_id):
-            imports = await self._imports(project_id, None, lambda items: [i for i in items if i.id == import_id])
-        if imports.items:
-            return imports.items[-1]
-        if imports.left_out:
-            raise UnreadableItems(self.address, f"import {import_id}", "imports")
-        raise ImportNotFound(import_id, project_id)
+    async def _outcome_after(
+        self, error: errors.NeptunError, project_id: int, import_id: int, known_to_exist: bool
+    ) -> Deletion:
+        """What became of an import whose deletion may have arrived, and was not answered with success."""
+        refused = isinstance(error, errors.Denied)
+        try:
+            await self.find_import(project_id, import_id)
+        except errors.ImportNotFound as absent:
+            if refused and not known_to_exist:
+                raise absent from error
+            return Deletion(confirmed=False, gone_before=refused)
+        except errors.NeptunError as blind:
+            if refused and isinstance(blind, (errors.ProjectNotFound, errors.WrongUser)):
+                raise blind from error
+            # Recorded: a refusal may be how a database fails that is stopping. What came after it says more.
+            raise errors.DeletionFailed(blind if refused else error, Effect.UNKNOWN, import_id) from error
+        if not refused:
+            raise errors.DeletionFailed(error, Effect.MAY_YET_GO, import_id) from error
+        if error.status == 404:  # recorded: the database failed
+            error = errors.ServerFailed(self.address, error.status)
+        raise errors.DeletionFailed(error, Effect.STILL_THERE, import_id) from error
 
     def _limit(self) -> TimeLimit:
         """The time limit of the whole call, or one for a method alone."""
         return self._time_limit or TimeLimit(self.timeout)
 
     @asynccontextmanager
-    async def _within(self, limit: TimeLimit, share: float = 1.0) -> AsyncGenerator[None]:
-        """Take at most what is left of a time limit, or a share of it."""
+    async def _within(self, share: float = 1.0) -> AsyncGenerator[None]:
+        """Take at most what is left of the time limit, or a share of it."""
+        limit = self._limit()
         try:
             with limit.spend(share):
                 yield
         except TimeoutError:
-            raise TimedOut(self.address, limit.spent) from None
+            raise errors.TimedOut(self.address, limit.spent) from None
 
-    async def _get(self, path: str) -> _Json:
-        """What is at a path below the person's own."""
+    async def _ask(self, send: Callable[..., Awaitable[Answer]], path: str) -> Answer:
+        """What `send` returns for a path below the person's own, in their session."""
 
         async def attempt(cookie: str) -> Answer:
-            user = await self.session.user_id(cookie)
-            return await self._transport.read("GET", f"/api/users/{user}{path}", cookie=cookie, transfer=self._transfer)
+            return await send(f"/api/users/{await self.session.user_id(cookie)}{path}", cookie=cookie)
 
-        answer = await self.session.run(attempt)
+        return await self.session.run(attempt)
+
+    async def _get(self, path: str) -> _Json:
+        """The JSON at a path below the person's own."""
+        answer = await self._ask(partial(self._transport.read, "GET", transfer=self._transfer), path)
         size, content_type = len(answer.body) // _BYTES, answer.headers.get("content-type", "")
         try:
             return _Json(await paced(size, lambda _: read_json(answer.body, content_type)), size)
         except ValueError:
             start = answer.body.lstrip()[:1]
             what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
-            raise NotLikeNeptun(self.address, f"it sent {what} where JSON was expected") from None
+            raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected") from None
 
     async def _projects(self) -> Listing[Project]:
         def by_name(projects: list[Project]) -> list[Project]:
@@ -395,25 +411,22 @@ class NeptunClient:
         """Say what a refusal means when the session is good."""
         try:
             yield
-        except Denied as error:
+        except errors.Denied as error:
             raise await self._meaning(error, project_id) from error
 
-    async def _meaning(self, error: Denied, project_id: int | None) -> NeptunError:
+    async def _meaning(self, error: errors.Denied, project_id: int | None) -> errors.NeptunError:
         """What a refusal means, as far as it can be found out: a failure to do so must not hide the refusal."""
         configured = self.session.configured_user_id
         projects: list[Project] | None = None
-        with suppress(NeptunError):
+        with suppress(errors.NeptunError):
             if configured and configured != (actual := (await self.session.run(self.session.actual_user)).id):
-                return WrongUser(configured, actual)
+                return errors.WrongUser(configured, actual)
             if project_id is not None:
                 projects = (await self._projects()).items
-        if project_id is None:
-            # No id was given that could be wrong, and without projects the list is empty (recorded).
-            return ServerFailed(self.address, error.status)
-        if any(project.id == project_id for project in projects or ()):
-            # Recorded: a running server answers 404 when its database fails.
-            return ServerFailed(self.address, error.status)
-        return ProjectNotFound(error.status, project_id, projects)
+        if project_id is None or any(project.id == project_id for project in projects or ()):
+            # Recorded: a running server answers 404 when its database fails, and without projects the list is empty.
+            return errors.ServerFailed(self.address, error.status)
+        return errors.ProjectNotFound(error.status, project_id, projects)
 
     async def _imports(
         self, project_id: int, kind: str | None, arranged: Callable[[list[ProjectImport]], list[ProjectImport]]
@@ -421,14 +434,13 @@ class NeptunClient:
         """Every import of the kind, and what else came along."""
         github = [k for k in GITHUB_KINDS if kind is None or is_kind(k, kind) or kind not in KNOWN_KINDS]
         queries = [f"?import_source_type={k}" for k in github]
-        if self.contract is Contract.OBSERVED:
+        if self.learned.imports_by_kind:
             answers = await self._import_lists(project_id, queries if kind in GITHUB_WORDS else ["", *queries])
         else:
             answers = await self._import_lists(project_id, [""])
             if isinstance(answers[0].value, list):
                 answers += await self._import_lists(project_id, queries)
-        wrapped = any(isinstance(answer.value, dict) for answer in answers)
-        self._learned.contract = Contract.DOCUMENTED if wrapped else Contract.OBSERVED
+        self.learned.imports_by_kind = not any(isinstance(answer.value, dict) for answer in answers)
         return await self._read(ProjectImport, answers, arranged, "imports")
 
     async def _import_lists(self, project_id: int, queries: list[str]) -> list[_Json]:
@@ -436,22 +448,22 @@ class NeptunClient:
         path = f"/projects/{project_id}/resources/imports"
         if len(queries) == 1:
             return [await self._get(path + queries[0])]
-        answers = dict[int, _Json]()
-        errors: list[NeptunError] = []
+        answers = dict[str, _Json]()
+        failures: list[errors.NeptunError] = []
 
-        async def ask(index: int) -> None:
+        async def ask(query: str) -> None:
             try:
-                answers[index] = await self._get(path + queries[index])
-            except NeptunError as error:
-                errors.append(error)
+                answers[query] = await self._get(path + query)
+            except errors.NeptunError as error:
+                failures.append(error)
                 group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for index in range(len(queries)):
-                group.start_soon(ask, index)
-        if errors:
-            raise errors[0]
-        return [answers[index] for index in range(len(queries))]
+            for query in queries:
+                group.start_soon(ask, query)
+        if failures:
+            raise failures[0]
+        return [answers[query] for query in queries]
 
     async def _read(
         self,
@@ -470,12 +482,12 @@ class NeptunClient:
                 if isinstance(value, dict):
                     value = cast("dict[str, Any]", value).get(wrapper)
                 if not isinstance(value, list):
-                    raise NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
+                    raise errors.NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
                 part = read_items(model, cast("list[Any]", value), pace.step)
                 items += part.items
                 left_out += part.left_out
             if left_out and not items:
-                raise NotLikeNeptun(self.address, "it sent a list of which no item can be read")
+                raise errors.NotLikeNeptun(self.address, "it sent a list of which no item can be read")
             self.session.redact(items, pace.step)
             return Listing(arranged(items), left_out)
 

@@ -10,7 +10,6 @@
     ├── BadRequest              Neptun did not accept an argument (400)
     ├── Denied                  refused or not found (401, 403, 404)
     │   ├── Unauthorized        401, and not yet known whether it means the session or the right
-    │   │   └── UnknownUser     the server does not say whose session it is
     │   ├── ProjectNotFound     no such project, or another person's
     │   ├── ImportNotFound      no such import in the project
     │   └── ResourceNotFound    no such resource in the project
@@ -105,27 +104,19 @@ class StoreUnreadable(CredentialsMissing):
     sentence = "The kept session cannot be read: {problem}."
 
 
-class Source(Enum):
-    """Where a session cookie came from."""
-
-    GIVEN = "given as such"
-    FILE = "read from a file"
-    KEPT = "kept by a log-in"
-
-
 @dataclass(eq=False)
 class SessionRefused(NeptunError):
     """Neptun does not accept the session cookie, and there is no other way to a session.
 
     Attributes:
         address: the base URL of Neptun.
-        source: where the cookie came from.
-        file: the file that it came from, if it is one.
+        file: the file that the cookie came from, if it is one.
+        kept: whether it is the cookie that a log-in kept.
     """
 
     address: str
-    source: Source
     file: Path | None = None
+    kept: bool = False
     sentence = "Neptun refused the session: the cookie is expired or wrong."
 
 
@@ -190,10 +181,6 @@ class Unauthorized(Denied):
     """401: a bad session, or (a running server) a good one without the right. The session finds out which."""
 
     status: int = field(default=401, kw_only=True)
-
-
-class UnknownUser(Unauthorized):
-    """The session has no user: it is a bad one, or it is good and the server does not say whose it is."""
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -15,19 +16,8 @@ from urllib.request import getproxies
 import httpx2 as httpx
 from pydantic_core import from_json
 
-from .errors import (
-    BadRequest,
-    ConnectionLost,
-    Denied,
-    NeptunError,
-    NotLikeNeptun,
-    Obstacle,
-    RateLimited,
-    Redirected,
-    ServerFailed,
-    Unauthorized,
-    Unreachable,
-)
+from . import errors
+from .errors import Obstacle
 
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _LONGEST_DATE = 64
@@ -45,23 +35,19 @@ _OBSTACLES: list[tuple[type[Exception], Obstacle]] = [
 _NEXT_MAY_HOLD = (Obstacle.REFUSED, Obstacle.PROXY_ENDED, Obstacle.ENDED)
 
 
+@dataclass
 class Progress:
     """How far a request has come, as the HTTP library tells it.
-
-    Args:
-        on_sending: called when the first byte of the request is about to be written.
 
     Attributes:
         peer: name and port that were connected to: Neptun's or a proxy's; None if that is not known.
         through_tunnel: a proxy was asked for a tunnel.
-        sent: the request itself was begun to be sent.
+        sent: the first byte of the request itself is about to be written. Until then it certainly did not arrive.
     """
 
-    def __init__(self, on_sending: Callable[[], None] | None) -> None:
-        self._on_sending = on_sending
-        self.peer: tuple[str, int] | None = None
-        self.through_tunnel = False
-        self.sent = False
+    peer: tuple[str, int] | None = None
+    through_tunnel: bool = False
+    sent: bool = False
 
     async def follow(self, event: str, info: Mapping[str, Any]) -> None:
         """HTTPX's extension `trace`."""
@@ -72,33 +58,31 @@ class Progress:
                 self.through_tunnel = True
             else:
                 self.sent = True
-                if self._on_sending:
-                    self._on_sending()
 
 
-def unreachable(error: Exception, url: httpx.URL, address: str, progress: Progress) -> Unreachable:
+def unreachable(error: Exception, address: str, progress: Progress) -> errors.Unreachable:
     """What kept an answer from arriving.
 
     Args:
         error: what HTTPX raised.
-        url: the address of the request.
         address: the base URL.
         progress: how far the request had come.
     """
     causes = _causes(error)
     obstacle = next(obstacle for type_, obstacle in _OBSTACLES if any(isinstance(cause, type_) for cause in causes))
-    proxy = _proxy(url, progress)
+    proxy = _proxy(address, progress)
     if obstacle is Obstacle.ENDED and proxy and not progress.sent:
         obstacle = Obstacle.PROXY_ENDED
     elif obstacle is Obstacle.TLS and progress.through_tunnel:
         proxy = ""
     why = next((cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), "")
-    error_type = ConnectionLost if obstacle in _NEXT_MAY_HOLD else Unreachable
+    error_type = errors.ConnectionLost if obstacle in _NEXT_MAY_HOLD else errors.Unreachable
     return error_type(address, obstacle, proxy=proxy, why=why)
 
 
-def _proxy(url: httpx.URL, progress: Progress) -> str:
+def _proxy(address: str, progress: Progress) -> str:
     """Name and port of the proxy that was connected to; empty if there is none, or if that is not known."""
+    url = httpx.URL(address)
     own = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
     if progress.peer in (None, own):
         return ""
@@ -115,29 +99,29 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def refusal(address: str, response: httpx.Response, body: bytes) -> NeptunError:
+def refusal(address: str, response: httpx.Response, body: bytes) -> errors.NeptunError:
     """What an answer with a status other than 2xx means."""
     status = response.status_code
     if status == 429:
-        return RateLimited(address, _retry_after(response))
+        return errors.RateLimited(address, _retry_after(response))
     if status == 408 or status >= 500:
-        return ServerFailed(address, status, _retry_after(response))
+        return errors.ServerFailed(address, status, _retry_after(response))
     if status < 400:
-        return Redirected(address, status)
+        return errors.Redirected(address, status)
     reasons: Any
     try:
         reasons = from_json(body) if body else {}
     except ValueError:
         reasons = None
     if not isinstance(reasons, dict):
-        return NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
+        return errors.NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
     if status == 400:
-        return BadRequest(_refused_fields(cast("dict[str, Any]", reasons)))
+        return errors.BadRequest(_refused_fields(cast("dict[str, Any]", reasons)))
     if status == 401:
-        return Unauthorized()
+        return errors.Unauthorized()
     if status in (403, 404):
-        return Denied(status, by_handler="message" not in reasons)
-    return NotLikeNeptun(address, f"it answered with status {status}")
+        return errors.Denied(status, by_handler="message" not in reasons)
+    return errors.NotLikeNeptun(address, f"it answered with status {status}")
 
 
 def _refused_fields(reasons: Mapping[str, Any]) -> list[str]:
@@ -175,19 +159,19 @@ def _moment(date: str) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
 
 
-def unusable_setting(address: str) -> Unreachable:
-    """Which setting of this machine keeps HTTPX from being set up."""
+def unusable_setting(address: str) -> errors.Unreachable:
+    """Which setting of this machine keeps HTTPX from being set up: each is tried by itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    environment, proxies = os.environ, getproxies()
-    trials: list[tuple[str, str | None, Callable[[str], object]]] = [
-        ("SSL_CERT_FILE", environment.get("SSL_CERT_FILE"), lambda value: context.load_verify_locations(cafile=value)),
-        *((f"{scheme.upper()}_PROXY", proxies.get(scheme), _use_proxy) for scheme in ("https", "all", "http")),
-        ("SSLKEYLOGFILE", environment.get("SSLKEYLOGFILE"), lambda value: setattr(context, "keylog_filename", value)),
-    ]
-    for name, value, use in trials:
-        if value and (why := _fault(use, value)):
-            return Unreachable(address, Obstacle.SETTING, setting=name, why=why)
-    return Unreachable(address, Obstacle.SETTING)
+    trials: dict[str, Callable[[str], object]] = {
+        "SSL_CERT_FILE": context.load_verify_locations,
+        **dict.fromkeys(("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY"), _use_proxy),
+        "SSLKEYLOGFILE": lambda value: setattr(context, "keylog_filename", value),
+    }
+    settings = {**os.environ, **{f"{scheme.upper()}_PROXY": value for scheme, value in getproxies().items()}}
+    for name, use in trials.items():
+        if (value := settings.get(name)) and (why := _fault(use, value)):
+            return errors.Unreachable(address, Obstacle.SETTING, setting=name, why=why)
+    return errors.Unreachable(address, Obstacle.SETTING)
 
 
 def _fault(use: Callable[[str], object], value: str) -> str:

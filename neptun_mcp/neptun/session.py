@@ -26,22 +26,8 @@ import anyio
 import anyio.to_thread
 from pydantic_core import from_json
 
+from . import errors
 from .cookies import cookie_value
-from .errors import (
-    BadRequest,
-    CookieFileUnusable,
-    CredentialsMissing,
-    Denied,
-    LoginRefused,
-    NeptunError,
-    NotLikeNeptun,
-    NotNeptun,
-    SessionRefused,
-    Source,
-    StoreUnreadable,
-    Unauthorized,
-    UnknownUser,
-)
 from .models import COOKIE_NAME, Item, text_fields, texts_of
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import SessionStore
@@ -61,6 +47,9 @@ _REFUSAL_SECONDS = (15.0, 300.0)
 that of an outage."""
 
 _log = logging.getLogger(__name__)
+
+# A file on a hung mount must not stop everything else.
+_in_thread = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
 
 T = TypeVar("T")
 
@@ -121,6 +110,10 @@ def _email(value: Any) -> str:
     return value if is_shown else ""
 
 
+class _NoUser(errors.Unauthorized):
+    """The session has no user: it is a bad one, or it is good and the server does not say whose it is."""
+
+
 class Session:
     """One caller's session with Neptun. Nothing in it is shared with another caller.
 
@@ -149,9 +142,8 @@ class Session:
         self._logins_refused = 0
         self._lock = anyio.Lock()
         self._user_lock = anyio.Lock()
-        self._round = 0
-        self._error: NeptunError | None = None
-        self._error_round = 0
+        self._rounds = 0  # of renewals
+        self._failure: errors.NeptunError | None = None  # of the latest of them
 
     @property
     def known_user_id(self) -> int | None:
@@ -173,22 +165,22 @@ class Session:
         for _ in range(_RENEWALS):
             try:
                 return await attempt(cookie)
-            except Unauthorized as refusal:
+            except errors.Unauthorized as refusal:
                 try:
                     cookie = await self._renewed(cookie)
-                except Unauthorized:
+                except errors.Unauthorized:
                     raise self._meaning(refusal) from None
         try:
             return await attempt(cookie)
-        except Unauthorized as refusal:
+        except errors.Unauthorized as refusal:
             if await self._is_valid(cookie):
                 raise self._meaning(refusal) from None
-        raise NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
+        raise errors.NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
 
     async def notice_log_in(self) -> None:
         """Forget the cookie of a log-in if the person has logged in or out since."""
         if kept := self._credentials.kept:
-            stamp = await anyio.to_thread.run_sync(kept.stamp, abandon_on_cancel=True)
+            stamp = await _in_thread(kept.stamp)
             if stamp != self._stamp:
                 self.changes += self._cookie is not None
                 self._cookie, self._stamp = None, stamp
@@ -208,7 +200,7 @@ class Session:
                 return self._user
             user = await self._ask_user(cookie)
             if user is None:
-                raise UnknownUser
+                raise _NoUser
             if cookie == self._cookie:
                 self._user = user
             return user
@@ -218,23 +210,23 @@ class Session:
 
         However many callers wait, the session is checked once and renewed once, and all of them get the outcome.
         """
-        arrived = self._round
+        arrived = self._rounds
         async with self._lock:
             if self._cookie is not None and self._cookie != refused:
                 return self._cookie
             # The outcome of a round that began before this caller's refusal says nothing about it.
-            if self._error is None or self._error_round <= arrived:
-                self._round += 1
+            if self._failure is None or self._rounds == arrived:
+                self._rounds, self._failure = self._rounds + 1, None
                 try:
                     return await self._renew(refused)
-                except NeptunError as error:
-                    self._error, self._error_round = copy(error), self._round
-            raise copy(self._error)
+                except errors.NeptunError as error:
+                    self._failure = copy(error)
+            raise copy(self._failure)
 
     async def _renew(self, refused: str | None) -> str:
         if refused is not None and await self._is_valid(refused):
             _log.debug("session: still valid, so the refusal is about what was asked for")
-            raise Unauthorized
+            raise errors.Unauthorized
         cookie = await self._next_cookie(refused)
         self._used.append(cookie)
         self._cookie, self._user = cookie, None
@@ -269,25 +261,24 @@ class Session:
             _log.debug("session: logging in")
             return await self._login(known.email, known.password)
         if known.kept:
-            try:
-                kept = await anyio.to_thread.run_sync(known.kept.load, self._transport.address, abandon_on_cancel=True)
-            except OSError as error:
-                problem = f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-                raise StoreUnreadable(self._transport.address, problem, error.filename or "") from None
-            cookie = cookie_value(kept or "")
+            cookie = await self._from_log_in(known.kept)
             if cookie and cookie != refused:
                 _log.debug("session: read from the log-in")
                 return cookie
         if refused is None:
-            raise CredentialsMissing(self._transport.address)
-        source = Source.KEPT if known.kept else Source.FILE if known.cookie_file else Source.GIVEN
-        raise SessionRefused(self._transport.address, source, known.cookie_file)
+            raise errors.CredentialsMissing(self._transport.address)
+        raise errors.SessionRefused(self._transport.address, known.cookie_file, kept=known.kept is not None)
+
+    async def _from_log_in(self, kept: SessionStore) -> str | None:
+        try:
+            return cookie_value(await _in_thread(kept.load, self._transport.address) or "")
+        except OSError as error:
+            problem = f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+            raise errors.StoreUnreadable(self._transport.address, problem, error.filename or "") from None
 
     async def _from_file(self, path: Path) -> str:
         try:
-            # In a thread: a file on a hung mount must not stop everything else.
-            read = partial(in_time, partial(read_secret_file, path), _FILE_SECONDS)
-            text = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+            text = await _in_thread(in_time, partial(read_secret_file, path), _FILE_SECONDS)
         except TimeoutError:
             # Not to be looked at: that would take as long again.
             problem = f"could not be read in time ({path_text(path)})"
@@ -297,11 +288,11 @@ class Session:
             if cookie := cookie_value(text, MAX_SECRET_FILE):
                 return cookie
             problem = f"holds no session cookie{shown_path(path)}"
-        raise CookieFileUnusable(self._transport.address, problem)
+        raise errors.CookieFileUnusable(self._transport.address, problem)
 
     async def _login(self, email: str, password: str) -> str:
         if (wait := self._login_refused_until - self.clock()) > 0:
-            raise LoginRefused(wait)
+            raise errors.LoginRefused(wait)
         # What cannot be encoded is no text of Neptun's either, and an error of the encoder would repeat it.
         form = {
             name: text.encode("utf-8", "replace").decode() for name, text in (("email", email), ("password", password))
@@ -311,22 +302,22 @@ class Session:
         try:
             try:
                 answer = await log_in()
-            except Unauthorized:
+            except errors.Unauthorized:
                 # So a running server answers in the moment of an outage, too: only the second time it is believed.
                 await self.check_database()
                 answer = await log_in()
-        except (Unauthorized, BadRequest):
+        except (errors.Unauthorized, errors.BadRequest):
             # 400 is the answer to a password that breaks the site's own rules (recorded).
             wait = _REFUSAL_SECONDS[min(self._logins_refused, len(_REFUSAL_SECONDS) - 1)]
             self._logins_refused += 1
             self._login_refused_until = self.clock() + wait
-            raise LoginRefused(wait) from None
-        except Denied as error:
+            raise errors.LoginRefused(wait) from None
+        except errors.Denied as error:
             what = f"it answered the log-in with status {error.status}"
-            raise NotLikeNeptun(self._transport.address, what) from None
+            raise errors.NotLikeNeptun(self._transport.address, what) from None
         cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if COOKIE_NAME in line]
         if not cookies or cookies[-1] is None:
-            raise NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
+            raise errors.NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
         self._logins_refused = 0
         return cookies[-1]
 
@@ -338,15 +329,15 @@ class Session:
         Raises:
             Unavailable: Neptun, or the way to it, is down.
         """
-        with suppress(Denied, BadRequest, NotLikeNeptun):
+        with suppress(errors.Denied, errors.BadRequest, errors.NotLikeNeptun):
             await self._transport.send("GET", f"/api/shared/collections/{_NO_COLLECTION}")
 
     async def _is_valid(self, cookie: str) -> bool:
         try:
             await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
-        except Unauthorized:
+        except errors.Unauthorized:
             return False
-        except (Denied, NotLikeNeptun):
+        except (errors.Denied, errors.NotLikeNeptun):
             # A deployment without this endpoint: the session itself tells.
             return await self._ask_user(cookie) is not None
         return True
@@ -358,14 +349,14 @@ class Session:
             session: Any = from_json(answer.body)
             user = session.get("user")
             return None if user is None else User(int(user["id"]), _email(user.get("primary_email")))
-        except Unauthorized:
+        except errors.Unauthorized:
             return None
-        except (Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        except (errors.Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise self._unknown_user() from None
 
-    def _meaning(self, refusal: Unauthorized) -> NeptunError:
+    def _meaning(self, refusal: errors.Unauthorized) -> errors.NeptunError:
         """What the refusal of a good session means."""
-        return self._unknown_user() if isinstance(refusal, UnknownUser) else refusal
+        return self._unknown_user() if isinstance(refusal, _NoUser) else refusal
 
-    def _unknown_user(self) -> NotNeptun:
-        return NotNeptun(self._transport.address, lacks_user=True)
+    def _unknown_user(self) -> errors.NotNeptun:
+        return errors.NotNeptun(self._transport.address, lacks_user=True)

@@ -10,9 +10,9 @@ import logging
 import random
 import re
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from http.cookiejar import CookieJar
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +21,7 @@ import httpx2 as httpx
 
 from .connections import Connections
 from .errors import ConnectionLost, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
-from .failures import Progress, refusal, unreachable
+from .failures import Progress, refusal, unreachable, unusable_setting
 from .models import COOKIE_NAME
 
 ATTEMPTS = 3
@@ -56,16 +56,29 @@ class Answer:
     body: bytes
 
 
-class Transport:
-    """The connections to one Neptun, shared by everyone who uses this process.
+class _NoCookies(CookieJar):
+    """Keeps nothing: with every refusal Neptun hands out an anonymous session under the same name."""
 
-    Args:
-        base_url: `https://host[:port][/path]`, or `http://` to this machine.
-        timeout: seconds for connecting, a third of it, so that a lost packet is not mistaken for an outage.
-        max_connections: how many connections are open at the same time at most.
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
+
+
+class _Shared(httpx.AsyncBaseTransport):
+    """A transport that is not closed with the client that uses it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+class Transport:
+    """The connections to one Neptun, shared by everyone who uses this process. Its arguments are `NeptunClient`'s.
+
+    Attributes:
+        address: the base URL.
         max_response_bytes: a longer body, after decompression, is refused.
-        http_transport: an HTTPX transport to use in place of the network.
-        user_agent: how this program names itself.
     """
 
     def __init__(
@@ -80,21 +93,24 @@ class Transport:
     ) -> None:
         self.address = base_url
         self.max_response_bytes = max_response_bytes
+        self._http_transport = http_transport
         self._headers = {
             # With any other Accept a running server answers a refusal with a page of HTML.
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
             "User-Agent": user_agent,
         }
+        # The caller's deadline covers everything after connecting, and a lost packet is not mistaken for an outage.
+        self._timeout = httpx.Timeout(None, connect=timeout / 3)
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
-        self._connections = Connections(
-            base_url, connect_timeout=timeout / 3, limit=max_connections, http_transport=http_transport
-        )
+        self._connections = Connections(self._open_client, max_connections)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, and the transport that was given."""
         await self._connections.aclose()
+        if self._http_transport:
+            await self._http_transport.aclose()
 
     async def read(self, method: str, path: str, **options: Any) -> Answer:
         """`send` for requests that change nothing: sent again, after a pause, where that can help.
@@ -124,7 +140,7 @@ class Transport:
         *,
         cookie: str | None = None,
         json: object = None,
-        on_sending: Callable[[], None] | None = None,
+        progress: Progress | None = None,
         transfer: Transfer | None = None,
         attempt: int = 1,
     ) -> Answer:
@@ -132,8 +148,7 @@ class Transport:
 
         Args:
             cookie: the session; sent to the configured address alone.
-            on_sending: called when there is a connection and the first byte is about to be written. Until then the
-                request certainly did not arrive.
+            progress: told how far the request has come.
             transfer: told what is received.
             attempt: which one this is, for the log.
 
@@ -148,28 +163,27 @@ class Transport:
         request = httpx.Request(method, self._url(path), headers=headers, json=json)
         if transfer:
             transfer.route = f"{method} {route_of(path)}"
-        progress = Progress(on_sending)
+        trace = progress or Progress()
+        trace.sent |= self._http_transport is not None  # which does not tell
         started, outcome = anyio.current_time(), "given up"
         try:
-            async with self._connections.lease(cookie) as (http, has_answered):
-                if on_sending or not has_answered:
-                    request.extensions["trace"] = progress.follow
-                response = await http.send(request, stream=True)
+            async with self._connections.lease(cookie) as connection:
+                if progress or not connection.used_at:
+                    request.extensions["trace"] = trace.follow
+                response = await connection.http.send(request, stream=True)
                 outcome = f"{response.status_code}, incomplete"
                 try:
-                    body = await self._body(response, transfer)
+                    body = await self._body(response, transfer or Transfer())
                 finally:
                     await response.aclose()
                 outcome = f"{response.status_code}, {len(body)} bytes"
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
-        except httpx.ProtocolError as error:
-            outcome = type(error).__name__
-            # Its text repeats what was malformed, which may be an echo of the cookie.
-            raise unreachable(error, request.url, self.address, progress) from None
         except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
             outcome = type(error).__name__
-            raise unreachable(error, request.url, self.address, progress) from error
+            # The text of a ProtocolError repeats what was malformed, which may be an echo of the cookie.
+            cause = None if isinstance(error, httpx.ProtocolError) else error
+            raise unreachable(error, self.address, trace) from cause
         finally:
             if _log.isEnabledFor(logging.DEBUG):
                 milliseconds = (anyio.current_time() - started) * 1000
@@ -181,10 +195,31 @@ class Transport:
     def _parsed_url(self, path: str) -> httpx.URL:
         return httpx.URL(self.address + path)
 
-    async def _body(self, response: httpx.Response, transfer: Transfer | None) -> bytes:
+    def _open_client(self) -> httpx.AsyncClient:
+        try:
+            return httpx.AsyncClient(
+                cookies=_NoCookies(),
+                verify=self._tls,
+                # Plain http stays on this machine: no proxy may see the cookie.
+                trust_env=self._is_encrypted,
+                timeout=self._timeout,
+                limits=httpx.Limits(max_connections=1),
+                transport=self._http_transport and _Shared(self._http_transport),
+            )
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            raise unusable_setting(self.address) from error
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return self.address.startswith("https:")
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context(verify=self._is_encrypted, trust_env=self._is_encrypted)
+
+    async def _body(self, response: httpx.Response, transfer: Transfer) -> bytes:
         # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
         body = BytesIO()
-        transfer = transfer or Transfer()
         length = response.headers.get("content-length", "")
         if length.isdecimal() and "content-encoding" not in response.headers:
             transfer.expected += int(length)

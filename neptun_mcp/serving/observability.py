@@ -27,7 +27,6 @@ from ..neptun.errors import (
     NeptunError,
     SessionRefused,
     TimedOut,
-    UnknownUser,
     Unreachable,
     WrongUser,
 )
@@ -119,7 +118,7 @@ def caller_name(caller: Caller, user_id: int | None) -> str:
 
 _Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 _REASONS: Sequence[tuple[str, _Errors]] = (
-    ("session_ended", (CredentialsMissing, SessionRefused, LoginRefused, WrongUser, UnknownUser, NoSession)),
+    ("session_ended", (CredentialsMissing, SessionRefused, LoginRefused, WrongUser, NoSession)),
     ("not_found", (Denied, NotThere)),
     ("refused", NotAllowed),
     ("caller_mistake", (BadRequest, NotDone, ValidationError)),

@@ -15,7 +15,7 @@ from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitati
 from mcp.types import ElicitResult
 from pydantic import Field
 
-from ..neptun.client import Contract, is_kind
+from ..neptun.client import is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
 from .context import Answered, Call, Form, Shared, can_ask
@@ -64,7 +64,7 @@ async def _look_elsewhere(call: Call, error: ImportNotFound) -> None:
         NotThere: it is there, or there are projects that were not looked at.
     """
     neptun, import_id = call.neptun, error.import_id
-    requests = 1 + len(GITHUB_KINDS) if neptun.contract is Contract.OBSERVED else 1
+    requests = 1 + len(GITHUB_KINDS) if neptun.learned.imports_by_kind else 1
     most = _ELSEWHERE // requests
     with suppress(NeptunError):
         others = [project for project in (await neptun.list_projects()).items if project.id != call.project_id]

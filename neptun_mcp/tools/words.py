@@ -198,9 +198,9 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
                 return first
             cookie = f"NEPTUN_SESSION_COOKIE (to get it, {how})"
             return f"{first}. Or {reader.told_to_set(f'set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD')}"
-        case errors.SessionRefused(source=errors.Source.KEPT):
+        case errors.SessionRefused(kept=True):
             return f"{reader.told(f'{log_in} again')}{no_restart}"
-        case errors.SessionRefused(source=errors.Source.FILE):
+        case errors.SessionRefused() if error.file:
             return f"{reader.told(f'save a fresh cookie in {error.file}')} ({how}){no_restart}"
         case errors.SessionRefused():
             instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")

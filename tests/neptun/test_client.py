@@ -11,8 +11,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
-from neptun_mcp.neptun.client import Contract, is_kind
-from neptun_mcp.neptun.deletion import Deletion
+from neptun_mcp.neptun.client import Deletion, is_kind
 from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun
 from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
@@ -156,13 +155,13 @@ async def outcome_of(client: NeptunClient, recording: Recording, path: re.Match[
 
 
 async def test_the_contract_is_learned_from_the_first_list_of_imports(site: Site) -> None:
-    for contract, learned in {"observed": Contract.OBSERVED, "documented": Contract.DOCUMENTED}.items():
+    for contract, by_kind in {"observed": True, "documented": False}.items():
         site.sandbox(cast(ContractName, contract))
         async with client_for(site) as client:
             await client.list_resources(WEBSHOP, "user-files")
-            assert client.contract is None
+            assert client.learned.imports_by_kind is None
             await client.list_imports(WEBSHOP)
-            assert client.contract is learned
+            assert client.learned.imports_by_kind is by_kind
 
 
 async def test_a_changed_contract_is_learned_again(site: Site) -> None:

@@ -22,7 +22,6 @@ from neptun_mcp.neptun.errors import (
     NotLikeNeptun,
     ServerFailed,
     SessionRefused,
-    Source,
 )
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
 from tests.support import PATIENCE, RECORDINGS, WEBSHOP, ContractName, Host, Site, client_for, ids, replay
@@ -205,7 +204,7 @@ async def test_the_file_is_read_again_when_the_session_is_refused(site: Site, tm
     async with client_for(site, cookie_file=file) as client:
         with pytest.raises(SessionRefused) as caught:
             await client.list_imports(WEBSHOP)
-        assert (caught.value.source, caught.value.file) == (Source.FILE, file)
+        assert caught.value.file == file
         file.write_text(COOKIE, "utf-8")
         assert await owners(client) == {1}
         file.write_text(fresh := store.new_cookie(store.sessions[COOKIE]), "utf-8")

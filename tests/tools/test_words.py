@@ -30,7 +30,6 @@ from neptun_mcp.neptun.errors import (
     ResourceNotFound,
     ServerFailed,
     SessionRefused,
-    Source,
     StoreUnreadable,
     TimedOut,
     TooLarge,
@@ -62,9 +61,9 @@ FAILED = ServerFailed(ADDRESS, 500)
 ERRORS = [
     CredentialsMissing(ADDRESS),
     CookieFileUnusable(ADDRESS, "holds no session cookie"),
-    SessionRefused(ADDRESS, Source.GIVEN),
-    SessionRefused(ADDRESS, Source.FILE, Path("cookie")),
-    SessionRefused(ADDRESS, Source.KEPT),
+    SessionRefused(ADDRESS),
+    SessionRefused(ADDRESS, Path("cookie")),
+    SessionRefused(ADDRESS, kept=True),
     LoginRefused(300),
     WrongUser(1, 2),
     NotNeptun(ADDRESS),
@@ -94,7 +93,7 @@ def test_the_effect_of_a_failed_deletion_stands_in_between(effect: Effect, words
     assert explained(DeletionFailed(FAILED, effect, 5), HOST, deleting=True) == f"{happened} {words} {advice}"
 
 
-@pytest.mark.parametrize("error", [CredentialsMissing(ADDRESS), SessionRefused(ADDRESS, Source.GIVEN)])
+@pytest.mark.parametrize("error", [CredentialsMissing(ADDRESS), SessionRefused(ADDRESS)])
 def test_whoever_serves_others_says_how_their_session_is_renewed(error: NeptunError) -> None:
     assert explained(error, replace(CALLER, renewal="Sign in again.")).endswith(". Sign in again.")
 

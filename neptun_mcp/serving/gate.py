@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
-from ..sign_in.attempts import KnownBrowser
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients
@@ -132,11 +131,9 @@ class Gate:
             state = {**scope.get("state", {}), "caller": caller, "person": person, "report": Report()}
             scope = {**scope, "headers": _tolerant(headers), "state": state}
             request = Request(scope)
-            if _is_reply(headers, body):
-                await self._people.check(request, self._sessions)
-                await self._app(scope, replay(body, receive), send)
-                return
-            async with self._turns.take(person, receive) as turn:
+            # A reply to a question must not wait for calls.
+            kind = "replies" if _is_reply(headers, body) else ""
+            async with self._turns.take(person, receive, kind) as turn:
                 state["turn"] = turn
                 await self._people.check(request, self._sessions)
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
@@ -246,32 +243,23 @@ class Public:
     Args:
         app: what is behind it.
         bodies: reads those of all such routes.
-        turns: of the requests for which Neptun is asked, for each path; None if it is not. So strangers do not take
-            the connections to Neptun from callers.
-        known_browser: the browser that sent a request, if somebody has signed in there before: it has turns of its own,
-            which strangers do not take.
+        turns: each path has turns of its own for all strangers, and for each sender who is known.
+        sender: who sent a request, if that is sealed in it; else empty.
     """
 
-    def __init__(
-        self, app: ASGIApp, bodies: Bodies, turns: Turns | None, known_browser: Callable[[Headers], KnownBrowser | None]
-    ) -> None:
+    def __init__(self, app: ASGIApp, bodies: Bodies, turns: Turns, sender: Callable[[Request], Awaitable[str]]) -> None:
         self._app = app
         self._bodies = bodies
         self._turns = turns
-        self._known_browser = known_browser
+        self._sender = sender
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if scope["method"] != "POST":
-                await self._app(scope, replay(b"", receive), send)
-                return
-            headers = Headers(scope=scope)
-            body = await self._bodies.read(None, headers, receive)
-            if self._turns is None:
-                await self._app(scope, replay(body, receive), send)
-                return
-            known = self._known_browser(headers)
-            async with self._turns.take(f"{scope['path']} {known.id if known else ''}", receive) as turn:
+            body = b""
+            if scope["method"] == "POST":
+                body = await self._bodies.read(None, Headers(scope=scope), receive)
+            sender = await self._sender(Request(scope, replay(body, receive))) or "strangers"
+            async with self._turns.take(sender, receive, scope["path"]) as turn:
 
                 async def send_after_turn(message: Message) -> None:
                     turn.end()  # who does not read the answer keeps nobody waiting

@@ -54,8 +54,6 @@ from .turns import Turns
 MCP_PATHS = ("/mcp", "/mcp/")
 METRICS_PATH = "/metrics"
 HEALTH_PATHS = ("/health", "/ready")
-ASKING_PATHS = ("/sign-in", "/sign-in/cookie", "/token")
-"""Those without a token for which Neptun is asked."""
 
 MAX_WAITING_IN_ONE_ACCOUNT = 256
 """Requests that may wait where all people share an account, and cannot be told apart."""
@@ -171,11 +169,17 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     stateless = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
     mcp = McpSessions(stateless) if keeps_sessions else stateless
     readiness = _Readiness(neptun, one_account=not sessions)
-    gate = _gate(settings, host, mcp.handle_request, sign_in, sessions, people)
+    turns = _turns(settings)
+    gate = _gate(settings, host, mcp.handle_request, sign_in, sessions, people, turns)
+
+    async def health(request: Request[Any]) -> Response:
+        turns.notice("/health")
+        return JSONResponse({"status": "alive"})
+
     routes = [
         *(Route(path, gate) for path in MCP_PATHS),
-        *_public_routes(settings, sign_in),
-        *map(Route, HEALTH_PATHS, (_health, readiness.answer)),
+        *_public_routes(sign_in, turns),
+        *map(Route, HEALTH_PATHS, (health, readiness.answer)),
     ]
     counted = {"neptun_mcp.sessions": mcp.__len__} if isinstance(mcp, McpSessions) else {}
     gauges = {"neptun_mcp.ready": lambda: int(readiness.ready), **counted}
@@ -218,12 +222,13 @@ def _sign_in(settings: Settings, neptun: NeptunClient, people: RefusedPeople) ->
     )
 
 
-def _at_once(settings: Settings) -> int:
-    """How many calls of one person are carried out at the same time.
-
-    A call takes up to three connections: a person leaves some to the others.
-    """
-    return max(1, settings.max_connections // 4)
+def _turns(settings: Settings) -> Turns:
+    """The turns of the people who call, and of those who sign in."""
+    if settings.mcp_credentials == "environment":
+        waiting = MAX_WAITING_IN_ONE_ACCOUNT
+        return Turns(2 * settings.max_connections, settings.timeout, waiting=waiting, share=math.inf)
+    # A call takes up to three connections: a person leaves some to the others.
+    return Turns(max(1, settings.max_connections // 4), settings.timeout)
 
 
 def _gate(
@@ -233,6 +238,7 @@ def _gate(
     sign_in: SignIn | None,
     sessions: Clients | None,
     people: RefusedPeople,
+    turns: Turns,
 ) -> Gate:
     """The gate in front of `/mcp`."""
     hosts = settings.mcp_allowed_hosts or ()
@@ -247,21 +253,18 @@ def _gate(
         sessions=sessions,
         people=people,
         on_ended=signed_in.ended if signed_in else None,
-        turns=Turns(_at_once(settings), settings.timeout)
-        if sessions
-        else Turns(2 * settings.max_connections, settings.timeout, waiting=MAX_WAITING_IN_ONE_ACCOUNT),
+        turns=turns,
     )
 
 
-def _public_routes(settings: Settings, sign_in: SignIn | None) -> list[Route]:
+def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:
     """What people sign in by, open to everybody and therefore limited."""
     if sign_in is None:
         return []
     routes = sign_in.routes()
-    bodies, strangers = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), Turns(_at_once(settings), settings.timeout)
+    bodies = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES)
     for route in routes:
-        turns = strangers if route.path in ASKING_PATHS else None
-        route.app = Public(route.app, bodies, turns, sign_in.known_browser)
+        route.app = Public(route.app, bodies, turns, sign_in.sender)
     return routes
 
 
@@ -385,10 +388,6 @@ def _build_mcp_server(
     # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
     server.session_manager.app.get_tool_input_schema = dict[str, dict[str, Any]]().get
     return server.session_manager
-
-
-async def _health(request: Request[Any]) -> Response:
-    return JSONResponse({"status": "alive"})
 
 
 async def _not_found(request: Request[Any], error: Exception) -> Response:

@@ -1,10 +1,13 @@
-"""How many requests of one person are carried out at the same time, and how many may wait."""
+"""How many requests of one person are carried out at the same time, how many may wait, and how much work they are."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import inf
+from time import process_time
 
 import anyio
 from starlette.types import Receive
@@ -16,6 +19,17 @@ MAX_WAITING = 32
 
 MAX_IN_FLIGHT = 512
 """Requests in a process, beyond which none waits."""
+
+SHARE, ALONE_SECONDS = 1 / 3, 30.0
+"""How much of the processor the requests of one person may take for long, if those of others came in so many seconds.
+"""
+
+CREDIT_SECONDS, REST_SECONDS = 0.5, 2.0
+"""How much processor time they may take in one go, for some 200 calls; and for how long at most they then rest."""
+
+
+REQUEST_SECONDS = 0.0005
+"""The processor time that a request takes before its turn and after it: to read, to authenticate, to answer."""
 
 
 class Disconnected(Exception):
@@ -33,9 +47,10 @@ class Turn:
 
     def __init__(self, turns: Turns, line: _Line, receive: Receive) -> None:
         self._turns = turns
-        self._limiter = line.limiter
+        self._line = line
         self._receive = receive
-        self._begun = False
+        self._is_held = False
+        self._begun: float | None = None
         self.call: anyio.CancelScope | None = None
         self.queued = 0.0
         self.waited = 0.0
@@ -47,35 +62,43 @@ class Turn:
             Refused: it takes too long, or too much waits already.
             Disconnected: the peer is gone.
         """
-        try:
-            self._limiter.acquire_on_behalf_of_nowait(self)
-        except anyio.WouldBlock:
+        with suppress(anyio.WouldBlock):
+            self._line.turns.acquire_nowait()
+            self._is_held = True
+        if not self._is_held or self._line.rest > 0:
             if self._turns.is_nearly_full:
-                raise _too_busy("the server has too much to do") from None
+                raise _too_busy("the server has too much to do")
             await self._wait()
-        self._begun = True
+        self._turns.charge(self._line, REQUEST_SECONDS)
+        self._begun = self._turns.work.begin()
 
     async def _wait(self) -> None:
-        started = anyio.current_time()
+        started, is_due = anyio.current_time(), False
         limit = anyio.CancelScope(deadline=started + self._turns.seconds - self.queued)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_if_disconnected, self._receive, tasks.cancel_scope)
                 with limit:
-                    await self._limiter.acquire_on_behalf_of(self)
-                    self._begun = True
+                    if not self._is_held:
+                        await self._line.turns.acquire()
+                        self._is_held = True
+                    await anyio.sleep(max(0, self._line.rest))
+                    is_due = True
                 tasks.cancel_scope.cancel()
         finally:
             self.queued += anyio.current_time() - started
         if limit.cancelled_caught:
             raise _too_busy(f"it waited {self.queued:.0f} seconds for its turn")
-        if not self._begun:
+        if not is_due:
             raise Disconnected
 
     def end(self) -> None:
-        if self._begun:
-            self._begun = False
-            self._limiter.release_on_behalf_of(self)
+        if self._begun is not None:
+            self._turns.charge(self._line, self._turns.work.end(self._begun))
+            self._begun = None
+        if self._is_held:
+            self._is_held = False
+            self._line.turns.release()
 
 
 async def _cancel_if_disconnected(receive: Receive, wait: anyio.CancelScope) -> None:
@@ -92,10 +115,47 @@ def _too_busy(why: str) -> Refused:
 
 @dataclass
 class _Line:
-    """The requests of one person in flight, and the limit to their turns."""
+    """The requests of one person in flight, and the limits to them."""
 
-    limiter: anyio.CapacityLimiter
+    turns: anyio.Semaphore
     requests: int = 0
+    rests_until: float = -inf
+
+    @property
+    def rest(self) -> float:
+        """How many seconds pass before the next request may begin."""
+        return self.rests_until - anyio.current_time()
+
+    def is_over(self, seconds: float) -> bool:
+        """Whether nothing is in flight, nor has been for so long."""
+        return not self.requests and self.rest < -seconds
+
+
+class _Work:
+    """The processor time of this process, as if what is carried out at the same time took equal parts of it."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._of_each = 0.0
+        self._seen = process_time()
+
+    def _so_far(self) -> float:
+        now = process_time()
+        self._of_each += (now - self._seen) / max(1, self._running)
+        self._seen = now
+        return self._of_each
+
+    def begin(self) -> float:
+        """What `end` wants to be told."""
+        begun = self._so_far()
+        self._running += 1
+        return begun
+
+    def end(self, begun: float) -> float:
+        """The seconds that it took."""
+        ended = self._so_far()
+        self._running -= 1
+        return ended - begun
 
 
 class Turns:
@@ -105,13 +165,17 @@ class Turns:
         at_once: how many each has at the same time.
         seconds: how long a request may wait for turns, in all.
         waiting: how many more requests of each may be in flight.
+        share: how much of the processor each may take for long.
     """
 
-    def __init__(self, at_once: int, seconds: float, waiting: int = MAX_WAITING) -> None:
+    def __init__(self, at_once: int, seconds: float, waiting: int = MAX_WAITING, share: float = SHARE) -> None:
         self.seconds = seconds
+        self._share = share
+        self.work = _Work()
         self._at_once = at_once
         self._most = at_once + waiting
-        self._lines = dict[str, _Line]()
+        self._last, self._seen, self._other_seen = "", -inf, -inf  # who came last, when, and when somebody else did
+        self._lines = OrderedDict[str, _Line]()  # the one not used for longest first
         self._in_flight = 0
 
     @property
@@ -119,18 +183,34 @@ class Turns:
         """Whether so much is in flight that nothing may wait."""
         return self._in_flight > MAX_IN_FLIGHT
 
+    def notice(self, person: str) -> None:
+        """Somebody is served: for a while, the others have to leave room."""
+        if person != self._last:
+            self._last, self._other_seen = person, self._seen
+        self._seen = anyio.current_time()
+
+    def charge(self, line: _Line, seconds: float) -> None:
+        """Let a person rest for so many seconds of work that they are a share of the time, all in all."""
+        now = anyio.current_time()
+        if now < self._other_seen + ALONE_SECONDS:
+            begun = max(line.rests_until, now - CREDIT_SECONDS / self._share)
+            line.rests_until = min(begun + seconds / self._share, now + REST_SECONDS)
+
     @asynccontextmanager
-    async def take(self, person: str, receive: Receive) -> AsyncGenerator[Turn]:
+    async def take(self, person: str, receive: Receive, kind: str = "") -> AsyncGenerator[Turn]:
         """Wait for a turn, which lasts as long as the block unless it is ended before.
 
         Args:
+            person: who takes it.
             receive: says when the peer is gone, and nothing else any more.
+            kind: of what has turns of its own.
 
         Raises:
             Refused: too many requests of this person are in flight, or the wait takes too long.
             Disconnected: the peer did not wait so long.
         """
-        line = self._lines.get(person) or self._lines.setdefault(person, _Line(anyio.CapacityLimiter(self._at_once)))
+        self.notice(person)
+        line = self._line_of(f"{person} {kind}")
         if line.requests >= self._most:
             raise _too_busy("too many others are under way")
         turn = Turn(self, line, receive)
@@ -145,5 +225,10 @@ class Turns:
             turn.end()
             self._in_flight -= 1
             line.requests -= 1
-            if not line.requests:
-                del self._lines[person]
+
+    def _line_of(self, name: str) -> _Line:
+        line = self._lines.pop(name, None) or _Line(anyio.Semaphore(self._at_once))
+        while self._lines and next(iter(self._lines.values())).is_over(CREDIT_SECONDS / self._share):
+            self._lines.popitem(last=False)
+        self._lines[name] = line
+        return line

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -198,6 +199,16 @@ class SignIn:
     def known_browser(self, headers: Headers) -> KnownBrowser | None:
         """The browser that sent a request with these headers, if somebody has signed in there before."""
         return self._provider.known_browsers.open(read_cookie(headers, self._cookie_name("known-browser")))
+
+    async def sender(self, request: Request) -> str:
+        """Who sent a request, by what this server has sealed for them; empty for strangers."""
+        if request.scope["path"] == "/token":
+            with suppress(Unreadable):
+                refresh_token = (await read_fields(request)).get("refresh_token", "")
+                if grant := self._provider.refresh_tokens.open(refresh_token):
+                    return f"user {grant.user_id}" if grant.user_id else f"sign-in {grant.sign_in}"
+        known = self.known_browser(request.headers)
+        return f"browser {known.id}" if known else ""
 
     async def _with_password(self, request: Request) -> Response:
         carried = self.known_browser(request.headers)

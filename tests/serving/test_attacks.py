@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import process_time
 from urllib.parse import urlsplit
 
 import anyio
@@ -221,13 +222,13 @@ async def test_a_request_whose_client_has_left_the_line_is_dropped(site: Site) -
     assert site.deletions() == []
 
 
+async def connected() -> Message:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
 async def test_waiting_for_a_turn_takes_no_longer_than_a_call_may() -> None:
     line = turns.Turns(1, seconds=0.1)
-
-    async def connected() -> Message:
-        await anyio.sleep_forever()
-        raise AssertionError
-
     async with line.take("alice", connected):
         with pytest.raises(Refused) as refused:
             async with line.take("alice", connected):
@@ -236,6 +237,58 @@ async def test_waiting_for_a_turn_takes_no_longer_than_a_call_may() -> None:
             pass
     assert refused.value.response.status_code == 429
     assert "for its turn" in refused.value.words
+
+
+async def test_who_keeps_the_processor_busy_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "CREDIT_SECONDS", 0.001)
+    monkeypatch.setattr(turns, "REST_SECONDS", 600)
+    line = turns.Turns(1, seconds=0.1, share=1e-6)
+
+    async def call(person: str) -> None:
+        async with line.take(person, connected):
+            until = process_time() + 0.01
+            while process_time() < until:
+                pass
+
+    await call("alice")
+    await call("alice")  # nobody else is there
+    await call("bob")
+    await call("alice")
+    with pytest.raises(Refused) as refused:
+        await call("alice")
+    assert refused.value.response.status_code == 429
+    await call("carol")
+
+
+@pytest.mark.parametrize("kind", ["call", "notification", "renewal", "page"])
+async def test_every_kind_of_request_is_work(site: Site, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    site.sandbox()
+    async with sign_in_server(site) as server:
+        alice = server.caller(tokens := await server.tokens())
+        bob = server.caller(await server.tokens(cookie=BOB_COOKIE))
+        in_session = replace(alice, headers={**alice.headers, "Mcp-Session-Id": "x"})
+        note = in_session.message("notifications/cancelled", {})
+        del note["json"]["id"]
+
+        async def send() -> int:
+            match kind:
+                case "call":
+                    return (await alice.post("tools/list", {})).status_code
+                case "notification":
+                    return (await alice.http.post(f"{alice.url}/mcp", **note)).status_code
+                case "renewal":
+                    return (await server.app.refresh(tokens["refresh_token"])).status_code
+                case _:
+                    return (await server.app.http.get("/authorize?x")).status_code
+
+        monkeypatch.setattr(turns, "REQUEST_SECONDS", 600)
+        monkeypatch.setattr(turns, "REST_SECONDS", 600)
+        assert await send() in (200, 202, 400)
+        with anyio.move_on_after(0.2) as wait:
+            await send()
+        assert wait.cancelled_caught
+        assert (await bob.post("tools/list", {})).status_code == 200
+        assert (await server.app.http.get("/health")).status_code == 200
 
 
 # MCP sessions

@@ -24,15 +24,14 @@ from starlette.types import Message, Scope
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
 from neptun_mcp.account import session_store
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import seal
-from neptun_mcp.serving import bodies, callers, gate, turns
+from neptun_mcp.serving import bodies, callers, gate
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import COMMAND, Command, environment, free_port, run, start
 from tests.serving.support import (
     HEADERS,
     HOST,
-    LIST_FILES,
     LIST_IMPORTS,
     OTHER_TOKEN,
     REMOTE,
@@ -395,31 +394,6 @@ async def test_a_caller_who_disconnects_within_a_body_leaves_nothing_in_the_log(
 
 
 # Turns
-
-
-async def test_a_greedy_caller_does_not_starve_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns.Turns.__init__, "__defaults__", (5,))
-    neptun, statuses = HeldNeptun(site), list[int]()
-    settings: Json = {"mcp_credentials": "caller", "max_connections": 4}
-
-    async with start_in_process(site, **settings) as caller:
-        alice = Caller(caller.url, caller.http, {"Neptun-Session": COOKIE}, era="2025-11-25")
-        bob = Caller(caller.url, caller.http, {"Neptun-Session": BOB_COOKIE})
-        for known in (alice, bob):
-            await known.call("list_imports", LIST_IMPORTS)
-
-        async def greedy(caller: Caller) -> None:
-            response = await caller.post("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
-            statuses.append(response.status_code)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(20):
-                tasks.start_soon(greedy, alice)
-            await until(lambda: len(statuses) == 14 and neptun.held > 0)
-            assert content_in(await bob.call("list_imports", {"project_id": 7}))["total"] == 1
-            neptun.released = True
-    assert sorted(statuses) == [200] * 6 + [429] * 14
-    assert neptun.most == 1
 
 
 async def test_sessions_that_nobody_knows_share_their_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

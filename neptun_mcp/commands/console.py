@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,16 @@ NARROW = 60
 
 _UNLIMITED = 100_000  # columns of a file or a pipe: what is searched and cut there is a line an item
 _LEAST = 12  # columns of a path, a name or a text in a table; with fewer, too, a list is easier to read
+_STRETCHING = {"path", "project", "name", "description", "model", "account"}
+"""Titles of columns with paths, names and texts, and with what belongs to them below."""
+
+_FIELDS = {
+    "template-collections": {"name": "name", "description": "description", "is_shared": "sharing"},
+    "github-installations": {"github_account_name": "account", "github_account_type": "type"},
+    "chat-conversations": {"name": "name", "model": "model"},
+}
+"""The fields of a resource that have a column, and its title."""
+
 _COLOURS = {"completed": "green", "failed": "red", "pending": "yellow", "processing": "yellow"}
 _QUIET_SECONDS = 1.0
 
@@ -62,8 +72,11 @@ class PathText:
     """A path or a name, broken after the separators of paths, then after those of words, and elsewhere only if it must
     be."""
 
-    def __init__(self, text: str, style: str = "") -> None:
-        self.text, self.style = printable(text), style
+    def __init__(self, text: str) -> None:
+        self.text = printable(text)
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(min(_LEAST, cell_len(self.text)), cell_len(self.text))
@@ -74,7 +87,7 @@ class PathText:
             if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > options.max_width:
                 lines.append("")
             lines[-1] += piece
-        yield Text("\n".join(lines), self.style, overflow="fold")
+        yield Text("\n".join(lines), overflow="fold")
 
 
 def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@")) -> Iterator[str]:
@@ -87,142 +100,104 @@ def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of a table.
+class Rows:
+    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut.
 
     Attributes:
-        title: its header.
-        lines: what it shows of an item.
-        stretches: whether paths, names and texts stand in it, and what belongs to them below.
+        rows: what stands below which title, for each item.
     """
 
-    title: str
-    lines: Callable[[dict[str, Any]], Sequence[RenderableType]]
-    stretches: bool = False
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut."""
-
-    columns: Sequence[Column]
-    items: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, RenderableType]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths = [
-            Measurement.get(
-                console, options, Group(column.title, *(line for item in self.items for line in column.lines(item)))
-            )
-            for column in self.columns
-        ]
-        gaps = 2 * (len(self.columns) - 1)
-        fixed = sum(width.minimum for width, column in zip(widths, self.columns, strict=True) if not column.stretches)
-        rest = options.max_width - gaps - fixed
-        if options.max_width < NARROW or rest < _LEAST * sum(column.stretches for column in self.columns):
-            yield from (self._as_list(item) for item in self.items)
+        titles = [title for title in self.rows[0] if any(row[title] for row in self.rows)]
+        columns = {title: Group(title, *(row[title] for row in self.rows)) for title in titles}
+        widths = {title: Measurement.get(console, options, column) for title, column in columns.items()}
+        gaps, stretching = 2 * (len(titles) - 1), _STRETCHING & columns.keys()
+        fixed = sum(widths[title].minimum for title in titles if title not in stretching)
+        if options.max_width < NARROW or options.max_width - gaps - fixed < _LEAST * len(stretching):
+            for row in self.rows:
+                short = (cell for title, cell in row.items() if title not in _STRETCHING)
+                yield Text("  ").join(cell for cell in short if isinstance(cell, Text) and cell)
+                yield from (Padding(row[title], (0, 0, 0, 2)) for title in titles if title in stretching)
             return
-        roomy = gaps + sum(width.maximum for width in widths) <= options.max_width
+        roomy = gaps + sum(width.maximum for width in widths.values()) <= options.max_width
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for column, width in zip(self.columns, widths, strict=True):
-            free = roomy or column.stretches
-            table.add_column(column.title, overflow="fold", width=None if free else width.minimum)
-        for item in self.items:
-            table.add_row(*(Group(*column.lines(item)) for column in self.columns))
+        for title in titles:
+            free = roomy or title in stretching
+            table.add_column(title, overflow="fold", width=None if free else widths[title].minimum)
+        for row in self.rows:
+            table.add_row(*(row[title] for title in titles))
         yield table
-
-    def _as_list(self, item: dict[str, Any]) -> RenderableType:
-        short = [line for column in self.columns if not column.stretches for line in column.lines(item)]
-        long = [line for column in self.columns if column.stretches for line in column.lines(item)]
-        head = Text("  ").join(line for line in short if isinstance(line, Text) and line)
-        return Group(head, *(Padding(line, (0, 0, 0, 2)) for line in long))
 
 
 def render(result: dict[str, Any]) -> RenderableType:
-    """A tool's result for a person."""
-    names = {project["id"]: project["name"] for project in result.get("projects", [])}
-    if "imports" in result:
-        return _page(_imports(result["imports"], names), result, "imports")
-    if "resources" in result:
-        resource_type, items = result["resource_type"], result["resources"]
-        files = resource_type == "user-files"
-        shown = Group(*(_file(item, names) for item in items)) if files else _resources(resource_type, items, names)
-        return _page(shown, result, resource_type)
-    colour = "green" if result["deleted"] else "yellow"
-    return Group(as_text(result["message"], colour), _imports([result["import"]], {}))
+    """A tool's result for a person: items, and below them how many there are and how to see more."""
+    if "deleted" in result:
+        message = as_text(result["message"], "green" if result["deleted"] else "yellow")
+        return Group(message, Rows([_import({}, result["import"])]))
+    kind: str = result.get("resource_type", "imports")
+    items: list[dict[str, Any]] = result["imports" if kind == "imports" else "resources"]
+    projects = {project["id"]: project["name"] for project in result.get("projects", [])}
+    where = f"in {len(projects)} projects" if projects else f"in project {result.get('project_id', '')}"
+    notes = [f"{len(items)} of {result['total']} {kind} {where}" if result["total"] else f"no {kind} found {where}"]
+    notes += [f"offset={result['next_offset']} shows more"] if "next_offset" in result else []
+    notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if result.get(name)]
+    notes += [result["note"]] if result.get("note") else []
+    if kind == "user-files":
+        shown = [_file(projects, item) for item in items]
+    else:
+        row = _import if kind == "imports" else partial(_resource, _FIELDS[kind])
+        shown = [Rows([row(projects, item) for item in items])] if items else []
+    return Group(*shown, as_text("; ".join(notes), "dim"))
 
 
-def _project(names: dict[int, str], item: dict[str, Any]) -> str:
+def _id(item: dict[str, Any]) -> Text:
+    return Text(str(item["id"]), "bold")
+
+
+def _day(item: dict[str, Any]) -> Text:
+    return as_text(day(item.get("created_at")))
+
+
+def _project(projects: dict[int, str], item: dict[str, Any]) -> str:
+    """Which of several projects it is in; empty if there is only one."""
     number = item.get("project_id", 0)
-    return f"{names.get(number, 'project')} ({number})" if names else ""
+    return f"{projects.get(number, 'project')} ({number})" if projects else ""
 
 
-def _project_columns(names: dict[int, str]) -> list[Column]:
-    return [Column("project", lambda item: [PathText(_project(names, item))], stretches=True)] if names else []
-
-
-def _id(item: dict[str, Any]) -> list[Text]:
-    return [Text(str(item["id"]), "bold")]
-
-
-def _day(item: dict[str, Any]) -> list[RenderableType]:
-    return [as_text(day(item.get("created_at")))]
-
-
-def _imports(imports: Sequence[dict[str, Any]], names: dict[int, str]) -> Rows:
-    has_status = any("import_status" in item for item in imports)
-    return Rows(
-        [
-            Column("id", _id),
-            Column("kind", lambda item: [as_text(kind_label(item["source_type"]))]),
-            Column("path", _path, stretches=True),
-            *_project_columns(names),
-            *([Column("status", _status)] if has_status else []),
-            Column("imported", _day),
-        ],
-        imports,
-    )
-
-
-def _path(item: dict[str, Any]) -> list[RenderableType]:
+def _import(projects: dict[int, str], item: dict[str, Any]) -> dict[str, RenderableType]:
     branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
     replaced = f"replaced by import {item['replaced_by']}" if item.get("replaced_by") else ""
     below = ((item.get("title"), "dim"), (item.get("error_message"), "red"), (replaced, "yellow"))
-    return [PathText(f"{item['source_path']}{branch}"), *(as_text(text, style) for text, style in below if text)]
-
-
-def _status(item: dict[str, Any]) -> list[RenderableType]:
+    path = PathText(f"{item['source_path']}{branch}")
     status = str(item.get("import_status") or "")
-    return [as_text(status, _COLOURS.get(status, ""))]
+    return {
+        "id": _id(item),
+        "kind": as_text(kind_label(item["source_type"])),
+        "path": Group(path, *(as_text(text, style) for text, style in below if text)),
+        "project": PathText(_project(projects, item)),
+        "status": as_text(status, _COLOURS.get(status, "")),
+        "imported": _day(item),
+    }
 
 
-_FIELDS = {
-    "template-collections": ("name", "description", "is_shared"),
-    "github-installations": ("github_account_name", "github_account_type"),
-    "chat-conversations": ("name", "model"),
-}
-_TITLES = {"is_shared": "sharing", "github_account_name": "account", "github_account_type": "type"}
-_STRETCHES = ("name", "description", "model", "github_account_name")
+def _resource(fields: dict[str, str], projects: dict[int, str], item: dict[str, Any]) -> dict[str, RenderableType]:
+    values = {title: _value(field, item) for field, title in fields.items()}
+    return {"id": _id(item), **values, "project": PathText(_project(projects, item)), "created": _day(item)}
 
 
-def _resources(resource_type: str, items: Sequence[dict[str, Any]], names: dict[int, str]) -> Rows:
-    fields = [
-        Column(_TITLES.get(field, field), partial(_value, field), field in _STRETCHES)
-        for field in _FIELDS[resource_type]
-    ]
-    return Rows([Column("id", _id), *fields, *_project_columns(names), Column("created", _day)], items)
-
-
-def _value(field: str, item: dict[str, Any]) -> list[RenderableType]:
+def _value(field: str, item: dict[str, Any]) -> RenderableType:
     value = item.get(field)
     if field == "github_account_name" and not value:
         value = f"account {item.get('github_account_id', '')}"  # a running server may know no name
     if isinstance(value, bool):
         value = "shared" if value else "not shared"
     text = "" if value is None else str(value)
-    return [PathText(text) if field in ("model", "github_account_name") else as_text(text)]
+    return PathText(text) if field in ("model", "github_account_name") else as_text(text)
 
 
-def _file(item: dict[str, Any], names: dict[int, str]) -> RenderableType:
+def _file(projects: dict[int, str], item: dict[str, Any]) -> RenderableType:
     """A file with its text, highlighted by its language."""
     name = item.get("title") or "untitled"
     name += f".{item['extension']}" if item.get("extension") and item["extension"] != name else ""
@@ -231,26 +206,13 @@ def _file(item: dict[str, Any], names: dict[int, str]) -> RenderableType:
     notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
     notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
     title, created = as_text(str(name), "bold cyan"), as_text(day(item.get("created_at")))
-    parts = (*_id(item), title, as_text(_project(names, item)), created, as_text(", ".join(notes), "dim"))
+    parts = (_id(item), title, as_text(_project(projects, item)), created, as_text(", ".join(notes), "dim"))
     head = Text("  ").join(filter(None, parts))
     text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
     code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)
     code.rstrip()
     code.no_wrap, code.overflow = False, "fold"
     return Group(head, Padding(code, (0, 0, 1, 2), expand=False))
-
-
-def _page(items: RenderableType, result: dict[str, Any], what: str) -> RenderableType:
-    """Items, and below them how many there are and how to see more."""
-    projects: list[Any] = result.get("projects", [])
-    where = f"in {len(projects)} projects" if projects else f"in project {result.get('project_id', '')}"
-    shown = len(result["imports" if "imports" in result else "resources"])
-    notes = [f"{shown} of {result['total']} {what} {where}" if result["total"] else f"no {what} found {where}"]
-    notes += [f"offset={result['next_offset']} shows more"] if "next_offset" in result else []
-    notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if result.get(name)]
-    notes += [result["note"]] if result.get("note") else []
-    footer = as_text("; ".join(notes), "dim")
-    return Group(items, footer) if shown else footer
 
 
 class Waiting:

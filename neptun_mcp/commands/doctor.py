@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import AsyncGenerator, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,26 +25,7 @@ from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import TERMINAL, advice, happened
 from . import FAILURE, SUCCESS, as_typed, end_at_once, read_settings, say, show
 from .console import as_text
-from .host_checks import check_entries
-
-
-@dataclass(frozen=True)
-class Step:
-    """What was found at one step.
-
-    Attributes:
-        name: what was checked.
-        ok: whether a call gets past it.
-        found: what was found, in words.
-        to_do: what to do about it; empty if there is nothing to do.
-        milliseconds: how long it took; None if that says nothing.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    to_do: str = ""
-    milliseconds: float | None = None
+from .host_checks import Step, check_entries
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,19 +41,20 @@ def run(options: argparse.Namespace) -> int:
             say(Text.assemble(verdict, " ", as_text(f"{step.name}: {step.found}{took}")))
 
     async def check() -> None:
-        hosts, own = await check_hosts(settings)
-        add(hosts)
-        async for step in check_steps(settings, hosts_log_in=own):
+        hosts = [step async for step in check_entries(settings)]
+        for step in hosts or [Step("hosts", f"none has the server; `{command_line()} install` adds it")]:
+            add(step)
+        async for step in check_steps(settings, needs_log_in=not hosts or any(step.shares_log_in for step in hosts)):
             add(step)
 
     try:
         settings = read_settings(options)
     except ValidationError as error:
         add(check_environment({str(name) for detail in error.errors() for name in detail["loc"][:1]}))
-        add(Step("settings", False, "; ".join(problems(error)) + ".", "Correct the settings that are named."))
+        add(Step("settings", "; ".join(problems(error)) + ".", "Correct the settings that are named.", ok=False))
     else:
         add(check_environment())
-        add(Step("settings", True, "well-formed"))
+        add(Step("settings", "well-formed"))
         anyio.run(check)
     to_do = as_typed(options, next((step.to_do for step in steps if not step.ok), ""))
     if options.json:
@@ -89,19 +71,8 @@ def check_environment(malformed: Collection[str] = ()) -> Step:
     shown = [f"NEPTUN_{setting.upper()}={_shown(setting, setting in malformed)}" for setting in settings]
     return Step(
         "environment",
-        True,
         f"{versions}, Python {platform.python_version()} on {sys.platform}; {', '.join(shown) or 'no NEPTUN_* is set'}",
     )
-
-
-async def check_hosts(settings: Settings) -> tuple[Step, bool]:
-    """The hosts that have the server, whether it works there, and whether all of them use a log-in of their own."""
-    findings = [finding async for finding in check_entries(settings)]
-    found = "; ".join(f"{finding.host} ({finding.found})" for finding in findings)
-    to_do = next((finding.to_do for finding in findings if finding.to_do), "")
-    none = f"none has the server; `{command_line()} install` adds it"
-    own = bool(findings) and all(finding.is_own for finding in findings)
-    return Step("hosts", not to_do, found or none, to_do), own
 
 
 def _shown(setting: str, malformed: bool) -> str:
@@ -115,12 +86,12 @@ def _shown(setting: str, malformed: bool) -> str:
     return f"({len(value)} characters)" if malformed or setting in PRIVATE else quoted(value)
 
 
-async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> AsyncGenerator[Step]:
+async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> AsyncGenerator[Step]:
     """The steps of a call, one after the other; the first that fails is the last.
 
     Args:
         settings: whose account is used, and how.
-        hosts_log_in: whether the server in hosts does without the log-in of this command.
+        needs_log_in: whether a server in a host uses the log-in of these settings.
     """
     steps = {"address": _address, "session": _session, "projects": _projects, "imports": _imports}
     if settings.mcp_credentials != "environment":
@@ -129,22 +100,17 @@ async def check_steps(settings: Settings, *, hosts_log_in: bool = False) -> Asyn
         for name, look in steps.items():
             started = anyio.current_time()
             try:
-                yield Step(name, True, await look(neptun, settings), milliseconds=_since(started))
+                yield Step(name, await look(neptun, settings), milliseconds=_since(started))
             except NeptunError as error:
-                yield _failure(name, error, settings, _since(started), hosts_log_in=hosts_log_in)
+                if type(error) is CredentialsMissing and not needs_log_in and not settings.has_credentials:
+                    yield Step(name, "none here; the server in the hosts does not use it")
+                    return
+                setting = "Correct NEPTUN_PROJECT_ID, or remove it. " if isinstance(error, ProjectNotFound) else ""
+                yield Step(name, happened(error), setting + advice(error, TERMINAL), False, _since(started))
                 return
             except ValueError as error:
-                yield Step(name, False, str(error), "Correct the settings that are named.")
+                yield Step(name, str(error), "Correct the settings that are named.", ok=False)
                 return
-
-
-def _failure(name: str, error: NeptunError, settings: Settings, took: float, *, hosts_log_in: bool) -> Step:
-    if type(error) is CredentialsMissing and hosts_log_in and not settings.has_credentials:
-        return Step(name, True, "none here; the server in the hosts does not use it")
-    to_do = advice(error, TERMINAL)
-    if isinstance(error, ProjectNotFound):
-        to_do = f"Correct NEPTUN_PROJECT_ID, or remove it. {to_do}"
-    return Step(name, False, happened(error), to_do, took)
 
 
 def _since(started: float) -> float:

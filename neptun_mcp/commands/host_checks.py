@@ -24,23 +24,36 @@ _VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|
 
 
 @dataclass(frozen=True)
-class Finding:
+class Step:
+    """What `doctor` found at one step.
+
+    Attributes:
+        name: what was checked.
+        found: what was found, in words.
+        to_do: what to do about it; empty if there is nothing to do.
+        ok: whether a call gets past it.
+        milliseconds: how long it took; None if that says nothing.
+    """
+
+    name: str
+    found: str
+    to_do: str = ""
+    ok: bool = True
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class HostStep(Step):
     """What was found of an entry.
 
     Attributes:
-        host: the host's name in `HOSTS`.
-        found: what was found, in words.
-        to_do: what to do about it; empty if it works.
-        is_own: whether it does not use the log-in that the settings of this command name.
+        shares_log_in: whether it uses the log-in that the settings of this command name.
     """
 
-    host: str
-    found: str
-    to_do: str = ""
-    is_own: bool = False
+    shares_log_in: bool = False
 
 
-async def check_entries(settings: Settings) -> AsyncGenerator[Finding]:
+async def check_entries(settings: Settings) -> AsyncGenerator[HostStep]:
     """What is found of each entry on this machine.
 
     Args:
@@ -50,32 +63,35 @@ async def check_entries(settings: Settings) -> AsyncGenerator[Finding]:
     for entry in find_entries(unreadable):
         yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
     for host, problem in unreadable:
-        yield Finding(
-            host, f"its file cannot be read: {problem}", f"Correct the file of {HOSTS[host].title}: {problem}."
-        )
+        to_do = f"Correct the file of {HOSTS[host].title}: {problem}."
+        yield HostStep(f"host {host}", f"its file cannot be read: {problem}", to_do, ok=False)
 
 
-async def _check_program(entry: Entry, settings: Settings) -> Finding:
+def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = False) -> HostStep:
+    return HostStep(f"host {entry.host}", found, to_do, not to_do, shares_log_in=shares_log_in)
+
+
+async def _check_program(entry: Entry, settings: Settings) -> HostStep:
     again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
     program = next(iter(entry.command), "")
     if not shutil.which(program, path=entry.environment.get("PATH")):
-        return Finding(entry.host, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
+        return _step(entry, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
     if not entry.is_ours:
-        return Finding(entry.host, f"starts {program}", is_own=True)
+        return _step(entry, f"starts {program}")
     try:
         own = _settings_of(entry)
     except ValidationError as error:
-        return Finding(entry.host, f"its settings are malformed: {'; '.join(problems(error))}", _edit(entry))
+        return _step(entry, f"its settings are malformed: {'; '.join(problems(error))}", _edit(entry))
     if own.sandbox != "off":
-        return Finding(entry.host, "sample data", is_own=True)
+        return _step(entry, "sample data")
     if (own.base_url, credentials_of(own)) == (settings.base_url, credentials_of(settings)):
-        return Finding(entry.host, "the log-in of this command")
+        return _step(entry, "the log-in of this command", shares_log_in=True)
     try:
         async with create_client(own) as neptun:
-            return Finding(entry.host, f"logged in to {own.base_url} as user {(await neptun.user()).id}", is_own=True)
+            return _step(entry, f"logged in to {own.base_url} as user {(await neptun.user()).id}")
     except NeptunError as error:
         to_do = advice(error, HOST) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
-        return Finding(entry.host, happened(error), to_do)
+        return _step(entry, happened(error), to_do)
 
 
 def _edit(entry: Entry) -> str:
@@ -104,7 +120,7 @@ def _expanded(entry: Entry, text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-async def _check_url(entry: Entry) -> Finding:
+async def _check_url(entry: Entry) -> HostStep:
     """Greet a server as the host does."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
@@ -118,12 +134,12 @@ async def _check_url(entry: Entry) -> Finding:
             if session := answer.headers.get("Mcp-Session-Id"):
                 await http.delete(entry.url, headers={**headers, "Mcp-Session-Id": session})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return Finding(entry.host, f"{entry.url} does not answer", to_do)
+        return _step(entry, f"{entry.url} does not answer", to_do)
     status = answer.status_code
     if status in (401, 403) and "authorization" in {name.lower() for name in headers}:
-        return Finding(entry.host, f"{entry.url} refuses the token in its entry ({status})", _edit(entry))
+        return _step(entry, f"{entry.url} refuses the token in its entry ({status})", _edit(entry))
     if status == 401:
-        return Finding(entry.host, f"{entry.url} answers, and asks you to sign in", is_own=True)
+        return _step(entry, f"{entry.url} answers, and asks you to sign in")
     if status >= 400:
-        return Finding(entry.host, f"{entry.url} answers {status}, which no MCP server does", to_do)
-    return Finding(entry.host, f"{entry.url} answers", is_own=True)
+        return _step(entry, f"{entry.url} answers {status}, which no MCP server does", to_do)
+    return _step(entry, f"{entry.url} answers")

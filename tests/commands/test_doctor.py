@@ -142,7 +142,7 @@ def test_it_says_which_hosts_have_the_server_and_which_cannot_start_it(doctor: A
     put("gemini-cli", command=sys.executable, args=["other.py"])
     code, printed = doctor()
     assert code == 1
-    assert "FAIL hosts: cursor (the command in its entry does not exist)" in printed
+    assert "FAIL host cursor: the command in its entry does not exist" in printed
     assert printed.endswith("\nTo do: Run `neptun-mcp install cursor`, or `neptun-mcp uninstall cursor`.\n")
 
 
@@ -152,17 +152,17 @@ def test_an_entry_is_looked_at_with_its_own_environment(doctor: Any, site: Site)
     put("opencode", command=PROGRAM, environment=own)
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 0
-    assert f"hosts: cursor (sample data); opencode (logged in to {site.url} as user 1)\n" in printed
+    assert f"host cursor: sample data\nok   host opencode: logged in to {site.url} as user 1\n" in printed
     assert "session: none here; the server in the hosts does not use it\n" in printed
     put("zed", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url})
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 1
-    assert "zed (the log-in of this command)" in printed
+    assert "host zed: the log-in of this command" in printed
 
 
 def test_variables_where_the_host_does_not_look_do_not_count(doctor: Any, site: Site) -> None:
     put("opencode", command=PROGRAM, env={"NEPTUN_SANDBOX": "1"}, environment={"NEPTUN_BASE_URL": site.url})
-    assert "hosts: opencode (the log-in of this command)\n" in doctor(SESSION_COOKIE="")[1]
+    assert "host opencode: the log-in of this command\n" in doctor(SESSION_COOKIE="")[1]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_entry_with_settings_that_do_not_work_is_named(
     put("cursor", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url, **env})
     code, printed = doctor()
     assert code == 1
-    assert "FAIL hosts: cursor (" in printed
+    assert "FAIL host cursor: " in printed
     assert found in printed
     assert f"To do: {to_do}" in printed
     assert SECRET not in printed
@@ -204,14 +204,14 @@ def test_a_host_that_expands_variables_is_looked_at_as_it_does(
     env = {"NEPTUN_BASE_URL": url.format(site.url), "NEPTUN_SESSION_COOKIE": cookie}
     start: Any = {"command": PROGRAM, "environment": env}
     put(host, **(start if host == "opencode" else {"command": PROGRAM[0], "args": PROGRAM[1:], "env": env}))
-    assert f"{host} (logged in to {site.url} as user 1)" in doctor(SESSION_COOKIE=f"{COOKIE}x")[1]
+    assert f"host {host}: logged in to {site.url} as user 1\n" in doctor(SESSION_COOKIE=f"{COOKIE}x")[1]
 
 
 def test_what_a_host_does_not_expand_is_left(doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_COOKIE", COOKIE)
     env = {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": "$MY_COOKIE"}
     put("claude-code", command=PROGRAM[0], args=PROGRAM[1:], env=env)
-    assert "claude-code (logged in" not in doctor()[1]
+    assert "claude-code: logged in" not in doctor()[1]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_an_entry_with_an_address_is_looked_at_over_http(doctor: Any, site: Site
     put(host, **{key: f"{site.url}/mcp", "headers": {"Authorization": "Bearer x"}})
     code, printed = doctor()
     assert code == 0
-    assert f"hosts: {host} ({site.url}/mcp answers)\n" in printed
+    assert f"host {host}: {site.url}/mcp answers\n" in printed
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_an_address_that_does_not_work_is_named(
     url = f"{site.url}/mcp" if status else "http://127.0.0.1:9/mcp"
     file = put("cursor", url=url, headers=headers)
     code, printed = doctor()
-    assert (code == 0, f"cursor ({url} {found})" in printed) == (ok, True)
+    assert (code == 0, f"host cursor: {url} {found}\n" in printed) == (ok, True)
     assert ok or f"the entry neptun in {file}.\n" in printed
 
 
@@ -254,7 +254,7 @@ def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any) -> None:
     )
     code, printed = doctor()
     assert code == 1
-    assert "goose (the command in its entry does not exist)" in printed
+    assert "FAIL host goose: the command in its entry does not exist\n" in printed
 
 
 @pytest.mark.parametrize(
@@ -321,5 +321,5 @@ def test_a_file_of_a_host_that_cannot_be_read_is_named(doctor: Any) -> None:
     file.write_text("{ broken")
     code, printed = doctor()
     assert code == 1
-    assert "FAIL hosts: cursor (its file cannot be read: " in printed
+    assert "FAIL host cursor: its file cannot be read: " in printed
     assert "mcp.json" in printed.rpartition("To do: ")[2]

@@ -119,6 +119,23 @@ def tell(*lines: str, colour: str = "") -> None:
         write(sys.stderr, *(as_text(line, colour) for line in lines))
 
 
+def account(settings: Settings) -> str:
+    """Whose account the settings lead to, as a person knows it.
+
+    Raises:
+        NeptunError: it cannot be found out.
+    """
+    import anyio
+
+    from ..account import create_client
+
+    async def user() -> User:
+        async with create_client(settings) as neptun:
+            return await neptun.user()
+
+    return shown_user(anyio.run(user))
+
+
 def shown_user(user: User) -> str:
     """Whom a person knows by this account: the e-mail address, and the id, which settings and messages name."""
     return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..neptun.secret_files import read_file, write_secret_file
+from .hosts import NO_HOME
 from .json_text import is_object, read_json, remove_json, set_json
 from .toml_text import read_toml, remove_toml, set_toml
 from .yaml_text import read_yaml, remove_yaml, set_yaml
@@ -199,12 +200,14 @@ class ConfigFile:
         return self._parsed[1]
 
 
-def edit(path: Path, change: Callable[[ConfigFile], T]) -> T:
+def edit(path: Path | None, change: Callable[[ConfigFile], T]) -> T:
     """What `change` returns, which saves the file at the path; once more if another program writes to it meanwhile.
 
     Raises:
-        OSError, ValueError: those of `ConfigFile.read` and of `change`.
+        OSError, ValueError: those of `ConfigFile.read` and of `change`; or there is no path.
     """
+    if path is None:
+        raise OSError(NO_HOME)
     for _ in range(_TRIES - 1):
         with suppress(FileChanged):
             return change(ConfigFile.read(path))

@@ -135,16 +135,10 @@ def find_entries(unreadable: list[tuple[str, str]] | None = None) -> Iterator[En
         unreadable: gets the hosts whose files cannot be read, and why, in words.
     """
     for name, host in HOSTS.items():
-        try:
-            files = [file for file in host.places if file.exists()]
-        except OSError:
-            return  # there is no home
-        for file in files:
+        for file in host.places:
             try:
-                entry = entry_in(name, ConfigFile.read(file))
+                if entry := entry_in(name, ConfigFile.read(file)):
+                    yield entry
             except (OSError, ValueError) as error:
                 if unreadable is not None:
                     unreadable.append((name, why(error)))
-                continue
-            if entry:
-                yield entry

@@ -113,9 +113,8 @@ def _expanded(entry: Entry, text: str) -> str:
     expands = HOSTS[entry.host].expands
 
     def value(found: re.Match[str]) -> str:
-        if not (expands and re.match(expands, found[0])):
-            return found[0]
-        return os.environ.get(found["name"] or found["short"], found["default"] or found[0])
+        known = os.environ.get(found["name"] or found["short"], found["default"] or found[0])
+        return known if re.match(expands, found[0]) else found[0]
 
     return _VARIABLE.sub(value, text)
 

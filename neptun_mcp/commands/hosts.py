@@ -17,6 +17,9 @@ from typing import Any
 NAME = "neptun"
 """The server's name in every host."""
 
+NO_HOME = "the home directory is not known; set HOME"
+"""Why no host has a place for its file."""
+
 # As a plain string: type checkers skip what is for another system.
 PLATFORM: str = sys.platform
 
@@ -90,7 +93,7 @@ class Host:
     require: bool = False
     asks: str = _ASKS_FIRST
     note: str = ""
-    expands: str = ""
+    expands: str = r"(?!)"  # nothing
     program: str = ""
 
     @property
@@ -105,12 +108,12 @@ class Host:
 
     @property
     def places(self) -> list[Path]:
-        """Every place of its files.
-
-        Raises:
-            OSError: there is no home directory.
-        """
-        return [Path(file.format_map(_folders())) for file in self.files]
+        """Every place of its files; none without a home directory."""
+        try:
+            folders = _folders()
+        except RuntimeError:
+            return []
+        return [Path(file.format_map(folders)) for file in self.files]
 
     @property
     def file(self) -> Path | None:
@@ -122,9 +125,9 @@ class Host:
     @property
     def is_here(self) -> bool:
         """Whether the host is on this machine: its program, its file, or the folder of it."""
-        shared = {_folders()[name] for name in ("home", "xdg", "app")}
-        files = any(place.exists() or (place.parent.is_dir() and place.parent not in shared) for place in self.places)
-        return files or bool(self.program and shutil.which(self.program))
+        if self.program and shutil.which(self.program):
+            return True
+        return any(place.exists() or (place.parent.is_dir() and place.parent != Path.home()) for place in self.places)
 
 
 _GEMINI = Host(
@@ -214,12 +217,9 @@ def _folders() -> dict[str, Path]:
     """The folders in which hosts keep their files, on this system and with their own variables.
 
     Raises:
-        OSError: there is no home directory.
+        RuntimeError: there is no home directory.
     """
-    try:
-        home = Path.home()
-    except RuntimeError:
-        raise OSError("the home directory is not known; set HOME") from None
+    home = Path.home()
 
     def folder(variable: str, usual: str) -> Path:
         return Path(os.environ.get(variable) or home / usual)

@@ -15,16 +15,14 @@ from ..tools.words import why
 from . import FAILURE, MISUSE, SUCCESS, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
-from .hosts import HOSTS, NAME, Host
-from .install import known_hosts, report
+from .hosts import HOSTS, NAME, NO_HOME, Host
+from .install import hosts_or_exit, report
 from .json_text import is_object
 
 
 def run(options: argparse.Namespace) -> int:
     """Take the server out of the hosts that are named, or of all."""
-    names = known_hosts(options.host)
-    if names is None:
-        return MISUSE
+    names = hosts_or_exit(options.host)
     if bool(names) == options.all:
         tell(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
         return MISUSE
@@ -47,13 +45,9 @@ def run(options: argparse.Namespace) -> int:
 def _uninstall(name: str) -> tuple[list[str], list[str]]:
     """Take the server out of every file of a host: what was done, and why the rest could not be, in words."""
     done, problems = list[str](), list[str]()
-    if not HOSTS[name].files:
-        return done, ["install writes no file for it"]
-    try:
-        files = HOSTS[name].places
-    except OSError as error:
-        return done, [why(error)]
-    for file in files:
+    if not HOSTS[name].places:
+        problems.append(NO_HOME if HOSTS[name].files else "install writes no file for it")
+    for file in HOSTS[name].places:
         try:
             done += edit(file, partial(_take_out, name))
         except (OSError, ValueError) as error:

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-import anyio
-
-from ..account import create_client
 from ..command_line import command_line
 from ..neptun.errors import CredentialsMissing, NeptunError
-from ..neptun.session import User
-from ..settings import Settings
 from ..tools.words import TERMINAL, explained
-from . import FAILURE, SUCCESS, as_typed, kept_elsewhere, say, settings_or_exit, shown_user, tell
+from . import FAILURE, SUCCESS, account, as_typed, kept_elsewhere, say, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask Neptun whose session it is."""
     settings = settings_or_exit(options)
     try:
-        user, address = anyio.run(_account, settings)
+        user = account(settings)
     except NeptunError as error:
         kept = kept_elsewhere() if isinstance(error, CredentialsMissing) else ""
         tell(as_typed(options, explained(error, TERMINAL)), *filter(None, [kept]))
         return FAILURE
     if settings.sandbox != "off":
-        say(f"{shown_user(user)} of the sample data, because NEPTUN_SANDBOX or --sandbox is set.")
+        say(f"{user} of the sample data, because NEPTUN_SANDBOX or --sandbox is set.")
         return SUCCESS
     how = "the settings in the environment" if settings.has_credentials else f"{command_line()} login"
-    say(f"Logged in to {address} as {shown_user(user)}, by {how}.")
+    say(f"Logged in to {settings.base_url} as {user}, by {how}.")
     return SUCCESS
-
-
-async def _account(settings: Settings) -> tuple[User, str]:
-    async with create_client(settings) as neptun:
-        return await neptun.user(), neptun.address

@@ -25,6 +25,7 @@ from neptun_mcp.commands import config_file, hosts
 from neptun_mcp.commands.entries import find_entries
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.commands.json_text import read_json, remove_json, set_json
+from neptun_mcp.commands.yaml_text import read_yaml
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.commands.conftest import VARIABLES
 from tests.processes import COMMAND as PROGRAM
@@ -123,6 +124,17 @@ def test_goose_is_shown_what_to_add_to_its_yaml(command: Command, home: Path) ->
         '    envs: {"NEPTUN_CONFIRM_DELETE": "require", "NEPTUN_SANDBOX": "1"}\n'
     )
     assert ran.stderr.startswith(f"Add this to {home / '.config/goose/config.yaml'}.\n")
+
+
+def test_goose_is_shown_what_to_add_below_the_servers_that_it_has(command: Command, home: Path) -> None:
+    file = put(home, "goose", "extensions:\n  other:\n    cmd: x\n")
+    ran = command("install", "goose", "--print")
+    pasted = file.read_text() + ran.stdout
+    assert list(read_yaml(pasted)["extensions"]) == ["other", "neptun"]
+    assert pasted.count("extensions:") == 1
+    assert ran.stderr.startswith(f'Add this to {file}, below its line "extensions:".\n')
+    file.write_text("GOOSE_MODEL: x\n")
+    assert command("install", "goose", "--print").stdout.startswith("extensions:\n  neptun:\n")
 
 
 def test_another_host_is_shown_the_usual_entry_which_refuses_to_delete_unasked(command: Command) -> None:
@@ -525,7 +537,9 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     ran = command("install", host)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"{HOSTS[host].title}: nothing was changed: {file} ")
-    assert ran.stderr.endswith(f". Fix that, or add what `neptun-mcp install {host} --print` shows by hand.\n")
+    assert ran.stderr.endswith(
+        f". Correct that, or edit the file: `neptun-mcp install {host} --print` shows what to write by hand.\n"
+    )
     assert (file.read_bytes(), [path for path in home.rglob("*") if path.is_file()]) == (content, [file])
 
 
@@ -539,7 +553,9 @@ def test_without_a_home_the_entry_is_printed_all_the_same(
     monkeypatch.setattr(Path, "home", no_home)
     ran = command("install", "codex")
     assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("Codex: nothing was changed: the home directory is not known; set HOME. Fix that, ")
+    assert ran.stderr.startswith(
+        "Codex: nothing was changed: the home directory is not known; set HOME. Correct that, "
+    )
     ran = command("install", "codex", "--print")
     assert (ran.code, ran.stdout.partition("\n")[0]) == (0, "[mcp_servers.neptun]")
     assert command("install").code == 2

@@ -197,7 +197,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
             telemetry.start()
         await _warn_of_gaps(settings)
         async with neptun, mcp.run():
-            with ending.begins_with_signals():
+            with people.kept_up_to_date(), ending.begins_with_signals():
                 yield
         if telemetry:
             telemetry.stop()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from starlette.requests import Request
@@ -20,8 +22,8 @@ UNKNOWN = "Neptun does not say who you are. Try again in a minute."
 
 STOPPED = "You may not use this server any more. Ask its operator."
 
-SETTLED_SECONDS = 2.0
-"""For how long after a change a file may change again without a trace: some file systems count whole seconds."""
+READ_SECONDS = 1.0
+"""How often the file is read."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 class RefusedPeople:
     """The callers that a file names; blank lines and what follows a `#` do not count.
 
-    The file is read again when it changes. If it cannot be read, what was read last holds.
+    If the file cannot be read, what was read last holds.
 
     Args:
         file: None if nobody is refused.
@@ -40,7 +42,6 @@ class RefusedPeople:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._stamp: tuple[int, int, int] | None = None  # of what was read, once it has settled
         self._problem = ""  # why it could not be read the last time
         self._callers: frozenset[str] = frozenset()
         if file:
@@ -48,6 +49,36 @@ class RefusedPeople:
                 self._callers = _read(file)
             except OSError as error:
                 raise ValueError(f"NEPTUN_MCP_REFUSED_FILE: cannot be read ({error.strerror})") from None
+
+    @contextmanager
+    def kept_up_to_date(self) -> Generator[None]:
+        """Read the file every second while the block runs, in a thread of its own: its disk may hang."""
+        end = Event()
+
+        def watch(file: Path) -> None:
+            while not end.wait(READ_SECONDS):
+                self.read_again(file)
+
+        if self._file:
+            Thread(target=watch, args=(self._file,), name="refused people", daemon=True).start()
+        try:
+            yield
+        finally:
+            end.set()
+
+    def read_again(self, file: Path) -> None:
+        """What the file says now, counts from now on."""
+        try:
+            callers = _read(file)
+        except OSError as error:
+            problem = str(error.strerror)
+            if problem != self._problem:
+                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", problem)
+            self._problem = problem
+            return
+        if callers != self._callers or self._problem:
+            _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
+        self._callers, self._problem = callers, ""
 
     async def check(self, request: Request[Any], sessions: Clients | None) -> None:
         """Refuse these callers with 403: at 401 hosts would sign in again.
@@ -59,7 +90,7 @@ class RefusedPeople:
         Raises:
             Refused: the caller is one of them, or it cannot be found out (503).
         """
-        if self._file is None or not (callers := self._now(self._file)):
+        if not self._callers:
             return
         caller = caller_of(request)
         user_id = caller.user_id
@@ -70,31 +101,12 @@ class RefusedPeople:
                 pass  # without a session no call succeeds
             except NeptunError:
                 raise refused(503, UNKNOWN) from None
-        if not callers.isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
+        if not self._callers.isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
             raise refused(403, STOPPED)
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""
-        return self._file is not None and f"user-{user_id}" in self._now(self._file)
-
-    def _now(self, file: Path) -> frozenset[str]:
-        """The callers, of whom the file is read again if it has changed."""
-        try:
-            status = file.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp == self._stamp:
-                return self._callers
-            callers = _read(file)
-            if callers != self._callers or self._problem:
-                _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
-            self._callers, self._problem = callers, ""
-            self._stamp = stamp if time.time() - status.st_mtime > SETTLED_SECONDS else None
-        except OSError as error:
-            problem = str(error.strerror)
-            if problem != self._problem:
-                _log.error("NEPTUN_MCP_REFUSED_FILE cannot be read, so what was read last holds: %s", problem)
-            self._stamp, self._problem = None, problem
-        return self._callers
+        return f"user-{user_id}" in self._callers
 
 
 def _read(file: Path) -> frozenset[str]:

@@ -1,17 +1,20 @@
-"""Stopping one person: what the file says counts at once, and what cannot be read changes nothing."""
+"""Stopping one person: what the file says counts soon, and what cannot be read changes nothing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from neptun_mcp.log import digest
 from neptun_mcp.neptun.secret_files import MAX_SECRET_FILE
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.serving import refused_people
 from neptun_mcp.serving.refused_people import RefusedPeople
-from tests.serving.support import HEADERS, HOST, LIST_IMPORTS, TOKEN, content_in, start_in_process
+from tests.serving.support import HEADERS, HOST, LIST_IMPORTS, TOKEN, start_in_process
 from tests.serving.test_mcp_sessions import Session
 from tests.sign_in.support import sign_in_server
 from tests.support import ERAS, Json, Site, failure
@@ -19,6 +22,19 @@ from tests.support import ERAS, Json, Site, failure
 pytestmark = pytest.mark.anyio
 
 TEAM: Json = {"mcp_credentials": "caller", "mcp_token": TOKEN, "mcp_allowed_hosts": HOST}
+
+
+async def until_status(status: int, send: Callable[[], Awaitable[int]]) -> None:
+    with anyio.fail_after(30):
+        while True:
+            if await send() == status:
+                return
+            await anyio.sleep(refused_people.READ_SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refused_people, "READ_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -30,8 +46,13 @@ async def test_a_person_is_stopped_and_no_other(
     async with start_in_process(site, mcp_refused_file=file, **TEAM) as caller:
         caller.era = era
         caller.headers = HEADERS
-        content_in(await caller.call("list_imports", LIST_IMPORTS))
+
+        async def call() -> int:
+            return (await caller.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})).status_code
+
+        assert await call() == 200
         file.write_text("# left in March\nuser-1  # Alice\n")
+        await until_status(403, call)
         response = await caller.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})
         assert response.status_code == 403
         assert "may not use this server" in response.json()["error"]["message"]
@@ -39,7 +60,7 @@ async def test_a_person_is_stopped_and_no_other(
         assert (await caller.post("tools/list", {})).status_code == 200
         file.write_text("")
         caller.headers = HEADERS
-        content_in(await caller.call("list_imports", LIST_IMPORTS))
+        await until_status(200, call)
     assert COOKIE not in caplog.text
 
 
@@ -59,7 +80,12 @@ async def test_a_stopped_person_neither_renews_nor_signs_in_again(site: Site, tm
     file.write_text("")
     async with sign_in_server(site, mcp_refused_file=file) as server:
         tokens, code = await server.tokens(), await server.code()
+
+        async def call() -> int:
+            return (await server.caller(tokens).post("tools/list", {})).status_code
+
         file.write_text("user-1")
+        await until_status(403, call)
         called = await server.caller(tokens).post("tools/list", {})
         renewed = await server.app.refresh(tokens["refresh_token"])
         exchanged = await server.app.exchange(code)
@@ -70,6 +96,7 @@ async def test_a_stopped_person_neither_renews_nor_signs_in_again(site: Site, tm
         others = await server.browser.submit(await server.page(), cookie=BOB_COOKIE)
         assert others.status_code == 303
         file.write_text("")
+        await until_status(200, call)
         assert (await server.app.refresh(tokens["refresh_token"])).status_code == 200
 
 
@@ -82,9 +109,9 @@ async def test_a_running_session_of_a_stopped_person_ends(site: Site, tmp_path: 
         session = await Session.begin(caller, **HEADERS)
         assert await session.status() == 200
         file.write_text("user-1" if mode == "caller" else f"token-{digest(TOKEN)[:16]}")
-        assert await session.status() == 403
+        await until_status(403, session.status)
         file.write_text("")
-        assert await session.status() == 200
+        await until_status(200, session.status)
 
 
 @pytest.mark.parametrize(
@@ -103,28 +130,15 @@ def test_a_file_is_read_however_it_was_written(tmp_path: Path, content: bytes) -
     assert [refused.has_user(7), refused.has_user(8)] == [True, False]
 
 
-def test_changes_in_one_moment_are_noticed(tmp_path: Path) -> None:
-    """Some file systems count whole seconds."""
+async def test_no_request_waits_for_the_file(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its disk may hang."""
+    monkeypatch.setattr(refused_people, "READ_SECONDS", 3600)
     file = tmp_path / "refused"
     file.write_text("user-7")
-    now = file.stat().st_mtime_ns
-    refused = RefusedPeople(file)
-    assert refused.has_user(7)
-    for number in (8, 7, 8):
-        file.write_text(f"user-{number}")
-        os.utime(file, ns=(now, now))
-        assert [refused.has_user(7), refused.has_user(8)] == [number == 7, number == 8]
-
-
-def test_a_file_that_does_not_change_is_not_read_again(tmp_path: Path) -> None:
-    file = tmp_path / "refused"
-    file.write_text("user-7")
-    os.utime(file, (1, 1))
-    refused = RefusedPeople(file)
-    assert refused.has_user(7)
-    file.write_text("user-8")
-    os.utime(file, (1, 1))
-    assert refused.has_user(7)
+    async with start_in_process(site, mcp_refused_file=file, **TEAM) as caller:
+        caller.headers = HEADERS
+        file.write_text("user-1")
+        assert (await caller.post("tools/list", {})).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["none", "directory", "pipe", "long"])
@@ -142,11 +156,14 @@ def test_what_was_read_last_holds(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             file.write_bytes(b"#" * (MAX_SECRET_FILE + 1))
         case _:
             pass
-    assert [refused.has_user(7), refused.has_user(8), refused.has_user(7)] == [True, False, True]
+    for _ in range(3):
+        refused.read_again(file)
+        assert [refused.has_user(7), refused.has_user(8)] == [True, False]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     if file.exists():
         file.rmdir() if kind == "directory" else file.unlink()
     file.write_text("user-8")
+    refused.read_again(file)
     assert [refused.has_user(7), refused.has_user(8)] == [False, True]
 
 

@@ -16,9 +16,9 @@ from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.session import Credentials
 from ..sign_in.routes import ADVICE, NoAccess, SignIn
+from ..tools.context import EVERYTHING
+from ..tools.context import Scope as ToolScope
 from ..tools.not_done import NoSession
-from ..tools.scope import EVERYTHING
-from ..tools.scope import Scope as ToolScope
 from .refusals import Refused, unauthorized
 
 MAX_CLIENTS = 1024

@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from ..neptun.models import MAX_ID
-from ..tools.scope import Scope
+from ..tools.context import Scope
 from .refusals import refused
 
 _ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)

@@ -1,4 +1,4 @@
-"""What hosts send as a call of a tool, brought into the form of the protocol, or refused in words."""
+"""What hosts send as arguments of a tool, brought into the form of the protocol, or refused in words."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import Any, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ..neptun.errors import quoted
 from .not_done import NotAllowed, NotDone
-from .schema import Schema
+from .parameters import REFUSED
+from .schema import Schema, flat_schema
 from .words import Reader
 
 
@@ -41,15 +45,6 @@ def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMidd
     return read_call
 
 
-def is_given(value: Any, schema: Schema) -> bool:
-    """Whether an optional argument counts as given: strict hosts send every argument, null, "" or 0 for none."""
-    is_number = schema["type"] == "integer"
-    if isinstance(value, str):
-        value = value.strip()
-        return value not in ("", "0") if is_number else bool(value)
-    return value is not None and (value is False or value != 0 or not is_number)
-
-
 def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
     """The arguments of a call in any form in which hosts send them; None if they are no object."""
     if isinstance(arguments, str):
@@ -76,3 +71,58 @@ def refusal(ctx: ServerRequestContext[Any, Any], error: NotDone) -> dict[str, An
     ctx.lifespan_context.report_for(ctx.request).outcome = error
     result = CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
     return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def is_given(value: Any, schema: Schema) -> bool:
+    """Whether an optional argument counts as given: strict hosts send every argument, null, "" or 0 for none."""
+    is_number = schema["type"] == "integer"
+    if isinstance(value, str):
+        value = value.strip()
+        return value not in ("", "0") if is_number else bool(value)
+    return value is not None and (value is False or value != 0 or not is_number)
+
+
+def given_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that count as given.
+
+    Raises:
+        ToolError: there are others than the tool's.
+    """
+    properties: dict[str, Any] = tool.parameters["properties"]
+    if unknown := [quoted(name) for name in arguments if name not in properties]:
+        raise ToolError(
+            f"{tool.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
+        )
+    required = tool.parameters.get("required", ())
+    return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
+
+
+def misuse(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """What is wrong with arguments by themselves, in words; empty if nothing is. Nothing is called."""
+    try:
+        tool.fn_metadata.validate_arguments(given_arguments(tool, arguments))
+    except ToolError as error:
+        return str(error)
+    except ValidationError as error:
+        return wrong_values(tool, error)
+    return ""
+
+
+def wrong_values(tool: Tool, error: ValidationError) -> str:
+    """What is wrong with the arguments of a tool, in words."""
+    limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
+    details = error.errors(include_input=False, include_url=False)
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != REFUSED)
+    values = "; ".join(_allowed(name, limits[name]) for name in wrong)
+    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == REFUSED and "ctx" in detail]
+    return " ".join([*([f"{values}."] if values else []), *refused])
+
+
+def _allowed(name: str, schema: Schema) -> str:
+    """What an argument may be, in words: "limit must be a whole number from 1 to 100"."""
+    if "enum" in schema:
+        return f"{name} must be one of {', '.join(schema['enum'])}"
+    if schema["type"] == "integer":
+        low, high = schema.get("minimum"), schema.get("maximum")
+        return f"{name} must be a whole number" + (f" from {low} to {high}" if high else f", {low} or more")
+    return f"{name} must be text" + (f" of at most {schema['maxLength']} characters" if "maxLength" in schema else "")

@@ -15,7 +15,6 @@ from ..neptun.models import ProjectImport
 from ..neptun.time_limit import TimeLimit
 from .pages import EVERY_PROJECT, Key, Pages
 from .progress import current_transfer
-from .scope import EVERYTHING, Scope
 from .words import HOST, Reader
 
 Answered: TypeAlias = Literal["yes", "no", "declined", "cancelled"]
@@ -46,6 +45,26 @@ class Report:
     asked: bool | None = None
     answered: Answered | None = None
     waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a connection may do: never more than the settings of the server allow.
+
+    Over HTTP a connection may narrow itself by its address, and a person narrows it when signing in.
+
+    Attributes:
+        project_id: the only project; None for all of the person's.
+        no_deletion: why nothing is deleted, and what the person can do, two sentences; empty if imports can be deleted.
+        always_ask: nothing is deleted unless the person was asked.
+    """
+
+    project_id: int | None = None
+    no_deletion: str = ""
+    always_ask: bool = False
+
+
+EVERYTHING = Scope()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
 from typing import Any, NamedTuple, TypeVar
@@ -140,8 +141,4 @@ def full_text(file: ShownFile, text_offset: int) -> ShownFile:
 
 def _fitting_length(text: str, room: int) -> int:
     """How many characters of a text, from the first on, take at most `room` bytes as JSON."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(to_json(text[:middle])) <= room else (low, middle - 1)
-    return low
+    return bisect_right(range(len(text) + 1), room, lo=1, key=lambda end: len(to_json(text[:end]))) - 1

@@ -1,34 +1,21 @@
-"""The parameters of the tools: their types and limits, which of them go together, and what is wrong with a value."""
+"""The parameters of the tools: their types and limits, and which of them go together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from ..neptun.models import MAX_ID, ProjectImport
 from .not_done import NotDone
 from .projects import ALL
 from .query import parse_query
-from .schema import Schema, allowed
 from .words import NOTHING_DELETED
 
-_REFUSED = "refused"  # the type of the errors of `_refused_by`, which have words of their own
-
-
-def wrong_values(error: ValidationError, schema: Schema) -> str:
-    """What is wrong with arguments, in words.
-
-    Args:
-        schema: that of all arguments, with their limits.
-    """
-    details = error.errors(include_input=False, include_url=False)
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _REFUSED)
-    values = "; ".join(allowed(name, schema["properties"][name]) for name in wrong)
-    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == _REFUSED and "ctx" in detail]
-    return " ".join([*([f"{values}."] if values else []), *refused])
+REFUSED = "refused"
+"""The type of pydantic's errors that have words of their own."""
 
 
 def _refused_by(check: Callable[[Any, Mapping[str, Any]], object]) -> AfterValidator:
@@ -42,7 +29,7 @@ def _refused_by(check: Callable[[Any, Mapping[str, Any]], object]) -> AfterValid
         try:
             check(value, info.data)
         except NotDone as error:
-            raise PydanticCustomError(_REFUSED, "{words}", {"words": str(error)}) from None
+            raise PydanticCustomError(REFUSED, "{words}", {"words": str(error)}) from None
         return value
 
     return AfterValidator(checked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -29,18 +29,18 @@ current_transfer: ContextVar[Transfer | None] = ContextVar("current_transfer", d
 """What the call in this context receives; None if nobody wants to know."""
 
 
-async def with_progress(ctx: Context[Any, Any], work: Callable[[], Awaitable[T]]) -> T:
+async def with_progress(ctx: Context[Any, Any], work: Awaitable[T]) -> T:
     """What `work` returns. Meanwhile the client is told its progress, if it asked for that by a progress token."""
     if not (ctx.request_context.meta or {}).get("progress_token"):
-        return await work()
+        return await work
+    outcome: list[T | Exception] = []
     transfer = Transfer()
     token = current_transfer.set(transfer)
-    outcome: list[T | Exception] = []
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report, ctx, transfer)
             try:
-                outcome.append(await work())
+                outcome.append(await work)
             except Exception as error:  # raised here, the group would wrap it
                 outcome.append(error)
             tasks.cancel_scope.cancel()

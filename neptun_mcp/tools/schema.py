@@ -72,13 +72,3 @@ def _merged(choices: list[Schema]) -> Schema:
         properties = {**choice["properties"], **properties}
     required = [name for name in choices[0].get("required", []) if all(name in c.get("required", []) for c in choices)]
     return {"type": "object", "properties": properties, "required": required}
-
-
-def allowed(name: str, schema: Mapping[str, Any]) -> str:
-    """What an argument may be, in words: "limit must be a whole number from 1 to 100"."""
-    if "enum" in schema:
-        return f"{name} must be one of {', '.join(schema['enum'])}"
-    if schema["type"] == "integer":
-        low, high = schema.get("minimum"), schema.get("maximum")
-        return f"{name} must be a whole number" + (f" from {low} to {high}" if high else f", {low} or more")
-    return f"{name} must be text" + (f" of at most {schema['maxLength']} characters" if "maxLength" in schema else "")

@@ -1,12 +1,9 @@
-"""What one connection may do: never more than the settings of the server allow.
-
-Over HTTP a connection may narrow itself by its address, and a person narrows it when signing in.
-"""
+"""To a connection, what is outside its scope is not there: no tool, no argument, no other project."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -14,28 +11,11 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from .arguments import is_given, refusal
+from .context import Scope
 from .not_done import NotAllowed
 
 PROJECT_ARGUMENTS = {"project": {"type": "string"}, "project_id": {"type": "integer"}}
 """The arguments that name a project, with what tells whether they are given."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a connection may do.
-
-    Attributes:
-        project_id: the only project; None for all of the person's.
-        no_deletion: why nothing is deleted, and what the person can do, two sentences; empty if imports can be deleted.
-        always_ask: nothing is deleted unless the person was asked.
-    """
-
-    project_id: int | None = None
-    no_deletion: str = ""
-    always_ask: bool = False
-
-
-EVERYTHING = Scope()
 
 
 def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
@@ -50,31 +30,41 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
         is_notification = ctx.request_id is None  # nothing runs, and nobody is answered
         if is_notification or (scope.project_id is None and not scope.no_deletion):
             return await call_next(ctx)
-        params: Mapping[str, Any] = ctx.params or {}
-        arguments: object = params.get("arguments") or {}
         if ctx.method in ("tools/list", "prompts/list"):
-            answer = cast("dict[str, Any]", await call_next(ctx))
-            return _list_within(scope, deleting, answer)
-        if ctx.method in ("tools/call", "prompts/get") and isinstance(arguments, dict):
-            given = cast("dict[str, Any]", arguments)
-            if scope.no_deletion and ctx.method == "prompts/get":
-                raise MCPError(INVALID_PARAMS, scope.no_deletion)
-            if scope.no_deletion and params.get("name") in deleting:
-                return refusal(ctx, NotAllowed(f"{scope.no_deletion} Nothing was deleted."))
-            if scope.project_id is not None:
-                named = [name for name, schema in PROJECT_ARGUMENTS.items() if is_given(given.get(name), schema)]
-                outside = [name for name in named if str(given[name]).strip() != str(scope.project_id)]
-                if outside:
-                    words = f"{params.get('name')} has no argument {outside[0]} here. Call it without."
-                    if ctx.method == "prompts/get":
-                        raise MCPError(INVALID_PARAMS, words)
-                    return refusal(ctx, NotAllowed(words))
-                others = {name: value for name, value in given.items() if name not in PROJECT_ARGUMENTS}
-                project: object = scope.project_id if ctx.method == "tools/call" else str(scope.project_id)
-                ctx = replace(ctx, params={**params, "arguments": {**others, "project_id": project}})
-        return await call_next(ctx)
+            return _list_within(scope, deleting, cast("dict[str, Any]", await call_next(ctx)))
+        if ctx.method not in ("tools/call", "prompts/get"):
+            return await call_next(ctx)
+        try:
+            params = _params_within(scope, deleting, ctx.method, ctx.params or {})
+        except NotAllowed as error:
+            if ctx.method == "tools/call":
+                return refusal(ctx, error)
+            raise MCPError(INVALID_PARAMS, str(error)) from None
+        return await call_next(replace(ctx, params=params))
 
     return narrowed
+
+
+def _params_within(scope: Scope, deleting: Collection[str], method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a call of a tool or a prompt, in the scope's project.
+
+    Raises:
+        NotAllowed: it is about a deletion or a project outside the scope.
+    """
+    if scope.no_deletion and method == "prompts/get":
+        raise NotAllowed(scope.no_deletion)
+    if scope.no_deletion and params.get("name") in deleting:
+        raise NotAllowed(f"{scope.no_deletion} Nothing was deleted.")
+    arguments: object = params.get("arguments") or {}
+    if scope.project_id is None or not isinstance(arguments, dict):
+        return {**params}
+    given = cast("dict[str, Any]", arguments)
+    for name, schema in PROJECT_ARGUMENTS.items():
+        if is_given(given.get(name), schema) and str(given[name]).strip() != str(scope.project_id):
+            raise NotAllowed(f"{params.get('name')} has no argument {name} here. Call it without.")
+    others = {name: value for name, value in given.items() if name not in PROJECT_ARGUMENTS}
+    project: object = scope.project_id if method == "tools/call" else str(scope.project_id)
+    return {**params, "arguments": {**others, "project_id": project}}
 
 
 def _list_within(scope: Scope, deleting: Collection[str], answer: dict[str, Any]) -> HandlerResult:

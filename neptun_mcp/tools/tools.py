@@ -1,21 +1,29 @@
-"""The three tools: a signature and a few lines each. What is asked of the person first is in `questions`."""
+"""The three tools: a signature and a few lines each, and how a call of one begins and ends.
+
+Which project is meant is found out in `projects`, what is asked of the person before a deletion in `questions`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, cast
 
-from mcp.server.mcpserver import Resolve
+from mcp.server.mcpserver import Context, Resolve
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
-from pydantic import BaseModel
+from mcp.shared.exceptions import MCPError
+from mcp.types import InputRequiredResult, ToolAnnotations
+from pydantic import BaseModel, ValidationError
 
+from ..neptun.errors import NeptunError
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
+from .arguments import given_arguments, wrong_values
+from .context import Scope, Shared
 from .everywhere import everywhere_page
 from .fitting import Row, fitted
 from .lists import Wanted, project_page, single_resource
-from .neptun_tool import NeptunTool
+from .not_done import NotDone
 from .pages import EVERY_PROJECT
 from .parameters import (
     AnyProject,
@@ -30,11 +38,13 @@ from .parameters import (
     SourceType,
     TextOffset,
 )
+from .progress import with_progress
 from .projects import InProject
 from .query import parse_query
 from .questions import Found, decide
-from .results import DeletionResult, ImportsPage, ResourcesPage
+from .results import DeletionResult, ImportsPage, ResourcesPage, tool_result
 from .schema import flat_schema, unbounded
+from .words import NOTHING_DELETED, explained
 
 
 async def list_imports(
@@ -102,6 +112,70 @@ async def delete_import(
     )
 
 
+NOT_UNDERSTOOD = (
+    "The host's answer to the question could not be understood. Nothing was changed; make the call again, and the "
+    "person is asked again."
+)
+
+
+class NeptunTool(Tool):
+    """A tool that refuses unknown arguments by name, and whose failures are words for the assistant."""
+
+    @property
+    def changes_something(self) -> bool:
+        return self.annotations is None or not self.annotations.read_only_hint
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        given = given_arguments(self, arguments)
+        shared: Shared = context.request_context.lifespan_context
+        request = context.request_context.request
+        report = shared.report_for(request)
+        try:
+            result = await with_progress(context, super().run(given, context))
+        except ToolError as error:
+            report.outcome = error.__cause__ or error
+            raise self._in_words(error, shared, shared.scope_for(request), given) from error.__cause__
+        except MCPError as error:
+            # Until 2025-11-25 the host's answer to a question may be an error.
+            report.outcome = unasked = ToolError(self._unasked(error.error.code))
+            raise unasked from error
+        if isinstance(result, InputRequiredResult):
+            return result
+        report.outcome = result
+        return tool_result(result)
+
+    def _unasked(self, code: int) -> str:
+        happened = f"The host answered the question to the person with an error ({code}), so nobody was asked."
+        if self.changes_something:
+            return f"{happened} {NOTHING_DELETED} It can be deleted on the Neptun website, or from a host that asks."
+        return f"{happened} Pass the project by its name or as project_id."
+
+    def _in_words(self, error: ToolError, shared: Shared, scope: Scope, given: Mapping[str, Any]) -> ToolError:
+        """The one place that turns an error into words: what happened, and what to do."""
+        cause = error.__cause__
+        if isinstance(cause, NeptunError):
+            only_project = scope.project_id is not None
+            by_setting = not only_project and given.keys().isdisjoint({"project", "project_id"})
+            words = explained(
+                cause,
+                shared.reader,
+                deleting=self.changes_something,
+                only_project=only_project,
+                set_project=shared.project_id if by_setting else None,
+            )
+            return ToolError(words)
+        if isinstance(cause, NotDone):
+            return ToolError(str(cause))
+        if isinstance(error, UnexpectedToolError):
+            return UnexpectedToolError(
+                f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
+            )
+        if isinstance(cause, ValidationError):
+            return ToolError(wrong_values(self, cause))
+        # What remains is an answer to a question to the person that does not fit the form.
+        return ToolError(NOT_UNDERSTOOD)
+
+
 @cache
 def _tools() -> list[NeptunTool]:
     """All tools, made once: nobody changes them, and their schemas take time.
@@ -147,8 +221,7 @@ def _tool(
         function, title=title, description=description, annotations=hints, structured_output=False
     )
     tool = cast(NeptunTool, made)
-    tool.bounded = {**flat_schema(tool.parameters), "additionalProperties": False}
-    tool.parameters = unbounded(tool.bounded)
+    tool.parameters = {**unbounded(flat_schema(tool.parameters)), "additionalProperties": False}
     tool.fn_metadata.output_schema = flat_schema(result.model_json_schema(mode="serialization"))
     return tool
 

@@ -162,10 +162,33 @@ def _advice(error: NeptunError, reader: Reader) -> str:
             return reader.told_to_set("remove NEPTUN_USER_ID (it is found from the session) or correct it")
         case errors.BadRequest():
             return f"ids are positive whole numbers up to {MAX_ID}, as list results show them"
+        case errors.ProjectNotFound(projects=None):
+            return f"check project_id, or {_AGAIN}"
+        case errors.ProjectNotFound():
+            return known_projects(error.projects or ())[:-1]
+        case errors.ImportNotFound():
+            return (
+                "call list_imports to see the imports with their ids; this one may be gone already, or be in another "
+                "project"
+            )
+        case errors.ResourceNotFound(certain=True):
+            return "call list_resources without resource_id to see them with their ids"
+        case errors.ResourceNotFound():
+            return f"check the ids, or {_AGAIN}"
         case errors.Denied():
-            return _on_ids(error)
+            return "check the ids"
+        case errors.NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
+            return reader.told_to_set("check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
+        case errors.NotNeptun():
+            return reader.told("check NEPTUN_BASE_URL")
+        case errors.Redirected():
+            return reader.told_to_set("set NEPTUN_BASE_URL to the final address of the site")
+        case errors.TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
+            return f"if the project really is that large, {reader.told_to_set('raise NEPTUN_MAX_RESPONSE_MB')}"
+        case errors.TooLarge() | errors.UnreadableItems():
+            return "look for it on the Neptun website"
         case errors.NotLikeNeptun():
-            return _on_address(error, reader)
+            return f"{reader.told('check NEPTUN_BASE_URL')}; if it is right, try again later"
         case errors.RateLimited(retry_after=seconds):
             return f"wait {'a minute' if seconds is None else _in_seconds(seconds)}, then try again"
         case errors.Unreachable():
@@ -205,42 +228,6 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
         case errors.SessionRefused():
             instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")
             return f"{instead}; or put a fresh cookie there ({how})" if reader.decides else instead
-
-
-def _on_ids(error: errors.Denied) -> str:
-    match error:
-        case errors.ProjectNotFound(projects=None):
-            return f"check project_id, or {_AGAIN}"
-        case errors.ProjectNotFound():
-            return known_projects(error.projects or ())[:-1]
-        case errors.ImportNotFound():
-            return (
-                "call list_imports to see the imports with their ids; this one may be gone already, or be in another "
-                "project"
-            )
-        case errors.ResourceNotFound(certain=True):
-            return "call list_resources without resource_id to see them with their ids"
-        case errors.ResourceNotFound():
-            return f"check the ids, or {_AGAIN}"
-        case _:
-            return "check the ids"
-
-
-def _on_address(error: errors.NotLikeNeptun, reader: Reader) -> str:
-    check = reader.told("check NEPTUN_BASE_URL")
-    match error:
-        case errors.NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
-            return reader.told_to_set("check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
-        case errors.NotNeptun():
-            return check
-        case errors.Redirected():
-            return reader.told_to_set("set NEPTUN_BASE_URL to the final address of the site")
-        case errors.TooLarge() if reader.can_set("NEPTUN_MAX_RESPONSE_MB"):
-            return f"if the project really is that large, {reader.told_to_set('raise NEPTUN_MAX_RESPONSE_MB')}"
-        case errors.TooLarge() | errors.UnreadableItems():
-            return "look for it on the Neptun website"
-        case _:
-            return f"{check}; if it is right, try again later"
 
 
 def _on_obstacle(error: errors.Unreachable, reader: Reader) -> str:

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse
 from neptun_mcp.sandbox import BOB_COOKIE
 from neptun_mcp.sandbox.state import Store
 from neptun_mcp.tools.answers import REFUSED
-from neptun_mcp.tools.neptun_tool import NOT_UNDERSTOOD
 from neptun_mcp.tools.questions import UNTOUCHED
+from neptun_mcp.tools.tools import NOT_UNDERSTOOD
 from tests.support import (
     CANCELLED,
     DECLINED,

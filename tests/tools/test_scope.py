@@ -14,9 +14,8 @@ from mcp.shared.exceptions import MCPError
 from neptun_mcp.account import create_client
 from neptun_mcp.server import build_server
 from neptun_mcp.tools import create_tools
-from neptun_mcp.tools.context import Shared
+from neptun_mcp.tools.context import Scope, Shared
 from neptun_mcp.tools.pages import Pages
-from neptun_mcp.tools.scope import Scope
 from tests.support import ORDERS, WEBSHOP, YES, Person, Site, content_of, error_of, settings_for
 
 pytestmark = pytest.mark.anyio

@@ -14,13 +14,17 @@ from typing import NoReturn
 
 from ._version import __version__
 from .command_line import command_line
-from .commands import INTERRUPTED, MISUSE, nearest, prepare_streams, tell
+from .commands import INTERRUPTED, MISUSE, SUCCESS, nearest, prepare_streams, show, tell
 
 _WITH_VALUE = ("--base-url", "--contract", "--host", "--port")
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in a sentence, and says where to look."""
+
+    def print_help(self, file: object = None) -> None:
+        """Show the help; argparse would take no notice of a stdout that cannot be written."""
+        show(self.format_help().rstrip())
 
     def error(self, message: str) -> NoReturn:
         self.refuse(f"{message.removeprefix('argument ')}.")
@@ -49,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     closed = prepare_streams()
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
     options.closed_streams = closed
+    if options.version:
+        show(f"neptun-mcp {__version__}")
+        sys.exit(SUCCESS)
     command = import_module(f".commands.{options.command or 'serve'}", __package__)
     try:
         sys.exit(command.run(options))
@@ -88,7 +95,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         help="use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
     )
     version = _Parser(add_help=False)
-    version.add_argument("--version", action="version", version=f"neptun-mcp {__version__}", help=argparse.SUPPRESS)
+    version.add_argument("--version", action="store_true", help=argparse.SUPPRESS)
     whole = _Parser(
         prog="neptun-mcp",
         usage="neptun-mcp [COMMAND] [OPTIONS]",
@@ -99,7 +106,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "starts it. Settings are NEPTUN_* environment variables; the README lists them.",
         epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
     )
-    whole.add_argument("--version", action="version", version=f"neptun-mcp {__version__}")
+    whole.add_argument("--version", action="store_true", help="show the version")
     whole.set_defaults(command="", http=False)
     added = whole.add_subparsers(title="commands", metavar="COMMAND --help", help="show its options", prog="neptun-mcp")
     commands: dict[str, _Parser] = {}

@@ -8,6 +8,7 @@ import shutil
 import sys
 import sysconfig
 from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 _NAME = "neptun-mcp"
@@ -20,43 +21,67 @@ def command_line() -> str:
         What to type before a command such as `login`, quoted for a shell; empty in a bundle (MCPB), which has settings
         in its host in place of a command.
     """
-    prefix = Path(sys.prefix)
-    if (prefix.parent / "manifest.json").exists():
+    if (Path(sys.prefix).parent / "manifest.json").exists():
         return ""
-    if "archive-v0" in prefix.parts:  # uv's cache; `uvx` puts it on PATH for the time of the run
-        return _by_runner("uvx", "--from")
-    if ".cache" in prefix.parts and "pipx" in prefix.parts:
-        return _by_runner("pipx run", "--spec")
+    if runner := _runner():
+        origin, _ = _origin()
+        return f"{runner} {_quoted(origin)} {_NAME}" if origin else f"{runner.rpartition(' ')[0]} {_NAME}"
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
         return f"uv run {_NAME}"
-    started = sys.argv[0]
+    started, by_module = sys.argv[0], f"{_python()} -m neptun_mcp"
     if Path(started).stem != _NAME:
         if Path(started).name == "__main__.py" and Path(started).parent == Path(__file__).parent:
-            return _by_python()
+            return by_module
         # Another program serves, such as uvicorn.
         started = shutil.which(_NAME, path=sysconfig.get_path("scripts")) or ""
-    return _shortest(started) if started else _by_python()
+    return _shortest(started) if started else by_module
 
 
-def _by_runner(runner: str, option: str) -> str:
-    """A command that installs for one run, with what it was told to install."""
+def command_to_add(extra: str) -> str:
+    """The command that installs this program as it was installed, and one of its extras with it.
+
+    Returns:
+        For example `python -m pip install -e '/home/alice/neptun-mcp[otel]'`; `uvx --from … neptun-mcp` where that
+        runs it.
+    """
+    origin, is_editable = _origin()
+    named = f"{_NAME}[{extra}]"
+    what = named if not origin else f"{origin}[{extra}]" if Path(origin).exists() else f"{named} @ {origin}"
+    if runner := _runner():
+        return f"{runner} {_quoted(what)} {_NAME}"
+    python = _python()
+    installer = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
+    return f"{installer} {'-e ' if is_editable else ''}{_quoted(what)}"
+
+
+def _runner() -> str:
+    """What installed this program for one run, with the option that tells it what; empty if nothing did."""
+    parts = Path(sys.prefix).parts
+    if "archive-v0" in parts:  # uv's cache; `uvx` puts it on PATH for the time of the run
+        return "uvx --from"
+    return "pipx run --spec" if {".cache", "pipx"} <= {*parts} else ""
+
+
+def _origin() -> tuple[str, bool]:
+    """What this program was installed from, a path or an address, and whether its files are used where they are.
+
+    The path is empty if it came from a package index.
+    """
     import json
+    from urllib.request import url2pathname
 
-    origin = distribution(_NAME).read_text("direct_url.json")
-    if not origin:
-        return f"{runner} {_NAME}"
-    found = json.loads(origin)
-    url = str(found["url"])
-    if "vcs_info" in found:
-        url = f"{found['vcs_info']['vcs']}+{url}"
-    return f"{runner} {option} {_quoted(url.removeprefix('file://'))} {_NAME}"
+    origin = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
+    url = str(origin.get("url", ""))
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}"
+    path = url2pathname(url.removeprefix("file://")) if url.startswith("file://") else url
+    return path, bool(origin.get("dir_info", {}).get("editable"))
 
 
-def _by_python() -> str:
-    for name in ("python", "python3"):
-        if shutil.which(name) == sys.executable:
-            return f"{name} -m neptun_mcp"
-    return f"{_quoted(sys.executable)} -m neptun_mcp"
+def _python() -> str:
+    return next(
+        (name for name in ("python", "python3") if shutil.which(name) == sys.executable), _quoted(sys.executable)
+    )
 
 
 def _shortest(program: str) -> str:

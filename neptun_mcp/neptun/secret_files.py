@@ -216,8 +216,10 @@ def path_text(path: Path) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A path in parentheses, after a blank; nothing if there is no such file, since it may be the secret itself."""
+    """A path in parentheses, after a blank; nothing if it may be the secret itself, as nothing of it is there."""
     try:
-        return f" ({path_text(path)})" if path.expanduser().exists() else ""
+        whole = path.expanduser()
+        in_folder = whole.is_absolute() and whole.parent != Path(whole.anchor) and whole.parent.is_dir()
+        return f" ({path_text(path)})" if in_folder or whole.exists() else ""
     except (OSError, RuntimeError, ValueError):
         return ""

@@ -17,6 +17,7 @@ from opentelemetry.propagate import extract
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from ..command_line import command_to_add
 from ..log import digest, request_id_of
 from ..neptun.errors import (
     BadRequest,
@@ -200,7 +201,7 @@ def start_telemetry(settings: Settings, **parts: Any) -> Telemetry | None:
         from .telemetry import Telemetry
     except ImportError:
         if settings.mcp_metrics:
-            raise ValueError('NEPTUN_MCP_METRICS needs the extra otel: pip install "neptun-mcp[otel]"') from None
-        _log.warning("no traces are sent: install neptun-mcp with the extra otel")
+            raise ValueError(f"NEPTUN_MCP_METRICS needs the extra otel: {command_to_add('otel')}") from None
+        _log.warning("no traces are sent, which needs the extra otel: %s", command_to_add("otel"))
         return None
     return Telemetry(**parts, metrics=settings.mcp_metrics)

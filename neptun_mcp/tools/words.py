@@ -210,7 +210,8 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
     no_restart = "; there is no need to restart the server" if reader.serves else ""
     match error:
         case errors.CookieFileUnusable():
-            return f"{reader.told('save the cookie there')} ({how}){no_restart}"
+            file = "the file that NEPTUN_SESSION_COOKIE_FILE names"
+            return f"{reader.told(f'save the cookie in {file}')} ({how}){no_restart}"
         case errors.StoreUnreadable() if error.file:
             return f"{reader.told(f'make that file readable, or delete it and {log_in}')}{no_restart}"
         case errors.StoreUnreadable():

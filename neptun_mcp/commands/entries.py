@@ -40,14 +40,14 @@ class Entry:
     @property
     def command(self) -> list[str]:
         """The program that it starts, and its arguments; empty if it starts none."""
-        command, args = self.value.get("command") or self.value.get("cmd"), self.value.get("args")
+        command, args = self._said.get("command") or self._said.get("cmd"), self._said.get("args")
         words = cast("list[Any]", command) if isinstance(command, list) else [command] if command else []
         return [str(word) for word in (*words, *(cast("list[Any]", args) if isinstance(args, list) else ()))]
 
     @property
     def url(self) -> str:
         """The address of the server that it connects to; empty if it starts one."""
-        return next((str(self.value[key]) for key in _URLS if self.value.get(key)), "")
+        return next((str(self._said[key]) for key in _URLS if self._said.get(key)), "")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -63,8 +63,14 @@ class Entry:
         return self._texts(*(key for key, value in HOSTS[self.host].form.items() if isinstance(value, dict)))
 
     def _texts(self, *keys: str) -> dict[str, str]:
-        found = next((value for key in keys if is_object(value := self.value.get(key))), dict[str, Any]())
+        found = next((value for key in keys if is_object(value := self._said.get(key))), dict[str, Any]())
         return {name: str(value) for name, value in found.items()}
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """The value, with what Cline's own command puts into `transport`."""
+        inner = self.value.get("transport")
+        return {**self.value, **inner} if is_object(inner) else self.value
 
     @property
     def is_ours(self) -> bool:

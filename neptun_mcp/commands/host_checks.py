@@ -140,5 +140,5 @@ async def _check_url(entry: Entry) -> HostStep:
     if status == 401:
         return _step(entry, f"{entry.url} answers, and asks you to sign in")
     if status >= 400:
-        return _step(entry, f"{entry.url} answers {status}, which no MCP server does", to_do)
+        return _step(entry, f"{entry.url} answers {status} to a host's first message", to_do)
     return _step(entry, f"{entry.url} answers")

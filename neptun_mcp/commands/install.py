@@ -175,8 +175,8 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
         ValueError: the file has no place for the entry.
     """
     host, file, old = HOSTS[name], config.path, entry_in(name, config)
-    if old and not old.command:
-        raise ValueError(f"{file} has another kind of entry {NAME}, which starts no command")
+    if old and "command" not in old.value:
+        raise ValueError(f"{file} has another kind of entry {NAME}, which install does not replace")
     put_entry(host, config, entry)
     new = entry_in(name, config)
     entries = [one for one in (old, new) if one]

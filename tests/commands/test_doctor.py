@@ -215,11 +215,20 @@ def test_what_a_host_does_not_expand_is_left(doctor: Any, site: Site, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("host", "key"), [("claude-code", "url"), ("codex", "url"), ("gemini-cli", "httpUrl"), ("windsurf", "serverUrl")]
+    ("host", "keys"),
+    [
+        ("claude-code", "url"),
+        ("codex", "url"),
+        ("gemini-cli", "httpUrl"),
+        ("windsurf", "serverUrl"),
+        ("cline", "transport.url"),
+    ],
 )
-def test_an_entry_with_an_address_is_looked_at_over_http(doctor: Any, site: Site, host: str, key: str) -> None:
+def test_an_entry_with_an_address_is_looked_at_over_http(doctor: Any, site: Site, host: str, keys: str) -> None:
     site.answers["POST /mcp"] = JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {}})
-    put(host, **{key: f"{site.url}/mcp", "headers": {"Authorization": "Bearer x"}})
+    *outer, key = keys.split(".")
+    entry: dict[str, Any] = {key: f"{site.url}/mcp", "headers": {"Authorization": "Bearer x"}}
+    put(host, **({outer[0]: entry} if outer else entry))
     code, printed = doctor()
     assert code == 0
     assert f"host {host}: {site.url}/mcp answers\n" in printed
@@ -230,7 +239,7 @@ def test_an_entry_with_an_address_is_looked_at_over_http(doctor: Any, site: Site
     [
         (401, {}, "answers, and asks you to sign in", True),
         (401, {"authorization": "Bearer x"}, "refuses the token in its entry (401)", False),
-        (404, {}, "answers 404, which no MCP server does", False),
+        (404, {}, "answers 404 to a host's first message", False),
         (0, {}, "does not answer", False),
     ],
 )

@@ -523,6 +523,7 @@ MALFORMED = {
     "nested": ("cursor", b"[" * 100_000),
     "servers in a list": ("cursor", b'{"mcpServers": []}'),
     "another kind of entry": ("cursor", b'{"mcpServers": {"neptun": {"url": "https://example.com/mcp"}}}'),
+    "an entry of Cline's own": ("cline", b'{"mcpServers": {"neptun": {"transport": {"command": "/neptun-mcp"}}}}'),
     "no UTF-8": ("cursor", b'{"a": "\xff"}'),
     "malformed TOML": ("codex", b"[mcp_servers"),
     "TOML with a key twice": ("codex", b"a = 1\na = 2\n"),

@@ -14,9 +14,10 @@ from runpy import run_path
 from typing import Any
 from zipfile import ZipFile
 
+import httpx2 as httpx
 import pytest
 import tomlkit
-from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -154,8 +155,12 @@ def test_the_bundle_runs_on_the_versions_of_python_of_the_package() -> None:
     assert read("manifest.json")["compatibility"]["runtimes"]["python"] == metadata("neptun-mcp")["Requires-Python"]
 
 
+def validator(schema: Json) -> Any:
+    return validator_for(schema)(schema)
+
+
 def schema(name: str) -> Any:
-    return Draft202012Validator(json.loads((ROOT / "tests" / "schemas" / name).read_text("utf-8")))
+    return validator(json.loads((ROOT / "tests" / "schemas" / name).read_text("utf-8")))
 
 
 @pytest.mark.parametrize(("name", "published"), [("manifest", "mcpb-manifest"), ("server", "registry-entry")])
@@ -163,14 +168,43 @@ def test_the_bundle_and_the_registrys_entry_are_what_hosts_and_registry_read(nam
     schema(f"{published}.json").validate(read(f"{name}.json"))
 
 
+@pytest.mark.skipif("TEST_NETWORK" not in os.environ, reason="its published schema is fetched: set TEST_NETWORK=1")
+def test_the_registrys_entry_is_valid_by_the_schema_that_it_names() -> None:
+    entry = read("server.json")
+    validator(httpx.get(entry["$schema"]).raise_for_status().json()).validate(entry)
+
+
 # Servers over HTTP
 
+REMOTE = (ROOT / "docs" / "remote.md").read_text("utf-8")
 
-@pytest.mark.parametrize("name", ["compose", "kubernetes"])
-def test_the_files_for_containers_are_what_their_programs_read(name: str) -> None:
-    yaml: Any = pytest.importorskip("yaml", reason="PyYAML, of the extra dev, is not installed")
-    for document in yaml.safe_load_all((PACKAGING / f"{name}.yaml").read_text("utf-8")):
-        schema(f"{name}.json").validate(document)
+
+def yaml(text: str) -> list[Any]:
+    module: Any = pytest.importorskip("yaml", reason="PyYAML, of the extra dev, is not installed")
+    return list(module.safe_load_all(text))
+
+
+def test_the_files_for_containers_are_what_their_programs_read() -> None:
+    (ingress,) = re.findall(r"```yaml\n(apiVersion: networking.*?)```", REMOTE, re.DOTALL)
+    cluster = yaml((PACKAGING / "kubernetes.yaml").read_text("utf-8")) + yaml(ingress)
+    assert [document["kind"] for document in cluster] == ["Deployment", "Service", "PodDisruptionBudget", "Ingress"]
+    for document in cluster:
+        schema("kubernetes.json").validate(document)
+    (services,) = yaml((PACKAGING / "compose.yaml").read_text("utf-8"))
+    schema("compose.json").validate(services)
+
+
+def test_nginx_asks_the_servers_of_compose_which_can_be_updated_one_by_one() -> None:
+    """Replicas of one service are all replaced at once."""
+    compose = (PACKAGING / "compose.yaml").read_text("utf-8")
+    (services,) = (document["services"] for document in yaml(compose))
+    servers = [name for name, service in services.items() if service["image"] == "neptun-mcp"]
+    assert len(servers) == 2
+    assert list(services["nginx"]["depends_on"]) == servers
+    (port,) = re.findall(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    asked = re.findall(r"^ +server (\S+) ", (PACKAGING / "nginx.conf").read_text("utf-8"), re.MULTILINE)
+    assert asked == [f"{name}:{port}" for name in servers]
+    assert f"for server in {' '.join(servers)}; do" in compose
 
 
 def test_the_settings_for_containers_are_settings() -> None:
@@ -185,9 +219,9 @@ def test_the_cluster_runs_this_version_and_asks_what_the_server_answers() -> Non
 
 
 def test_nginx_in_front_of_containers_does_what_the_documentation_says() -> None:
-    (documented,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "remote.md").read_text("utf-8"), re.DOTALL)
+    (documented,) = re.findall(r"```nginx\n(.*?)```", REMOTE, re.DOTALL)
     only_there = re.compile(
-        r"^ *(access_log|listen|resolver|server|server_name|ssl_certificate|ssl_certificate_key|zone) .*;\n",
+        r"^ *(access_log|listen|proxy_connect_timeout|server|server_name|ssl_certificate|ssl_certificate_key) .*;.*\n",
         re.MULTILINE,
     )
     configuration = (PACKAGING / "nginx.conf").read_text("utf-8").partition("\n\n")[2]

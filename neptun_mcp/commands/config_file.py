@@ -58,6 +58,8 @@ class ConfigFile:
             self._newline = "\r\n" if 0 < text.count("\r\n") == text.count("\n") else "\n"
             self.text = self._first = text.replace(self._newline, "\n")
             self._object()
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} cannot be read: it is not UTF-8 text") from None
         except (RecursionError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
 

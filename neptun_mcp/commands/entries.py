@@ -20,6 +20,9 @@ _URLS = ("url", "httpUrl", "serverUrl", "uri")
 _KEPT = ("timeout", "tools", "enabled")
 """What of an entry is only where the person has not set it."""
 
+_ELSEWHERE = ("docker", "podman", "ssh", "wsl")
+"""Programs that start others on what is another machine to them, where a log-in of this one is not kept."""
+
 _SECRETS = {f"NEPTUN_{setting.upper()}" for setting in PRIVATE}
 
 
@@ -52,7 +55,8 @@ class Entry:
     @property
     def headers(self) -> dict[str, str]:
         """The headers that it sends to the address."""
-        headers = self._texts(*_HEADERS)
+        named = self._texts("env_http_headers").items()  # Codex: by the variable that holds each
+        headers = {**self._texts(*_HEADERS), **{name: os.environ.get(variable, "") for name, variable in named}}
         if token := os.environ.get(str(self.value.get("bearer_token_env_var"))):
             headers["Authorization"] = f"Bearer {token}"
         return headers
@@ -73,12 +77,17 @@ class Entry:
         return {**self.value, **inner} if is_object(inner) else self.value
 
     @property
+    def is_off(self) -> bool:
+        """Whether the person has switched it off."""
+        return self.value.get("disabled") is True or self.value.get("enabled") is False
+
+    @property
     def is_ours(self) -> bool:
-        """Whether it starts this server, whoever wrote it."""
+        """Whether it starts this server on this machine, whoever wrote it."""
         program, *args = self.command or [""]
-        return Path(program.replace("\\", "/")).stem == "neptun-mcp" or not {"neptun-mcp", "neptun_mcp"}.isdisjoint(
-            args
-        )
+        name = Path(program.replace("\\", "/")).stem
+        named = not {"neptun-mcp", "neptun_mcp"}.isdisjoint(args)
+        return name == "neptun-mcp" or (named and name not in _ELSEWHERE)
 
     @property
     def installed(self) -> dict[str, Any]:

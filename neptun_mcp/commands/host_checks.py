@@ -61,7 +61,10 @@ async def check_entries(settings: Settings) -> AsyncGenerator[HostStep]:
     """
     unreadable: list[tuple[str, str]] = []
     for entry in find_entries(unreadable):
-        yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+        if entry.is_off:
+            yield _step(entry, "switched off there")
+        else:
+            yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
     for host, problem in unreadable:
         to_do = f"Correct the file of {HOSTS[host].title}: {problem}."
         yield HostStep(f"host {host}", f"its file cannot be read: {problem}", to_do, ok=False)
@@ -73,11 +76,13 @@ def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = Fa
 
 async def _check_program(entry: Entry, settings: Settings) -> HostStep:
     again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
-    program = next(iter(entry.command), "")
+    program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
         return _step(entry, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
     if not entry.is_ours:
         return _step(entry, f"starts {program}")
+    if any("${input:" in value for value in entry.environment.values()):  # VS Code
+        return _step(entry, "asks you for its settings")
     try:
         own = _settings_of(entry)
     except ValidationError as error:
@@ -99,12 +104,17 @@ def _edit(entry: Entry) -> str:
 
 
 def _settings_of(entry: Entry) -> Settings:
-    """The settings that its environment makes, and no other.
+    """The settings that its environment and its options make, and no other.
 
     Raises:
         ValidationError: one is malformed.
     """
     given = {name: _expanded(entry, value) for name, value in entry.environment.items()}
+    options = " ".join(_expanded(entry, word) for word in entry.command[1:])
+    if "--sandbox" in options:
+        given["NEPTUN_SANDBOX"] = "1"
+    if address := re.search(r"--base-url[= ](\S+)", options):
+        given["NEPTUN_BASE_URL"] = address[1]
     return Settings.model_validate({name: given.get(f"NEPTUN_{name.upper()}", "") for name in Settings.model_fields})
 
 
@@ -123,22 +133,23 @@ async def _check_url(entry: Entry) -> HostStep:
     """Greet a server as the host does."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    url = _expanded(entry, entry.url)
     headers = {name: _expanded(entry, value) for name, value in entry.headers.items()}
     asked = {**headers, "Accept": "application/json, text/event-stream"}
     to_do = f"Start the server there, or correct the entry neptun in {entry.file}."
     try:
         http = httpx.AsyncClient(timeout=_ANSWER_SECONDS)
         async with http:
-            answer = await http.post(entry.url, json=message, headers=asked)
+            answer = await http.post(url, json=message, headers=asked)
             if session := answer.headers.get("Mcp-Session-Id"):
-                await http.delete(entry.url, headers={**headers, "Mcp-Session-Id": session})
+                await http.delete(url, headers={**headers, "Mcp-Session-Id": session})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return _step(entry, f"{entry.url} does not answer", to_do)
+        return _step(entry, f"{url} does not answer", to_do)
     status = answer.status_code
     if status in (401, 403) and "authorization" in {name.lower() for name in headers}:
-        return _step(entry, f"{entry.url} refuses the token in its entry ({status})", _edit(entry))
+        return _step(entry, f"{url} refuses the token in its entry ({status})", _edit(entry))
     if status == 401:
-        return _step(entry, f"{entry.url} answers, and asks you to sign in")
+        return _step(entry, f"{url} answers, and asks you to sign in")
     if status >= 400:
-        return _step(entry, f"{entry.url} answers {status} to a host's first message", to_do)
-    return _step(entry, f"{entry.url} answers")
+        return _step(entry, f"{url} answers {status} to a host's first message", to_do)
+    return _step(entry, f"{url} answers")

@@ -6,8 +6,11 @@ It is read, and written where there is none. Editing is left to the person: ruam
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
+
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*(?:\s#.*)?""")
 
 
 def read_yaml(text: str) -> Any:
@@ -53,9 +56,9 @@ def _block(lines: list[tuple[int, str]]) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    text = text.strip()
+    quoted = _QUOTED.fullmatch(text.strip())
+    text = quoted[1] if quoted else text.partition(" #")[0].strip()
     try:
         return json.loads(text)
     except ValueError:
-        quoted = len(text) > 1 and text[0] == text[-1] == "'"
-        return text[1:-1].replace("''", "'") if quoted else text.partition(" #")[0].rstrip()
+        return text[1:-1].replace("''", "'") if quoted else text

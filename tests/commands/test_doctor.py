@@ -9,10 +9,11 @@ import pytest
 import tomlkit
 from starlette.responses import JSONResponse
 
+from neptun_mcp.commands import host_checks
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import Command
-from tests.support import USER, Site, failure
+from tests.support import USER, Json, Site, failure
 
 SECRET = "Pa55word-that-nobody-may-see-in-a-report"
 
@@ -166,6 +167,49 @@ def test_variables_where_the_host_does_not_look_do_not_count(doctor: Any, site: 
 
 
 @pytest.mark.parametrize(
+    ("host", "entry", "found"),
+    [
+        ("claude-code", {"command": "${MY_PROGRAM}", "args": PROGRAM[1:]}, "the log-in of this command"),
+        ("claude-code", {"url": "${MY_URL:-http://127.0.0.1:9/mcp}"}, "http://127.0.0.1:9/mcp does not answer"),
+        ("cursor", {"command": PROGRAM[0], "args": [*PROGRAM[1:], "--sandbox"]}, "sample data"),
+        (
+            "cursor",
+            {"command": PROGRAM[0], "args": [*PROGRAM[1:], "--base-url=http://127.0.0.1:9"]},
+            "No Neptun credentials are set.",
+        ),
+        ("cline", {"command": "/gone/neptun-mcp", "disabled": True}, "switched off there"),
+        ("codex", {"command": "/gone/neptun-mcp", "enabled": False}, "switched off there"),
+        ("opencode", {"url": "http://127.0.0.1:9/mcp", "enabled": False}, "switched off there"),
+        ("cursor", {"command": "docker", "args": ["run", "-i", "neptun-mcp"]}, "starts docker"),
+        (
+            "vscode",
+            {"command": PROGRAM[0], "args": PROGRAM[1:], "env": {"NEPTUN_PASSWORD": "${input:password}"}},
+            "asks you for its settings",
+        ),
+    ],
+)
+def test_an_entry_is_read_as_its_host_does(
+    doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch, host: str, entry: Json, found: str
+) -> None:
+    def which(program: str, path: str | None = None) -> str | None:
+        return program if program in ("docker", PROGRAM[0]) else None
+
+    monkeypatch.setattr(host_checks.shutil, "which", which)
+    monkeypatch.setenv("MY_PROGRAM", PROGRAM[0])
+    if found == "the log-in of this command":
+        entry = {**entry, "env": {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": COOKIE}}
+    put(host, **entry)
+    assert f"host {host}: {found}\n" in doctor()[1]
+
+
+def test_codex_takes_a_header_from_a_variable(doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.answers["POST /mcp"] = failure(401)
+    monkeypatch.setenv("MY_TOKEN", "Bearer x")
+    put("codex", url=f"{site.url}/mcp", env_http_headers={"Authorization": "MY_TOKEN"})
+    assert f"FAIL host codex: {site.url}/mcp refuses the token in its entry (401)\n" in doctor()[1]
+
+
+@pytest.mark.parametrize(
     ("env", "found", "to_do"),
     [
         ({"NEPTUN_TIMEOUT": "soon"}, "its settings are malformed: NEPTUN_TIMEOUT", "Correct the entry neptun in "),
@@ -254,16 +298,16 @@ def test_an_address_that_does_not_work_is_named(
     assert ok or f"the entry neptun in {file}.\n" in printed
 
 
-def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any) -> None:
+@pytest.mark.parametrize("program", ["'/gone/neptun-mcp'", "'/gone/neptun-mcp' # mine", '"/gone/neptun-mcp"\t# mine'])
+def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, program: str) -> None:
     file = HOSTS["goose"].file
     assert file
     file.parent.mkdir(parents=True)
-    file.write_text(
-        "extensions:\n  other:\n    cmd: x\n  neptun:\n    cmd: '/gone/neptun-mcp'\n    args: []\n", "utf-8"
-    )
+    file.write_text(f"extensions:\n  other:\n    cmd: x\n  neptun:\n    cmd: {program}\n    args: []\n", "utf-8")
     code, printed = doctor()
     assert code == 1
     assert "FAIL host goose: the command in its entry does not exist\n" in printed
+    assert "To do: Run `neptun-mcp install goose`" in printed
 
 
 @pytest.mark.parametrize(

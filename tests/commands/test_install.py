@@ -437,6 +437,7 @@ def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObjec
     [
         ("", ""),
         ('model = "x" # mine', "\n\n"),
+        ("none = nan\n", "\n"),
         ('[mcp_servers.a]\ncommand = "a" # of a\n\n# of b\n[b]\nx = 1\n', "\n"),
     ],
 )
@@ -538,6 +539,7 @@ def test_a_file_that_cannot_be_edited_is_left_alone(command: Command, home: Path
     ran = command("install", host)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(f"{HOSTS[host].title}: nothing was changed: {file} ")
+    assert "codec" not in ran.stderr
     assert ran.stderr.endswith(
         f". Correct that, or edit the file: `neptun-mcp install {host} --print` shows what to write by hand.\n"
     )

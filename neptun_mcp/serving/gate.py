@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 import anyio
+from mcp.types import PARSE_ERROR, JSONRPCMessage, JSONRPCRequest
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients
+from .messages import NoMessage, read_message
 from .narrowing import narrowed
 from .refusals import Refused, refused
 from .refused_people import RefusedPeople
@@ -128,11 +129,19 @@ class Gate:
             self._check_form(scope["method"], headers)
             person = self._sessions.person_behind(caller) if self._sessions else f"token {caller.token}"
             body = await self._bodies.read(person, headers, receive)
-            state = {**scope.get("state", {}), "caller": caller, "person": person, "report": Report()}
+            message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
+            state = {
+                **scope.get("state", {}),
+                "caller": caller,
+                "person": person,
+                "message": message,
+                "size": len(body),
+                "report": Report(),
+            }
             scope = {**scope, "headers": _tolerant(headers), "state": state}
             request = Request(scope)
             # A reply to a question must not wait for calls.
-            kind = "replies" if _is_reply(headers, body) else ""
+            kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
             async with self._turns.take(person, receive, kind) as turn:
                 state["turn"] = turn
                 await self._people.check(request, self._sessions)
@@ -222,19 +231,14 @@ def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [*kept, (b"accept", accepted.encode("latin-1")), (b"content-type", b"application/json")]
 
 
-def _is_reply(headers: Headers, body: bytes) -> bool:
-    """Whether it is the reply of a person to whom a call has put a question: it must not wait for calls."""
-    message = message_in(body) if MCP_SESSION_HEADER in headers else None
-    return message is not None and not ("id" in message and "method" in message)
-
-
-def message_in(body: bytes) -> dict[str, Any] | None:
-    """The one message of a body, read as the SDK reads it; None if it holds anything else."""
+def _message_in(body: bytes) -> tuple[JSONRPCMessage, bytes]:
+    """The message of a body, and the body as the SDK reads it."""
     try:
-        message = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", message) if isinstance(message, dict) else None
+        if found := read_message(body, "request"):
+            return found
+        raise NoMessage(PARSE_ERROR, "The request is empty. Send one JSON-RPC 2.0 message per request.")
+    except NoMessage as error:
+        raise Refused(JSONResponse(error.answer.model_dump(mode="json", exclude_unset=True), 400)) from None
 
 
 class Public:

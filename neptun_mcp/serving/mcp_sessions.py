@@ -19,7 +19,7 @@ from mcp.server.session import ServerSession
 from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from mcp.types import ElicitResult, InitializeRequest
+from mcp.types import ElicitResult, InitializeRequestParams, JSONRPCMessage, JSONRPCRequest
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from sse_starlette.sse import AppStatus
@@ -29,10 +29,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.context import can_ask
 from ..tools.not_done import NotDone
-from .bodies import replay
 from .callers import caller_of
 from .deadlines import Ending
-from .gate import MAX_BODY, MCP_SESSION_HEADER, message_in
+from .gate import MAX_BODY, MCP_SESSION_HEADER
 from .refusals import Refused, refused
 from .turns import Disconnected, Turn
 
@@ -87,31 +86,29 @@ class McpSessions:
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""
         request = Request(scope)
-        body: bytes = (await receive())["body"]
-        receive = replay(body, receive)
         session = request.headers.get(MCP_SESSION_HEADER)
         era = request.headers.get("mcp-protocol-version", "2025-03-26")
-        if era not in HANDSHAKE_PROTOCOL_VERSIONS or (session is None and not _opens_session(request, body)):
+        if era not in HANDSHAKE_PROTOCOL_VERSIONS or (session is None and not _opens_session(request)):
             await self._stateless.handle_request(scope, receive, send)
             return
         owner = _Owner(caller_of(request).principal, request.state.person)
         known = self._owners.get(session or "")
         if session and (known is None or known.principal != owner.principal):
             raise _unknown()
-        async with self._only_once(session or "", message_in(body) or {}):
+        async with self._only_once(session or "", request.state.message):
             await self._stateful.handle_request(scope, receive, self._noting(scope, owner, receive, send))
 
     @asynccontextmanager
-    async def _only_once(self, session: str, message: dict[str, Any]) -> AsyncGenerator[None]:
+    async def _only_once(self, session: str, message: JSONRPCMessage | None) -> AsyncGenerator[None]:
         """Raises Refused if a message asks for what another one in its session has asked for already."""
-        if session and message.get("method") == "initialize":
+        if not session or not isinstance(message, JSONRPCRequest):
+            yield
+            return
+        if message.method == "initialize":
             # It could take back that the host can ask, and with it the question before a deletion.
             words = "This MCP session has begun already. To begin another one, leave the header Mcp-Session-Id out."
             raise refused(400, words)
-        if not session or "id" not in message or "method" not in message:
-            yield
-            return
-        request = (session, str(message["id"]))
+        request = (session, str(message.id))
         if earlier := self._in_flight.get(request):
             # Some hosts use an id again as soon as they have the answer.
             with anyio.move_on_after(OVERLAP_SECONDS):
@@ -178,25 +175,24 @@ def _unknown() -> Refused:
     )
 
 
-def _opens_session(request: Request[Any], body: bytes) -> bool:
-    return (
-        request.method == "POST"
-        and len(body) <= MAX_INITIALIZE
-        and all(check_accept_headers(request))
-        and _can_ask(body)
-    )
-
-
-def _can_ask(body: bytes) -> bool:
-    """Whether a message is the `initialize` of a host that can ask the person.
+def _opens_session(request: Request[Any]) -> bool:
+    """Whether it is the `initialize` of a host that can ask the person.
 
     The others gain nothing by a session, and some of them do not survive its end.
     """
+    message = request.state.message
+    if (
+        not isinstance(message, JSONRPCRequest)
+        or message.method != "initialize"
+        or request.state.size > MAX_INITIALIZE
+        or not all(check_accept_headers(request))
+    ):
+        return False
     try:
-        opening = InitializeRequest.model_validate_json(body, by_name=False)
+        opening = InitializeRequestParams.model_validate(message.params, by_name=False)
     except ValidationError:
         return False
-    return can_ask(opening.params.capabilities)
+    return can_ask(opening.capabilities)
 
 
 async def _receive_nothing() -> Message:

@@ -7,15 +7,12 @@ also leaves two things without an answer: a line that cannot be read, and calls 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import stat
 from collections import deque
-from contextlib import suppress
-from types import NoneType
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -25,18 +22,16 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import (
     CONNECTION_CLOSED,
-    INVALID_PARAMS,
     INVALID_REQUEST,
-    PARSE_ERROR,
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCRequest,
     JSONRPCResponse,
     RequestId,
-    jsonrpc_message_adapter,
 )
-from pydantic import ValidationError
+
+from .messages import NoMessage, read_message
 
 MAX_LINE = 256 * 2**10
 """Bytes. The longest arguments and the state of a question take a few thousand."""
@@ -128,17 +123,17 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
             if line is None:
                 return await self._answer_after_the_end()
             try:
-                message = checked(line)
-            except _NoMessage as refusal:
+                if len(line) > MAX_LINE:
+                    raise NoMessage(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes. Send less.")
+                if found := read_message(line, "line"):
+                    return self._noted(found[0])
+            except NoMessage as refusal:
                 _log.warning("a line on stdin was refused: %s", refusal)
                 answer, members = SessionMessage(refusal.answer), refusal.members
                 if "method" not in members and ("result" in members or "error" in members):
                     return answer  # to a question: whoever waits for it learns that it cannot be read
                 if "method" not in members or "id" in members:  # else it is a notification
                     await self._to_host.send(answer)
-            else:
-                if message:
-                    return self._noted(message)
 
     async def _answer_after_the_end(self) -> SessionMessage:
         """The answer to an open question, as nobody else can give one any more.
@@ -171,59 +166,6 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
 
     async def aclose(self) -> None:
         pass
-
-
-class _NoMessage(Exception):
-    """A line is no message.
-
-    Attributes:
-        members: those of the JSON object in the line, if there is one.
-        answer: what is wrong with it, for whoever sent it.
-    """
-
-    def __init__(self, code: int, reason: str, members: dict[str, Any] | None = None) -> None:
-        super().__init__(reason)
-        self.members = members or {}
-        id = self.members.get("id")
-        known = id if isinstance(id, (int, str)) and not isinstance(id, bool) else None
-        error = ErrorData(code=code, message=f"{reason} Send one JSON-RPC 2.0 message per line.")
-        self.answer = JSONRPCError(jsonrpc="2.0", id=known, error=error)
-
-
-def checked(line: bytes) -> JSONRPCMessage | None:
-    """The message in a line; None if the line is blank. A byte order mark and half surrogate pairs are tolerated.
-
-    Raises:
-        _NoMessage: there is none.
-    """
-    if len(line) > MAX_LINE:
-        raise _NoMessage(INVALID_REQUEST, f"The line is longer than {MAX_LINE:,} bytes.")
-    with suppress(ValidationError):
-        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-        if isinstance(message, JSONRPCRequest) or b'"id"' not in line:
-            return message
-    text = line.decode(errors="replace").removeprefix("\ufeff").strip()
-    if not text:
-        return None
-    not_json = "The line is not JSON, or is nested too deeply."
-    try:
-        value = json.loads(text)
-        whole = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # half surrogate pairs are not
-    except (ValueError, RecursionError):
-        raise _NoMessage(PARSE_ERROR, not_json) from None
-    members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    try:
-        message = jsonrpc_message_adapter.validate_json(whole, by_name=False)
-    except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            raise _NoMessage(PARSE_ERROR, not_json, members) from None
-        if "id" in members and not isinstance(members.get("params"), (dict, NoneType)):
-            raise _NoMessage(INVALID_PARAMS, "The params are not an object.", members) from None
-        raise _NoMessage(INVALID_REQUEST, "The line is not a JSON-RPC message.", members) from None
-    # The SDK takes a request with an id of a wrong type for a notification, or for an error without an id.
-    if not isinstance(message, JSONRPCRequest) and {"id", "method"} <= members.keys():
-        raise _NoMessage(INVALID_REQUEST, "The id is neither a whole number nor a string.", members)
-    return message
 
 
 class _Lines:

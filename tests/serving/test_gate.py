@@ -393,6 +393,27 @@ async def test_a_caller_who_disconnects_within_a_body_leaves_nothing_in_the_log(
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{}", "The request is not a JSON-RPC message. "),
+        (b"[1]", "The request is not a JSON-RPC message. "),
+        (b'{"a": ', "The request is not JSON, or is nested too deeply. "),
+        (100_000 * b"[", "The request is not JSON, or is nested too deeply. "),
+        (b" ", "The request is empty. "),
+        (b'{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', "The id is neither a whole number nor a string. "),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}', "The params are not an object. "),
+    ],
+)
+async def test_what_is_no_message_is_refused_in_words(site: Site, era: str, body: bytes, words: str) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        headers = {"Content-Type": "application/json", "MCP-Protocol-Version": era}
+        answer = await caller.http.post(f"{caller.url}/mcp", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == f"{words}Send one JSON-RPC 2.0 message per request."
+
+
 # Turns
 
 

@@ -103,7 +103,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         allow_abbrev=False,
         description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
         "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
-        "starts it. Settings are NEPTUN_* environment variables; the README lists them.",
+        "starts it. Settings are NEPTUN_* environment variables; docs/usage.md lists them.",
         epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
     )
     whole.add_argument("--version", action="store_true", help="show the version")

@@ -39,7 +39,7 @@ CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def run(options: argparse.Namespace) -> int:
     """Show the chat, and what to do next."""
     end_at_once()
-    say(as_text("A chat on sample data: an assistant makes calls of what you say.\n", "dim"))
+    say(as_text("A chat on sample data: an assistant turns what you say into calls.\n", "dim"))
     anyio.run(demo, say)
     command = command_line()
     next_steps = (

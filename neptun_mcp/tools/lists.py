@@ -28,6 +28,10 @@ NO_STATUS = "Neptun sends no status of these imports, so which of them failed, o
 
 ANEW = "The list was read again for this page, and may have changed since the page before."
 
+NO_QUERY = "query was passed over: to find lines of one file, leave resource_id out and add id:{} to the query."
+
+NO_OFFSET = "offset was passed over: it counts the items of a list, text_offset the characters of a file."
+
 NO_SUCH_KIND = (
     f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that a result shows. "
     "There is no import of the kind that was asked for."
@@ -148,16 +152,21 @@ async def project_page(call: Call, wanted: Wanted) -> dict[str, Any]:
 
 
 async def single_resource(
-    call: Call, resource_type: ResourceType, resource_id: int, text_offset: int
+    call: Call, resource_type: ResourceType, resource_id: int, text_offset: int, query: str, offset: int
 ) -> dict[str, Any]:
-    """The fields of a page with one resource; a file with its text from a character on, as far as it fits."""
+    """The fields of a page with one resource; a file with its text from a character on, as far as it fits.
+
+    Args:
+        query: goes with a list alone, as `offset` does, and the note says so.
+    """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     sent = await call.pages.find(await call.key(resource_type, resource_id), text_offset != 0, ask)
     shown = as_shown(sent.value)
     shown = full_text(shown, text_offset) if isinstance(shown, ShownFile) else fitted([Row(shown)])[0]
     if getattr(shown, "next_text_offset", None):
         call.pages.remember(sent, memory_of([sent.value], Pace()))
-    return {"project_id": call.project_id, "total": 1, "items": [shown]}
+    note = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
+    return {"project_id": call.project_id, "total": 1, "items": [shown], "note": note}
 
 
 def part_of(

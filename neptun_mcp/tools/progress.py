@@ -58,13 +58,15 @@ async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:
         # The specification wants each value to be larger than the one before.
         if transfer.received > reported:
             reported = transfer.received
-            expected = transfer.expected if transfer.expected >= reported else 0
-            of = f" of {expected / 1e6:.1f}" if expected else ""
-            message = f"{_doing(transfer.route)}: {reported / 1e6:.1f}{of} MB"
-            await ctx.report_progress(reported, expected or None, message)
+            expected = transfer.expected if transfer.expected >= reported else None
+            await ctx.report_progress(reported, expected or None, described(transfer))
 
 
-def _doing(route: str) -> str:
-    """What a request is for, in words for a person."""
-    words = next((words for part, words in _READING.items() if part in route), "")
-    return f"Reading the {words}" if words else "Waiting for Neptun"
+def described(transfer: Transfer) -> str:
+    """What the latest request is for, and how much has come, if that is more than nothing, in words for a person."""
+    words = next((words for part, words in _READING.items() if part in transfer.route), "")
+    doing = f"Reading the {words}" if words else "Waiting for Neptun"
+    received, expected = transfer.received, transfer.expected
+    unit, name = (1e6, "MB") if max(received, expected) >= 1e6 else (1e3, "kB")
+    of = f" of {expected / unit:.1f}" if expected >= received else ""
+    return f"{doing}: {received / unit:.1f}{of} {name}" if received >= unit / 10 else doing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
@@ -87,11 +87,28 @@ async def find_project(
 
 
 def matching(projects: Sequence[Project], name: str) -> list[Project]:
-    """The projects that a person may mean: with this id, else of this name, else with this part in their names."""
+    """The projects that a person may mean, by the first way in which any of these words names one.
+
+    These are: its id; its name; both as they are shown here; a part of its name.
+    """
     wanted = _comparable(name)
-    same = [project for project in projects if wanted == str(project.id)]
-    same = same or [project for project in projects if wanted == _comparable(project.name)]
-    return same or [project for project in projects if wanted in _comparable(project.name)]
+    ways: tuple[Callable[[Project], bool], ...] = (
+        lambda project: wanted == str(project.id),
+        lambda project: wanted == _comparable(project.name),
+        lambda project: wanted in _shown_names(project),
+        lambda project: wanted in _comparable(project.name),
+    )
+    for names in ways:
+        if found := [project for project in projects if names(project)]:
+            return found
+    return []
+
+
+def _shown_names(project: Project) -> set[str]:
+    """How forms, questions and errors show a project: assistants copy it from there."""
+    name, id = quoted(project.name), project.id
+    shown = (_label(project), name, f"'{project.name}'", f"{id} {name}", f"project {id} {name}", f"project {id}")
+    return {_comparable(words) for words in shown}
 
 
 def _comparable(name: str) -> str:

@@ -45,7 +45,7 @@ from functools import cache
 from typing import Any
 
 from ..neptun.errors import quoted
-from ..neptun.models import Dated, Item, ProjectImport, UserFile, sortable, text_fields
+from ..neptun.models import RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
 from ..neptun.threads import Pace
 from .folding import contained, fold
 from .not_done import NotDone
@@ -57,6 +57,7 @@ _TERM = re.compile(
 )
 
 _OPERATORS = {"OR", "AND", "NOT"}
+_NAMES = {"branch", "repo", "repository", "folder", "file", "kind", "state", "date", "project"}  # of what fields hold
 _RANGE = re.compile(r"[<>]|.*\.\.")
 
 
@@ -114,7 +115,7 @@ class Query:
 
     def hint(self, total: int) -> str:
         """What to know of a query that has found so many: terms of other search languages are words here."""
-        if not self.plain or (total and _OPERATORS.isdisjoint(self.plain)):
+        if not self.plain or (total and not any(map(_was_meant_otherwise, self.plain))):
             return ""
         terms = ", ".join(quoted(term) for term in self.plain[:5])
         return (
@@ -156,6 +157,16 @@ class Query:
             return all(word.without for word in missing)
         found = contained(text, [word.text for word in missing], pace)
         return all((word.text in found) is not word.without for word in missing)
+
+
+def _was_meant_otherwise(term: str) -> bool:
+    """Whether a term means something else than its words even if these are found.
+
+    It is an operator, leaves out what nothing has, or names a field of another list, or what people call a field.
+    """
+    prefix = fold(term.partition(":")[0])
+    models = (ProjectImport, *RESOURCE_MODELS.values())
+    return term in _OPERATORS or term[0] == "-" or prefix in _NAMES or any(_fields(prefix, model) for model in models)
 
 
 def parse_query(query: str, model: type[Item]) -> Query:

@@ -132,6 +132,8 @@ async def decide(
     """Why the import stays, in words for the assistant; empty if the person wants what they were shown to go."""
     call.report.answered = answered = _answered(answer)
     call.report.asked = answered is not None
+    if answered == "declined" and not call.shared.reader.serves:
+        return f"You did not agree to it. {NOTHING_DELETED}"  # this program has asked, and knows what was typed
     if answered != "yes":
         return _NOT_AGREED.get(answered, "")
     if not _brings_answer(ctx):

@@ -73,7 +73,7 @@ async def list_resources(
     text_offset: TextOffset = 0,
 ) -> ResourcesPage:
     if resource_id:
-        fields = await single_resource(call, resource_type, resource_id, text_offset)
+        fields = await single_resource(call, resource_type, resource_id, text_offset, query, offset)
     else:
         wanted = Wanted(resource_type, parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
         make = everywhere_page if call.project_id == EVERY_PROJECT else project_page

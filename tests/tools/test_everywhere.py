@@ -76,6 +76,17 @@ async def test_an_exact_id_goes_before_an_exact_name_and_that_before_a_part(
     assert (await host.gets("list_imports", project=name))["project_id"] == project
 
 
+@pytest.mark.parametrize(
+    "shown",
+    ["shop (11)", '"shop"', "“Shop”", "'shop'", '11 "shop"', 'project 11 "shop"', "project 11", '"web \\"old\\" shop"'],
+)
+async def test_a_project_goes_by_what_forms_and_errors_call_it(host: Host, shown: str) -> None:
+    id = 12 if "old" in shown else 11
+    host.site.answers[PROJECTS] = JSONResponse([{"id": 11, "name": "shop"}, {"id": 12, "name": 'web "old" shop'}])
+    host.site.answers[f"GET {resources(id, 'imports')}"] = JSONResponse({"imports": []})
+    assert (await host.gets("list_imports", project=shown))["project_id"] == id
+
+
 async def test_of_several_that_match_the_person_chooses_among_those(host: Host, era: str) -> None:
     host.era = era
     host.person = person = Person(chosen("scratch (2)"))

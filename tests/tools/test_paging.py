@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from starlette.responses import JSONResponse
 
+from neptun_mcp.neptun.transport import Transfer
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.tools.lists import ANEW
+from neptun_mcp.tools.progress import described
 from tests.support import (
     PATIENCE,
     WEBSHOP,
@@ -169,6 +171,21 @@ async def test_the_progress_of_a_long_call_is_told_to_who_asked(host: Host, monk
     values = [progress for progress, _, _ in told]
     assert values == sorted(set(values))
     assert any(message and message.startswith("Reading the files: ") for _, _, message in told)
+
+
+@pytest.mark.parametrize(
+    ("received", "expected", "words"),
+    [
+        (0, 0, "Reading the imports"),
+        (20, 14_000, "Reading the imports"),
+        (1_234, 14_000, "Reading the imports: 1.2 of 14.0 kB"),
+        (9_876, 0, "Reading the imports: 9.9 kB"),
+        (50_000, 42_000_000, "Reading the imports"),
+        (3_240_000, 42_000_000, "Reading the imports: 3.2 of 42.0 MB"),
+    ],
+)
+def test_progress_is_never_told_in_zeros(received: int, expected: int, words: str) -> None:
+    assert described(Transfer("GET /api/users/{user_id}/resources/imports", received, expected)) == words
 
 
 async def test_a_quick_call_tells_no_progress(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,6 +275,28 @@ async def test_what_another_search_language_means_is_said_to_be_words(
     assert "note" not in await host.gets("list_imports", project="webshop", query="status:failed")
 
 
+@pytest.mark.parametrize(
+    ("term", "is_said"),
+    [("-branch:main", True), ("branch:main", True), ("status:failed", True), ("postgres:16", False), ("-x", False)],
+)
+async def test_a_word_that_was_meant_for_a_field_is_said_to_be_one_even_if_it_is_found(
+    host: Host, term: str, is_said: bool
+) -> None:
+    text = "image: postgres:16 # branch:main, status:failed"
+    answer = [{"id": 1, "title": "a", "text": text}, {"id": 2, "title": text, "text": ""}]
+    host.site.answers[f"GET {resources(WEBSHOP, 'user-files')}"] = JSONResponse(answer)
+    page = await host.gets("list_resources", project_id=WEBSHOP, resource_type="user-files", query=f"{term} -absent")
+    assert page["total"] == (0 if term == "-branch:main" else 2)
+    assert page.get("note", "").startswith(f'Searched for as it stands: "{term}". Fields are ') is is_said
+
+
+async def test_a_field_that_the_list_lacks_leaves_nothing_out(host: Host) -> None:
+    host.site.sandbox()
+    page = await host.gets("list_imports", project="webshop", query="-branch:main")
+    assert page["total"] == 7
+    assert page["note"].startswith('Searched for as it stands: "-branch:main". Fields are ')
+
+
 async def test_a_file_is_found_by_the_name_that_people_see(host: Host) -> None:
     host.site.sandbox()
     page = await host.gets("list_resources", project_id=WEBSHOP, resource_type="user-files", query="runbook.md")

@@ -234,8 +234,22 @@ async def test_a_single_resource_is_found_whatever_page_it_would_be_on(host: Hos
     serve_files(host, *(file(id, "x" * 20_000) for id in range(1, 101)))
     async with host.connected() as tools:
         page = await list_files(tools, resource_id=50, limit=1, offset=99, query="no such thing")
+        alone = await list_files(tools, resource_id=50, limit=1, offset=0, query=" ")
     assert ids(page["resources"]) == [50]
     assert (page["total"], "next_offset" in page) == (1, False)
+    assert page["note"] == (
+        "query was passed over: to find lines of one file, leave resource_id out and add id:50 to the query. "
+        "offset was passed over: it counts the items of a list, text_offset the characters of a file."
+    )
+    assert "note" not in alone
+
+
+async def test_the_lines_of_one_file_are_found_as_the_note_says(host: Host) -> None:
+    serve_files(host, *(file(id, "x" * 20_000 + "\nneedle\n" + "y" * 20_000) for id in (1, 2)))
+    async with host.connected() as tools:
+        page = await list_files(tools, query="id:2 needle")
+    assert ids(page["resources"]) == [2]
+    assert "needle" in page["resources"][0]["text"]
 
 
 # Pages

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -17,6 +15,9 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 
 from ..neptun.errors import quoted
 from ..server import create_server
@@ -24,7 +25,7 @@ from ..settings import Settings
 from ..tools import create_tools, misuse
 from ..tools.words import TERMINAL
 from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, say, settings_or_exit, show, tell
-from .console import NARROW, Waiting, render
+from .console import Waiting, as_text, render
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,8 +37,12 @@ def run(options: argparse.Namespace) -> int:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
         tell(f"There is no tool {quoted(name)}. {hint}", colour="red")
         return MISUSE
+    if options.help and not name:
+        show(options.usage())
+        return SUCCESS
     if options.help or not name:
-        show(options.usage() if not name and options.help else _help([tools[name]] if name else tools.values()))
+        shown = [part for tool in ([tools[name]] if name else tools.values()) for part in ("", _help(tool))]
+        say(*shown[1:])
         return SUCCESS
     arguments = {argument: value for argument, _, value in (word.partition("=") for word in options.arguments)}
     if wrong := _wrong(tools[name], options.arguments) or misuse(tools[name], arguments):
@@ -73,25 +78,21 @@ def _wrong(tool: Tool, words: Iterable[str]) -> str:
     return ""
 
 
-def _help(tools: Iterable[Tool]) -> str:
-    """What tools do, and their arguments, as wide as the terminal."""
-    width = shutil.get_terminal_size((100, 24)).columns
-    indent = " " * (19 if width >= NARROW else 8)
-    lines: list[str] = []
-    for tool in tools:
-        lines += [tool.name, *textwrap.wrap(tool.description, width, initial_indent="  ", subsequent_indent="  ")]
-        required = tool.parameters.get("required", [])
-        for name, schema in tool.parameters["properties"].items():
-            notes = [
-                "required" if name in required else "",
-                ", ".join(schema.get("enum", [])),
-                schema.get("description", ""),
-                f"default {schema['default']}" if "default" in schema else "",
-            ]
-            text = f"{name + '=':<15}{'; '.join(filter(None, notes))}"
-            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent=indent, break_on_hyphens=False)
-        lines.append("")
-    return "\n".join(lines[:-1])
+def _help(tool: Tool) -> RenderableType:
+    """What a tool does, and its arguments."""
+    arguments = Table.grid(padding=(0, 2, 0, 0))
+    arguments.add_column()
+    arguments.add_column(overflow="fold")
+    required = tool.parameters.get("required", [])
+    for name, schema in tool.parameters["properties"].items():
+        notes = [
+            "required" if name in required else "",
+            ", ".join(schema.get("enum", [])),
+            schema.get("description", ""),
+            f"default {schema['default']}" if "default" in schema else "",
+        ]
+        arguments.add_row(f"{name}=", as_text("; ".join(filter(None, notes))))
+    return Group(tool.name, Padding(as_text(tool.description), (0, 0, 0, 2)), Padding(arguments, (0, 0, 0, 4)))
 
 
 async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:

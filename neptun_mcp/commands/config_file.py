@@ -138,11 +138,13 @@ class ConfigFile:
         Raises:
             ValueError: the value cannot be taken out by itself.
         """
-        kept = sum(before.get(*path[:depth]) is not None for depth in range(1, len(path)))
         try:
-            self.text = self._remove(self.text, path, kept)
+            self.text = self._remove(self.text, path)
         except ValueError as error:
             raise ValueError(f"{self.path} has an entry that cannot be removed: {error}") from None
+        *above, _ = path
+        if above and self.get(*above) == {} and before.get(*above) is None:
+            self.remove(above, before)
 
     def save(self, *, keep: bool = False, private: bool = False) -> None:
         """Write the file, at once and whole. Its owner and mode stay; a new one is for its owner alone.

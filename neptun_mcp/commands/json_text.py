@@ -44,34 +44,29 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
     if not strict.strip():
         gap = "" if not text.strip() or text.endswith("\n") else "\n"
         return f"{text}{gap}{json.dumps(nested(path, value), indent=2, ensure_ascii=False)}\n"
-    opening = strict.index("{")
-    for depth, key in enumerate(path):
-        inner = nested(path[depth + 1 :], value)
-        members = _members(strict, opening)
-        found = _last(members, key)
-        if found is None:
-            return _insert(text, opening, members, key, inner)
-        if depth == len(path) - 1 or strict[found.start : found.end] == "null":
-            return f"{text[: found.start]}{_dump(inner, _indentation(text, found.start), text)}{text[found.end :]}"
-        if strict[found.start] != "{":
-            break
-        opening = found.start
+    for depth in range(len(path), -1, -1):
+        if not (found := _find(text, path[:depth])):
+            continue
+        if depth == len(path) or strict[found.start : found.end] == "null":
+            new = _dump(nested(path[depth:], value), _indentation(text, found.start), text)
+            return f"{text[: found.start]}{new}{text[found.end :]}"
+        if strict[found.start] == "{":
+            return _insert(text, found.start, path[depth], nested(path[depth + 1 :], value))
+        break
     raise ValueError(f"{'.'.join(path[:-1])} is no object")
 
 
-def remove_json(text: str, path: Sequence[str], kept: int = 0) -> str:
-    """The text without the value at the path: the inverse of `set_json`.
+def remove_json(text: str, path: Sequence[str]) -> str:
+    """The text without the value at the path: the inverse of `set_json`. An object that holds a comment alone stays.
 
     Args:
         text: one in which `read_json` finds an object.
-        kept: how many objects on the path stay if nothing is left in them, from the outermost on. One with a comment in
-            it stays, too.
     """
-    for depth in range(len(path), kept, -1):
-        while (around := _find(text, path[: depth - 1])) and (found := _find(text, path[:depth])):
-            if depth < len(path) and "".join(text[found.start : found.end].split()) != "{}":
-                return text
-            text = _cut(text, around, found)  # and once more, as a name may be there twice
+    while (around := _find(text, path[:-1])) and (found := _find(text, path)):
+        inside = text[found.start : found.end].strip("{}").strip()
+        if inside and not _without_comments(inside).strip():
+            return text
+        text = _cut(text, around, found)  # and once more, as a name may be there twice
     return text
 
 
@@ -109,19 +104,15 @@ def _members(strict: str, opening: int) -> list[_Member]:
     return members
 
 
-def _last(members: list[_Member], key: str) -> _Member | None:
-    """Of two members with one name the last one counts, as in every parser."""
-    return next((member for member in reversed(members) if member.key == key), None)
-
-
 def _find(text: str, path: Sequence[str]) -> _Member | None:
-    """The member at a path; for an empty path, the whole."""
+    """The member at a path, of several with one name the last, as in every parser; for an empty path, the whole."""
     strict = _strict(text)
     found: _Member | None = _Member("", 0, strict.index("{"), strict.rindex("}") + 1)
     for key in path:
         if not found or strict[found.start] != "{":
             return None
-        found = _last(_members(strict, found.start), key)
+        members = _members(strict, found.start)
+        found = next((member for member in reversed(members) if member.key == key), None)
     return found
 
 
@@ -153,9 +144,9 @@ def _skip(text: str, at: int, mark: str = "") -> int:
     return at
 
 
-def _insert(text: str, opening: int, members: list[_Member], key: str, value: Any) -> str:
-    """Add a member after the last one and the comments on it."""
-    with_commas = _without_comments(text)
+def _insert(text: str, opening: int, key: str, value: Any) -> str:
+    """Add a member to the object that begins at a position, after the last one and the comments on it."""
+    members, with_commas = _members(_strict(text), opening), _without_comments(text)
     last = members[-1].end if members else opening + 1
     closing = _skip(with_commas, last, ",")
     comma = "," if "," in with_commas[last:closing] else ""

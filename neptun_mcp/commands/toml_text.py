@@ -51,11 +51,8 @@ def set_toml(text: str, path: Sequence[str], value: Any) -> str:
     return _checked(text, f"{text}{gap}{tomlkit.dumps(nested(path, value))}", path, value)
 
 
-def remove_toml(text: str, path: Sequence[str], kept: int = 0) -> str:
+def remove_toml(text: str, path: Sequence[str]) -> str:
     """The text without the value at the path: the inverse of `set_toml`.
-
-    Args:
-        kept: of no account here, where a server's table has no other around it that `set_toml` makes.
 
     Raises:
         ValueError: it cannot be taken out by itself.

@@ -31,7 +31,7 @@ def set_yaml(text: str, path: Sequence[str], value: Any) -> str:
     return "".join([*above, *(f"{'  ' * len(path)}{key}: {json.dumps(inner)}\n" for key, inner in value.items())])
 
 
-def remove_yaml(text: str, path: Sequence[str], kept: int) -> str:
+def remove_yaml(text: str, path: Sequence[str]) -> str:
     """
     Raises:
         ValueError: always.

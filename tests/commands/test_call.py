@@ -83,13 +83,14 @@ def test_without_a_tool_all_are_listed_with_their_arguments(command: Command) ->
     for tool in create_tools(read_only=False):
         assert f"{tool.name}\n  " in ran.stdout
         assert all(f"    {name}= " in ran.stdout for name in tool.parameters["properties"])
+    assert "\n\ndelete_import\n" in ran.stdout
 
 
 def test_a_tool_and_help_list_its_arguments(command: Command) -> None:
     ran = command("call", "list_imports", "--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("list_imports\n  List the imports of a Neptun project")
-    assert "limit=         1 to 100; default 50" in ran.stdout
+    assert "    limit=        1 to 100; default 50\n" in ran.stdout
     assert "resource_type" not in ran.stdout
     assert command("call", "--help").stdout.startswith("usage: neptun-mcp call ")
 

@@ -424,7 +424,7 @@ def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObjec
     after = set_json(text, ["mcpServers", "neptun"], STDIO)
     assert read_json(text) == {**value, "mcpServers": value}
     assert read_json(after) == {**value, "mcpServers": {**value, "neptun": STDIO}}
-    removed = remove_json(after, ["mcpServers", "neptun"], kept=1)
+    removed = remove_json(after, ["mcpServers", "neptun"])
     assert read_json(removed) == read_json(text)
     assert "".join(removed.split()) == "".join(text.split())
     # Nothing was taken away but blanks: what was there is there, in its order.

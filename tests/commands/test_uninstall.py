@@ -147,6 +147,17 @@ def test_what_was_changed_since_stays_and_so_does_the_backup(command: Command, h
     assert f"{backup} stays, because the file has been changed since. Delete it when you like.\n" in ran.stdout
 
 
+def test_a_comment_that_is_left_alone_stays(command: Command, home: Path) -> None:
+    file = put("cursor", "{}")
+    command("install", "cursor")
+    file.write_text(file.read_text().replace('"mcpServers": {', '"mcpServers": { // mine\n // of all servers'))
+    command("uninstall", "cursor")
+    assert file.read_text() == '{\n  "mcpServers": { // mine\n // of all servers\n  }\n}'
+    file.write_text('{"mcpServers": {"neptun": {"command": "neptun-mcp", "env": {"NEPTUN_X": "// {}"}}}}')
+    command("install", "cursor")
+    assert "NEPTUN_X" not in file.read_text()
+
+
 def test_what_stands_after_the_entry_stays(command: Command, home: Path) -> None:
     file = put("cursor", "{}")
     command("install", "cursor")

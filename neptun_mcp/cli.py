@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -27,6 +27,8 @@ class _Parser(argparse.ArgumentParser):
         show(self.format_help().rstrip())
 
     def error(self, message: str) -> NoReturn:
+        # Not what was given: after --cookie that is one.
+        message = re.sub(r"ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
         self.refuse(f"{message.removeprefix('argument ')}.")
 
     def refuse(self, what: str) -> NoReturn:
@@ -34,18 +36,25 @@ class _Parser(argparse.ArgumentParser):
         tell(f"{what} `{self.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
         sys.exit(MISUSE)
 
-    def refuse_unknown(self, words: Sequence[str]) -> None:
-        """End the program if there are words that are none of this parser's."""
+    def refuse_unknown(self, words: Sequence[str], others: Iterable[_Parser]) -> None:
+        """End the program if there are words that are none of this parser's.
+
+        Args:
+            others: the parsers that may have them.
+        """
         for word in words[:1]:
             if not word.startswith("-"):
-                self.refuse(f'{self.prog} takes no argument "{word}".')
+                hint = nearest(word, {f"--{word}"} & self.options)
+                self.refuse(f'{self.prog} takes no argument "{word}". {hint}'.rstrip())
             option = word.partition("=")[0]
             form = "An argument of a tool has the form name=value." if self.prog.endswith(" call") else ""
-            hint = nearest(option, self._options()) or form
-            self.refuse(f"{self.prog} has no option {option}. {hint}".rstrip())
+            has_it = " and ".join(other.prog for other in others if option in other.options)
+            hint = f"{has_it} {'have' if ' and ' in has_it else 'has'} it." if has_it else ""
+            self.refuse(f"{self.prog} has no option {option}. {form or hint or nearest(option, self.options)}".rstrip())
 
-    def _options(self) -> list[str]:
-        return re.findall(r"--[a-z-]+", self.format_help())
+    @property
+    def options(self) -> set[str]:
+        return {*re.findall(r"--[a-z-]+", self.format_help())}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -70,15 +79,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     places = [i for i, word in enumerate(words) if not word.startswith("-") and before[i] not in _WITH_VALUE]
     if not places:
         options, unknown = whole.parse_known_args(words)
-        whole.refuse_unknown(unknown)
+        whole.refuse_unknown(unknown, commands.values())
         return options
     name, others = words[places[0]], [word for i, word in enumerate(words) if i != places[0]]
     if name not in commands:
-        hint = f"Did you mean call {name}?" if "_" in name else nearest(name, commands)  # as tools are named
+        tool = f"Did you mean call {name.replace('-', '_')}?" if {"_", "-"} & {*name} else ""  # as tools are named
+        hint = nearest(name, [*commands, "--help", "--version"]) or tool
         whole.refuse(f'There is no command "{name}". {hint}'.rstrip())
     parser = commands[name]
     options, unknown = parser.parse_known_intermixed_args(others)
-    parser.refuse_unknown(unknown)
+    parser.refuse_unknown(unknown, commands.values())
     options.command = name
     return options
 

@@ -75,6 +75,19 @@ def test_help_has_a_line_for_each_command_at_every_width(
         ("whoami --base-url", "--base-url: expected one argument. `neptun-mcp whoami --help` shows what there is."),
         ("sandbox --port http", "--port: a port is a number from 0 to 65535. `neptun-mcp sandbox --help` shows"),
         ("serve --http --port 65536", "--port: a port is a number from 0 to 65535. `neptun-mcp serve --help` shows"),
+        ("help", 'There is no command "help". Did you mean --help? `neptun-mcp --help` shows what there is.'),
+        ("list-imports", 'There is no command "list-imports". Did you mean call list_imports? `neptun-mcp --h'),
+        ("log-in", 'There is no command "log-in". Did you mean login? `neptun-mcp --help` shows what there is.'),
+        (
+            "--http",
+            "neptun-mcp has no option --http. neptun-mcp serve has it. `neptun-mcp --help` shows what there is.",
+        ),
+        ("serve http", 'neptun-mcp serve takes no argument "http". Did you mean --http? `neptun-mcp serve --help`'),
+        (
+            "install --all",
+            "neptun-mcp install has no option --all. neptun-mcp uninstall has it. `neptun-mcp install --",
+        ),
+        ("login --cookie=abc", "--cookie: it takes no value. `neptun-mcp login --help` shows what there is."),
         ("sandbox --contract x", "--contract: invalid choice: 'x' (choose from"),
     ],
 )

@@ -141,11 +141,11 @@ def shown_user(user: User) -> str:
     return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"
 
 
-def kept_elsewhere() -> str:
-    """A sentence that names the addresses with a session of `login`; empty if there is none."""
+def kept_elsewhere(address: str) -> str:
+    """A sentence that names the other addresses with a session of `login`; empty if there is none."""
     from ..account import session_store
 
-    kept = session_store().addresses()
+    kept = [other for other in session_store().addresses() if other != address]
     sessions, it = ("A session is", "it") if len(kept) == 1 else ("Sessions are", "one")
     return f"{sessions} kept for {' and '.join(kept)}: --base-url or NEPTUN_BASE_URL chooses {it}." if kept else ""
 

@@ -224,7 +224,7 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
     try:
         return f"You are logged in to {used.base_url} as {account(used)}."
     except (CredentialsMissing, SessionRefused, LoginRefused):
-        kept = "" if used.has_credentials else kept_elsewhere()
+        kept = "" if used.has_credentials else kept_elsewhere(used.base_url)
         return f"Next, log in: {login_command(used.base_url)}. {kept}".rstrip()
     except NeptunError as error:
         return f"Whether you are logged in could not be checked. {happened(error)}"

@@ -15,7 +15,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         removed = session_store().remove(address)
     except OSError as error:
-        tell(f"The session could not be removed: {why(error)}. Correct or delete the file, and log out again.")
+        fix = "Correct or delete the file" if error.filename else "Unlock the keyring"
+        tell(f"The session could not be removed: {why(error)}. {fix}, and log out again.")
         return FAILURE
-    say(f"Logged out of {address}." if removed else f"No session was kept for {address}. {kept_elsewhere()}".rstrip())
+    say(
+        f"Logged out of {address}."
+        if removed
+        else f"No session was kept for {address}. {kept_elsewhere(address)}".rstrip()
+    )
     return SUCCESS

@@ -26,6 +26,9 @@ def run(options: argparse.Namespace) -> int:
     if bool(names) == options.all:
         tell(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
         return MISUSE
+    if not HOSTS["cursor"].places:  # and no other host's either
+        tell(f"Nothing was changed: {NO_HOME}.")
+        return FAILURE
     good, here = True, False
     for name in names or [name for name, host in HOSTS.items() if host.files]:
         title, (done, problems) = HOSTS[name].title, _uninstall(name)
@@ -46,7 +49,7 @@ def _uninstall(name: str) -> tuple[list[str], list[str]]:
     """Take the server out of every file of a host: what was done, and why the rest could not be, in words."""
     done, problems = list[str](), list[str]()
     if not HOSTS[name].places:
-        problems.append(NO_HOME if HOSTS[name].files else "install writes no file for it")
+        problems.append("install writes no file for it")
     for file in HOSTS[name].places:
         try:
             done += edit(file, partial(_take_out, name))

@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         user = account(settings)
     except NeptunError as error:
-        kept = kept_elsewhere() if isinstance(error, CredentialsMissing) else ""
+        kept = kept_elsewhere(settings.base_url) if isinstance(error, CredentialsMissing) else ""
         tell(as_typed(options, explained(error, TERMINAL)), *filter(None, [kept]))
         return FAILURE
     if settings.sandbox != "off":

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from .cookies import cookie_value
 from .secret_files import in_time, locked, make_directory, read_secret_file, write_secret_file
 
 KEYRING_SECONDS = 10.0
 """How long a keyring may take. One that is locked may be waiting for a person."""
 
 _MAX_FILE = 2**20
-_NO_KEYRING = "the system's keyring is locked, or not there"
+_KEYRING = "the system's keyring"
+_NO_KEYRING = f"{_KEYRING} is locked, or not there"
 
 T = TypeVar("T")
 
@@ -53,24 +55,29 @@ class SessionStore:
             # An earlier one may be in a keyring that does not answer now: a log-out has to look there, too.
             marks = {"keyring": True} if in_keyring or entry.get("keyring") else {}
             kept[address] = marks if in_keyring else {"cookie": cookie, **marks}
-        return "the system's keyring" if in_keyring else str(file)
+        return _KEYRING if in_keyring else str(file)
 
     def load(self, address: str) -> str | None:
         """The cookie kept for an address; None if there is none.
 
         Raises:
-            OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read.
+            OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read, or
+                holds something else.
         """
         try:
             file = self.find_file()
         except OSError:  # nothing can have been kept
             return None
         entry = _read(file).get(address, {})
-        if isinstance(cookie := entry.get("cookie"), str):
-            return cookie
-        if not entry.get("keyring"):
+        kept: Any = entry.get("cookie")
+        in_keyring = kept is None and bool(entry.get("keyring"))
+        if in_keyring:
+            kept = _ask_keyring(lambda keyring: keyring.get_password(self.service, address))
+        if kept is None:
             return None
-        return _ask_keyring(lambda keyring: keyring.get_password(self.service, address))
+        if not isinstance(kept, str) or cookie_value(kept) is None:
+            raise OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie") if in_keyring else _damaged(file)
+        return kept
 
     def remove(self, address: str) -> bool:
         """Remove the session of an address from every place; whether there was one.
@@ -82,7 +89,7 @@ class SessionStore:
             file = self.find_file()
         except OSError:
             return False
-        if not file.exists():
+        if address not in _read(file):  # nor are directories made
             return False
         with self._kept(file) as kept:
             if (entry := kept.get(address)) is None:
@@ -143,16 +150,20 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
         text = read_secret_file(file, _MAX_FILE)
         kept: Any = json.loads(text) if text.strip() else {}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # as where HOME is /dev/null
         return {}
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(file)) from None
     except (ValueError, RecursionError):
         kept = None
-    if not isinstance(kept, dict):
-        raise OSError(errno.EINVAL, "it is damaged", str(file))
-    entries = cast("dict[str, Any]", kept)
-    return {address: entry for address, entry in entries.items() if isinstance(entry, dict)}
+    entries = cast("dict[str, Any]", kept) if isinstance(kept, dict) else None
+    if entries is None or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise _damaged(file)
+    return entries
+
+
+def _damaged(file: Path) -> OSError:
+    return OSError(errno.EINVAL, "it is damaged", str(file))
 
 
 def _write(file: Path, kept: dict[str, dict[str, Any]]) -> None:

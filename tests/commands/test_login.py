@@ -308,6 +308,19 @@ def test_without_a_home_directory_there_is_no_session(
     assert command("whoami").stderr.startswith("No Neptun credentials are set.")
     assert command("logout").stdout.startswith("No session was kept")
     assert "the home directory is not known; set HOME" in paste(COOKIE).stderr
+    assert command("uninstall", "--all").stderr == "Nothing was changed: the home directory is not known; set HOME.\n"
+
+
+def test_a_session_in_a_keyring_that_is_gone_is_named(
+    paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paste(COOKIE)
+    (file,) = files_in(home)
+    (address,) = json.loads(file.read_text())
+    file.write_text(json.dumps({address: {"keyring": True}}))
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert "kept for" not in command("whoami").stderr  # but elsewhere
+    assert command("logout").stderr.endswith("locked, or not there. Unlock the keyring, and log out again.\n")
 
 
 def test_an_empty_file_counts_as_no_session(paste: Command, command: Command, home: Path) -> None:

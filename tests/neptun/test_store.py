@@ -36,7 +36,14 @@ def store(file: Path) -> SessionStore:
     return SessionStore(lambda: file, "some-program")
 
 
-DAMAGED = ["{", "[]", "[" * 100_000, "\xff", '{"https://there.example.com": {"cookie": "x"}']
+DAMAGED = [
+    "{",
+    '{"https://there.example.com": "x"}',
+    "[]",
+    "[" * 100_000,
+    "\xff",
+    '{"https://there.example.com": {"cookie": "x"}',
+]
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
@@ -52,6 +59,30 @@ def test_a_damaged_file_is_named_and_stays_as_it_is(store: SessionStore, file: P
             use()
         assert caught.value.filename == str(file)
     assert file.read_text("latin-1") == content
+
+
+@pytest.mark.parametrize("cookie", [5, "two words", {}])
+def test_what_is_no_cookie_is_no_session(store: SessionStore, file: Path, cookie: Any) -> None:
+    store.save(THERE, "x")
+    file.write_text(json.dumps({HERE: {"cookie": cookie}}))
+    with pytest.raises(OSError, match="it is damaged"):
+        store.load(HERE)
+    assert store.remove(HERE)
+
+
+def test_below_a_file_nothing_is_kept(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("")
+    store = SessionStore(lambda: file / "sessions.json", "some-program")
+    assert (store.load(HERE), store.remove(HERE)) == (None, False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+def test_a_link_to_itself_may_hide_a_session(store: SessionStore, file: Path) -> None:
+    file.parent.mkdir()
+    file.symlink_to(file.name)
+    with pytest.raises(OSError, match="symbolic links"):
+        store.remove(HERE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in the file system")
@@ -176,6 +207,13 @@ def test_what_a_locked_keyring_has_is_not_called_removed(store: SessionStore, ke
     assert store.remove(HERE)
     assert keyring.passwords == {}
     assert not store.remove(HERE)
+
+
+def test_what_a_keyring_has_instead_of_a_cookie_is_named(store: SessionStore, keyring: Keyring) -> None:
+    store.save(HERE, "x")
+    keyring.passwords["some-program", HERE] = "two words"
+    with pytest.raises(OSError, match="the system's keyring has is no cookie"):
+        store.load(HERE)
 
 
 def test_a_second_log_in_that_fell_back_to_the_file_leaves_nothing_behind(

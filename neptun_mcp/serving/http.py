@@ -47,7 +47,7 @@ from .callers import Clients, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public, bracketed
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
-from .observability import follow_trace, log_call, report_of_request, start_telemetry
+from .observability import CallLog, follow_trace, report_of_request, start_telemetry
 from .refused_people import RefusedPeople
 from .turns import Turns
 
@@ -166,7 +166,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     sign_in = _sign_in(settings, neptun, people)
     sessions = _own_sessions(settings, neptun)
     keeps_sessions, ending = _keeps_mcp_sessions(settings, host), Ending()
-    stateless = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending)
+    calls = CallLog()
+    stateless = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending, calls)
     mcp = McpSessions(stateless) if keeps_sessions else stateless
     readiness = _Readiness(neptun, one_account=not sessions)
     turns = _turns(settings)
@@ -196,7 +197,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         if telemetry:
             telemetry.start()
         await _warn_of_gaps(settings)
-        async with neptun, mcp.run():
+        async with neptun, mcp.run(), calls.run():
             with people.kept_up_to_date(), ending.begins_with_signals():
                 yield
         if telemetry:
@@ -350,7 +351,12 @@ def _own_sessions(settings: Settings, neptun: NeptunClient) -> Clients | None:
 
 
 def _build_mcp_server(
-    settings: Settings, neptun: NeptunClient, sessions: Clients | None, keeps_sessions: bool, ending: Ending
+    settings: Settings,
+    neptun: NeptunClient,
+    sessions: Clients | None,
+    keeps_sessions: bool,
+    ending: Ending,
+    calls: CallLog,
 ) -> StreamableHTTPSessionManager:
     app = Shared(
         sessions.client_for if sessions else lambda _: neptun,
@@ -376,7 +382,7 @@ def _build_mcp_server(
         create_tools(read_only=settings.read_only),
         lifespan,
         outermost=(follow_trace,),
-        around=(end_calls(ending), log_call),  # answers that are refused for their state are logged, too
+        around=(end_calls(ending), calls.log_call),  # answers that are refused for their state are logged, too
         request_state_security=security,
     )
     # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.

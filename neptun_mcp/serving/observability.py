@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import anyio
+from anyio.abc import TaskGroup
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.shared.exceptions import MCPError
@@ -19,6 +22,7 @@ from starlette.requests import Request
 
 from ..command_line import command_to_add
 from ..log import digest, request_id_of
+from ..neptun.client import NeptunClient
 from ..neptun.errors import (
     BadRequest,
     CredentialsMissing,
@@ -31,10 +35,12 @@ from ..neptun.errors import (
     Unreachable,
     WrongUser,
 )
+from ..neptun.time_limit import TimeLimit
 from ..settings import Settings
 from ..tools.arguments import parsed_arguments
 from ..tools.context import Report, Shared
 from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
+from ..tools.projects import matching
 from ..tools.results import DeletionResult
 from ..tools.tools import audited_tools
 from .callers import Caller, caller_of
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _calls = logging.getLogger("neptun_mcp.calls")
 _audit = logging.getLogger("neptun_mcp.audit")
+MAX_NAMING, NAMING_SECONDS = 16, 5.0
+"""Of how many deletions the project's name is asked for at the same time, and how long it may take."""
+
 for _logger in (_calls, _audit):
     _logger.setLevel(logging.INFO)  # whatever is set for the others
 
@@ -57,48 +66,88 @@ def report_of_request(request: Request[Any]) -> Report:
     return report
 
 
-async def log_call(ctx: ServerRequestContext[Shared, Request[Any]], call_next: CallNext) -> HandlerResult:
-    """Middleware of the MCP server that logs each call of a tool, whatever its outcome."""
-    # A notification of this name is no call: nothing runs, and nobody is answered.
-    if ctx.method != "tools/call" or ctx.request is None or ctx.request_id is None:
-        return await call_next(ctx)
-    started = perf_counter()
-    outcome, answer = "failed", None
-    try:
-        answer = cast("Mapping[str, Any]", await call_next(ctx))
-        asked = answer.get("resultType") == "input_required"
-        outcome = "asked" if asked else "error" if answer.get("isError") else "ok"
-        return cast("HandlerResult", answer)
-    except (MCPError, ValidationError):  # the latter is the SDK's, of parameters that are none
-        outcome = "refused"
-        raise
-    finally:
-        turn: Turn = ctx.request.state.turn
-        report = report_of_request(ctx.request)
-        name = str((ctx.params or {}).get("name"))
-        reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
-        user_id = _user_id(ctx)
-        common = {
-            "request_id": request_id_of(ctx.request.headers),
-            "caller": caller_name(caller_of(ctx.request), user_id),
-        }
-        times = {
-            "ms": round((perf_counter() - started - turn.waited) * 1000, 1),
-            "waited_ms": round(turn.queued * 1000, 1),
-        }
-        _calls.info("call", extra={"fields": {"tool": name[:40], "outcome": outcome, **reason, **times, **common}})
-        if name in audited_tools() and outcome != "asked":
-            happened = _what_happened(ctx, report, outcome, answer)
-            _audit.info("deletion", extra={"fields": {**happened, **reason, "user_id": user_id, **common}})
+class CallLog:
+    """The log of the calls of tools, and the trail of what may have changed something.
+
+    The latter names the project. If its name is not known, Neptun is asked for it once the call is over, which waits
+    for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: TaskGroup | None = None
+        self._naming = 0
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Write the log while the block runs, and a little longer."""
+        async with anyio.create_task_group() as self._tasks:
+            yield
+
+    async def log_call(self, ctx: ServerRequestContext[Shared, Request[Any]], call_next: CallNext) -> HandlerResult:
+        """Middleware of the MCP server that logs each call of a tool, whatever its outcome."""
+        # A notification of this name is no call: nothing runs, and nobody is answered.
+        if ctx.method != "tools/call" or ctx.request is None or ctx.request_id is None:
+            return await call_next(ctx)
+        started = perf_counter()
+        outcome, answer = "failed", None
+        try:
+            answer = cast("Mapping[str, Any]", await call_next(ctx))
+            asked = answer.get("resultType") == "input_required"
+            outcome = "asked" if asked else "error" if answer.get("isError") else "ok"
+            return cast("HandlerResult", answer)
+        except (MCPError, ValidationError):  # the latter is the SDK's, of parameters that are none
+            outcome = "refused"
+            raise
+        finally:
+            turn: Turn = ctx.request.state.turn
+            report = report_of_request(ctx.request)
+            name = str((ctx.params or {}).get("name"))
+            reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
+            caller, neptun = caller_of(ctx.request), _client_of(ctx)
+            user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
+            common = {"request_id": request_id_of(ctx.request.headers), "caller": caller_name(caller, user_id)}
+            times = {
+                "ms": round((perf_counter() - started - turn.waited) * 1000, 1),
+                "waited_ms": round(turn.queued * 1000, 1),
+            }
+            _calls.info("call", extra={"fields": {"tool": name[:40], "outcome": outcome, **reason, **times, **common}})
+            if name in audited_tools() and outcome != "asked":
+                given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
+                happened = _what_happened(ctx, report, outcome, answer, given)
+                fields = {**happened, **reason, "user_id": user_id, **common}
+                self._log_deletion(fields, str(given.get("project") or ""), neptun)
+
+    def _log_deletion(self, fields: dict[str, Any], called: str, neptun: NeptunClient | None) -> None:
+        named = fields["project"] or fields.get("reason") == "session_ended"
+        if neptun and self._tasks and not named and self._naming < MAX_NAMING:
+            self._tasks.start_soon(self._name_project, fields, called, neptun)
+        else:
+            _write_deletion(fields)
+
+    async def _name_project(self, fields: dict[str, Any], called: str, neptun: NeptunClient) -> None:
+        self._naming += 1
+        try:
+            projects = (await neptun.with_options(time_limit=TimeLimit(NAMING_SECONDS)).list_projects()).items
+            id = fields["project_id"]
+            same = [project for project in projects if project.id == id] if id else matching(projects, called)
+            if len(same) == 1:
+                fields |= {"project_id": same[0].id, "project": same[0].name}
+        except NeptunError:
+            pass
+        finally:
+            self._naming -= 1
+            _write_deletion(fields)
 
 
-def _user_id(ctx: ServerRequestContext[Shared, Request[Any]]) -> int | None:
-    """Whose account a call used, as far as that is known."""
-    assert ctx.request is not None  # noqa: S101
-    if user_id := caller_of(ctx.request).user_id:
-        return user_id
+def _write_deletion(fields: Mapping[str, Any]) -> None:
+    """Log a deletion. What is not known of it is left out."""
+    _audit.info("deletion", extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+
+
+def _client_of(ctx: ServerRequestContext[Shared, Request[Any]]) -> NeptunClient | None:
+    """The client that a call used; None if the caller has no session."""
     try:
-        return ctx.lifespan_context.client_for(ctx.request).session.known_user_id
+        return ctx.lifespan_context.client_for(ctx.request)
     except NotDone:
         return None
 
@@ -146,17 +195,20 @@ def reason_of(error: object) -> str:
 
 
 def _what_happened(
-    ctx: ServerRequestContext[Shared, Request[Any]], report: Report, outcome: str, answer: Mapping[str, Any] | None
+    ctx: ServerRequestContext[Shared, Request[Any]],
+    report: Report,
+    outcome: str,
+    answer: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What was to be deleted, who was asked, and what happened to it. Fields without a value are left out."""
-    given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
+    """What was to be deleted, who was asked, and what happened to it."""
     result, found = report.outcome, report.found
     if isinstance(result, DeletionResult):
         outcome = "deleted" if result.deleted else "declined"
     host = ctx.session.client_params.client_info if ctx.session.client_params else None
-    fields = {
+    return {
         "outcome": outcome,
-        "project_id": report.project_id or _number(given.get("project_id")),
+        "project_id": report.project_id or _number(given.get("project_id")) or None,
         "project": report.project_name,
         "import_id": found.id if found else _number(given.get("import_id")),
         "path": found.source_path[:200] if found else None,
@@ -166,7 +218,6 @@ def _what_happened(
         "answered": report.answered,
         "why": answer["content"][0]["text"] if answer and outcome == "error" else None,
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _number(given: Any) -> int | None:

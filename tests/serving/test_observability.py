@@ -22,6 +22,7 @@ from neptun_mcp._version import __version__
 from neptun_mcp.log import RedactingFormatter
 from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
 from neptun_mcp.sandbox.state import seal
+from neptun_mcp.serving import observability
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
 from tests.serving.support import (
@@ -34,6 +35,7 @@ from tests.serving.support import (
     STATE_KEY,
     TOKEN,
     Caller,
+    HeldNeptun,
     content_in,
     error_in,
     listen,
@@ -142,6 +144,7 @@ async def test_a_deletion_that_is_withheld_is_refused(
     lines = fields_of(caplog, "calls", "audit")
     assert [(line["outcome"], line["reason"]) for line in lines] == [("error", "refused")] * 2
     assert (lines[1]["import_id"], lines[1].get("asked")) == (104, None)
+    assert (lines[1]["project_id"], lines[1]["project"]) == (1, "webshop")
     assert site.deletions() == []
 
 
@@ -155,18 +158,44 @@ async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
     assert (line["outcome"], line["reason"], line["caller"], line["user_id"]) == ("error", "refused", "user-1", 1)
 
 
-@pytest.mark.parametrize("confirm", ["ask", "off"])
-async def test_a_deletion_names_the_project_if_its_name_is_known(
-    site: Site, caplog: pytest.LogCaptureFixture, confirm: str
-) -> None:
+@pytest.mark.parametrize("confirm", ["ask", "off", "require"])
+async def test_a_deletion_names_the_project(site: Site, caplog: pytest.LogCaptureFixture, confirm: str) -> None:
+    """If nobody was asked, the name is asked for afterwards."""
     async with start_in_process(site, session_cookie=COOKIE, confirm_delete=confirm) as caller:
-        if confirm == "ask":
-            await asked_and_answered(caller, AGREED)
-        else:
-            await caller.call("list_imports", {"project": "webshop"})
-            content_in(await caller.call("delete_import", DELETE_IMPORT))
+        match confirm:
+            case "ask":
+                await asked_and_answered(caller, AGREED)
+            case "off":
+                content_in(await caller.call("delete_import", DELETE_IMPORT))
+            case _:
+                caller.capabilities = {}
+                error_in(await caller.call("delete_import", DELETE_IMPORT))
     (line,) = fields_of(caplog, "audit")
-    assert (line["outcome"], line["project_id"], line["project"]) == ("deleted", 1, "webshop")
+    assert (line["outcome"], line["project_id"], line["project"]) == (
+        "error" if confirm == "require" else "deleted",
+        1,
+        "webshop",
+    )
+
+
+@pytest.mark.parametrize("answer", ["slow", "failed", "unknown"])
+async def test_a_deletion_waits_for_no_name(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr(observability, "NAMING_SECONDS", 0.1)
+    deletion = DELETE_IMPORT
+    if answer == "slow":
+        HeldNeptun(site, "/projects")
+    elif answer == "failed":
+        site.answers["GET /api/users/1/projects"] = failure(500)
+    else:
+        deletion = {**DELETE_IMPORT, "project_id": 99}
+    async with start_in_process(site, session_cookie=COOKIE, confirm_delete="off") as caller:
+        response = await caller.call("delete_import", deletion)
+        assert response["result"]["isError"] == (answer == "unknown")
+    (line,) = fields_of(caplog, "audit")
+    assert line["import_id"] == 104
+    assert "project" not in line
 
 
 async def test_each_call_is_a_line_of_text(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ async def test_an_unexpected_error_is_reported_without_details(caplog: pytest.Lo
     async with Client(create_server(Settings(), client=neptun)) as client:
         for _ in range(2):
             assert error_of(await client.call_tool("list_imports", {"project_id": WEBSHOP})) == (
-                "list_imports failed unexpectedly. Its log (stderr) has the details; please report them."
+                "list_imports failed unexpectedly. The log of this server (stderr) has the details; please report them."
             )
     assert "planted" in caplog.text
 

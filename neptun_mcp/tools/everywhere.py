@@ -23,7 +23,7 @@ from .not_done import NotDone
 from .pages import memory_of
 from .projects import some_projects
 from .results import ProjectTotal
-from .words import happened
+from .words import happened, listed
 
 AT_ONCE = 3
 """Projects whose lists are read at the same time, and are in memory."""
@@ -126,7 +126,10 @@ async def everywhere_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     complete = len(found.rows) == found.total
     projects, unnamed = _named(found.projects)
     said = notes(
-        *(f"{caution} That goes for {_projects(ids)}." for caution, ids in found.cautions.items()),
+        *(
+            f"{caution} That goes for project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}."
+            for caution, ids in found.cautions.items()
+        ),
         wanted.query.hint(found.total),
         ANEW if anew else "",
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
@@ -199,11 +202,6 @@ def _reason(error: NeptunError | NotDone | None) -> str:
     if error is None:
         return "there was no time left to read it"
     return (happened(error) if isinstance(error, NeptunError) else str(error)).rstrip(".")
-
-
-def _projects(ids: Sequence[int]) -> str:
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return f"project{'s' if len(ids) > 1 else ''} {', '.join(map(str, sorted(ids)[:NAMED]))}{more}"
 
 
 def _named(projects: Sequence[ProjectTotal]) -> tuple[list[ProjectTotal], int]:

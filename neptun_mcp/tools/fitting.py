@@ -38,19 +38,17 @@ class Row(NamedTuple):
 
     def within(self, room: int) -> Any:
         """The item, with as much of its text as takes so many bytes."""
-        return self.item.model_copy(update=self.text_fields(room)) if self.excerpt else self.item
-
-    def text_fields(self, room: int) -> dict[str, str | int | None]:
-        """The fields of a file that depend on how many bytes its text may take."""
         if not self.excerpt:
-            return {}
+            return self.item
         part = self.excerpt.within(room)
-        return {
-            "text": part.text,
-            "text_length": part.length if len(part.text) < part.length else None,
+        text = part.text
+        shown = {
+            "text": text,
+            "text_length": part.length if len(text) < part.length else None,
             "text_offset": part.start or None,
             "matches": part.matches,
         }
+        return self.item.model_copy(update=shown)
 
 
 def row_of(item: Item, needles: Sequence[str], pace: Pace, **more: int | None) -> Row:
@@ -71,17 +69,14 @@ def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
     if size_of(*shown) > room:
         ends = accumulate(map(size_of, shown))
         fit = sum(1 for _ in takewhile(lambda end: end <= room, ends))
-        shown = shown[:fit] or [cut(shown[0], room)]
-    if not any(row.excerpt for row in rows):
+        rows = rows[:fit] or [Row(cut(shown[0], room), rows[0].excerpt)]
+        shown = [row.within(0) for row in rows]
+    excerpts = [row.excerpt and row.excerpt.within(6 * PREVIEW) for row in rows]
+    if not any(excerpts):
         return shown
-    room -= size_of(*shown)
-    texts = [row.text_fields(6 * PREVIEW) for row, _ in zip(rows, shown, strict=False)]
-    wishes = [len(to_json(text["text"])) if text else 0 for text in texts]
-    most = _fair_share(wishes, room - _NUMBERS * len(shown))
-    return [
-        item.model_copy(update=text if wish <= most else row.text_fields(most)) if text else item
-        for item, row, text, wish in zip(shown, rows, texts, wishes, strict=False)
-    ]
+    wishes = [len(to_json(excerpt.text)) if excerpt else 0 for excerpt in excerpts]
+    most = _fair_share(wishes, room - size_of(*shown) - _NUMBERS * len(shown))
+    return [Row(row.item, excerpt).within(most) for row, excerpt in zip(rows, excerpts, strict=True)]
 
 
 def _fair_share(wishes: Sequence[int], room: int) -> int:

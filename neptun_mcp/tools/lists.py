@@ -20,6 +20,7 @@ from .not_done import NotDone
 from .pages import memory_of
 from .query import Query, search
 from .results import ShownFile, as_shown
+from .words import listed
 
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
@@ -195,8 +196,7 @@ def left_out(reasons: Sequence[str], named: int) -> dict[str, Any]:
     """How many items, or projects, are not in a list that should be, and why, for so many of them."""
     if not reasons:
         return {}
-    more = f"; and {len(reasons) - named} more" if len(reasons) > named else ""
-    return {"left_out": len(reasons), "left_out_why": "; ".join(reasons[:named]) + more}
+    return {"left_out": len(reasons), "left_out_why": listed(reasons, named, "; ")}
 
 
 def notes(*said: str) -> str | None:

@@ -102,6 +102,6 @@ ResourceId: TypeAlias = Annotated[
 ]
 TextOffset: TypeAlias = Annotated[
     _Whole,
-    Field(description="With resource_id: the character to begin at, any; a negative one counts from the end"),
+    Field(description="With resource_id: the character to begin at; a negative one counts from the end"),
     _refused_by(_of_one_resource),
 ]

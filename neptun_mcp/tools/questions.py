@@ -21,7 +21,7 @@ from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectIm
 from .context import Answered, Call, Form, Shared, can_ask
 from .not_done import NotAllowed, NotDone, NotThere
 from .projects import InProject, known_name, project_name
-from .words import NOTHING_DELETED, happened
+from .words import NOTHING_DELETED, happened, listed
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
@@ -76,11 +76,10 @@ async def _look_elsewhere(call: Call, error: ImportNotFound) -> None:
                     "that one is meant."
                 ) from None
         if unseen := others[most:]:
-            named = ", ".join(f"{project.id} {quoted(project.name)}" for project in unseen[:_NAMED])
-            more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+            named = listed((f"{project.id} {quoted(project.name)}" for project in unseen), _NAMED)
             raise NotThere(
                 f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in a project that was not "
-                f"looked at ({named}{more}): to find it, call list_imports with project * and query id:{import_id}."
+                f"looked at ({named}): to find it, call list_imports with project * and query id:{import_id}."
             ) from None
 
 

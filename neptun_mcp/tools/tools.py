@@ -147,7 +147,7 @@ class NeptunTool(Tool):
     def _unasked(self, code: int) -> str:
         happened = f"The host answered the question to the person with an error ({code}), so nobody was asked."
         if self.changes_something:
-            return f"{happened} {NOTHING_DELETED} It can be deleted on the Neptun website, or from a host that asks."
+            return f"{happened} {NOTHING_DELETED} The Neptun website can delete the import, or a host that asks."
         return f"{happened} Pass the project by its name or as project_id."
 
     def _in_words(self, error: ToolError, shared: Shared, scope: Scope, given: Mapping[str, Any]) -> ToolError:
@@ -168,7 +168,7 @@ class NeptunTool(Tool):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):
             return UnexpectedToolError(
-                f"{self.name} failed unexpectedly. Its log (stderr) has the details; please report them."
+                f"{self.name} failed unexpectedly. The log of this server (stderr) has the details; please report them."
             )
         if isinstance(cause, ValidationError):
             return ToolError(wrong_values(self, cause))

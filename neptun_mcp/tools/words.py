@@ -275,12 +275,19 @@ def login_command(address: str, more: str = "") -> str:
     return f"`{command_line() or 'neptun-mcp'} login{where}{more}`"
 
 
+def listed(words: Iterable[str], most: int, separator: str = ", ") -> str:
+    """So many of these words, and how many more there are."""
+    each = [*words]
+    named = separator.join(each[:most])
+    return f"{named}{separator.strip(', ')} and {len(each) - most} more" if len(each) > most else named
+
+
 def known_projects(projects: Iterable[Project]) -> str:
     """A sentence that lists the person's projects with their ids, for an assistant to choose from."""
     known = [f"{project.id} {quoted(project.name)}" for project in projects]
     if not known:
         return "You have no projects in Neptun yet."
     ends = accumulate(len(entry) + 2 for entry in known)
-    listed = known[: sum(end <= _LISTED_CHARACTERS for end in ends)]
-    more = f" and {len(known) - len(listed)} more; to find one of these, pass project with a part of its name"
-    return f"Your projects are: {', '.join(listed)}{more if len(listed) < len(known) else ''}."
+    most = sum(end <= _LISTED_CHARACTERS for end in ends)
+    more = "; to find one of these, pass project with a part of its name" if most < len(known) else ""
+    return f"Your projects are: {listed(known, most)}{more}."

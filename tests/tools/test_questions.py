@@ -441,7 +441,7 @@ async def test_a_host_that_answers_the_question_with_an_error_has_nothing_delete
     host.person = NoForms()
     assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
         "The host answered the question to the person with an error (-32601), so nobody was asked. Nothing was "
-        "deleted. It can be deleted on the Neptun website, or from a host that asks."
+        "deleted. The Neptun website can delete the import, or a host that asks."
     )
     assert "Pass the project by its name" in await host.fails("list_imports")
     assert kept(store) == EVERYTHING

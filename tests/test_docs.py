@@ -11,7 +11,9 @@ import pytest
 
 from neptun_mcp import Settings
 from neptun_mcp.commands.hosts import HOSTS
-from neptun_mcp.tools import create_tools
+from neptun_mcp.serving import bodies, callers, deadlines, gate, http, mcp_sessions, process, turns
+from neptun_mcp.sign_in import attempts, provider
+from neptun_mcp.tools import create_tools, pages
 from tests.processes import Command
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +113,57 @@ def test_the_reasons_and_metrics_on_the_page_about_http_are_those_of_the_program
         "http_response_status_code",
     }  # of OpenTelemetry's instrumentation of HTTPX
     assert metrics - others <= {name.replace(".", "_") for name in literals}
+
+
+MINUTE, HOUR, DAY, KB = 60, 3600, 86_400, 2**10
+
+FIGURES: dict[str, list[tuple[str, float]]] = {
+    "SECURITY.md": [
+        ("| pending request | {} minutes,", provider.PENDING_SECONDS / MINUTE),
+        ("| code | {} minutes,", provider.CODE_SECONDS / MINUTE),
+        ("within its {} minutes", provider.CODE_SECONDS / MINUTE),
+        ("| access token | {} minutes; an hour", provider.ACCESS_SECONDS / MINUTE),
+        ("for the rest of its {} minutes", provider.ACCESS_SECONDS / MINUTE),
+        ("| refresh token | {} days,", provider.REFRESH_SECONDS / DAY),
+        ("no answer within {} seconds", provider.RENEWAL_SECONDS),
+        ("| {} days | digests of the last five accounts |", provider.KNOWN_SECONDS / DAY),
+        ("refuses all tokens of the sign-in (it remembers the last {})", provider.MAX_REMEMBERED),
+        ("*which codes were used* (the last {})", provider.MAX_REMEMBERED),
+        ("in {} minutes in each process", attempts.ATTEMPTS_SECONDS / MINUTE),
+    ],
+    "docs/remote.md": [
+        ("after {} hours without use", mcp_sessions.IDLE_SECONDS / HOUR),
+        ("A process keeps {} sessions", mcp_sessions.MAX_SESSIONS),
+        ("give a process `NEPTUN_TIMEOUT` and {} seconds more", http.GRACE_SECONDS),
+        ("until {} others have been used since", callers.MAX_CLIENTS),
+        ("checked every {} seconds at most", http.READY_SECONDS),
+        ("headers of at most {} kB each", gate.MAX_HEADER / KB),
+        ("kB and {} fields", gate.MAX_FIELDS),
+        ("more than {} kB, or not complete", gate.MAX_BODY / KB),
+        ("not complete within {} seconds", bodies.BODY_SECONDS),
+        ("a body may have {} kB", gate.MAX_PUBLIC_BODY / KB),
+        ("At most {} bodies of calls", gate.MAX_BODIES),
+        ("and {} others are half read", gate.MAX_PUBLIC_BODIES),
+        ("{} more requests may wait", turns.MAX_WAITING),
+        ("while {} requests are in flight", turns.MAX_IN_FLIGHT),
+        ("answers {} refusals (4xx) a second", gate.MAX_REFUSALS),
+        ("for {} seconds at most, so that peers", gate.HOLD_SECONDS),
+        ("and {} requests may wait", http.MAX_WAITING_IN_ONE_ACCOUNT),
+        ("up to {}.", process.MAX_OPEN),
+        ("whose peers read nothing for {} seconds", deadlines.PEER_SECONDS),
+    ],
+}
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_the_figures_that_a_page_promises_are_those_of_the_code(page: str) -> None:
+    text = " ".join((ROOT / page).read_text("utf-8").split())
+    promised = [phrase.format(f"{figure:,g}") for phrase, figure in FIGURES[page]]
+    assert [phrase for phrase in promised if phrase not in text] == []
+    assert (attempts.ATTEMPTS, attempts.MAX_KNOWN, provider.UNRENEWED_SECONDS) == (5, 5, HOUR), (
+        "in words, in SECURITY.md"
+    )
+    assert (provider.ACCESS_SECONDS, pages.REMEMBERED_SECONDS) == (10 * MINUTE, 5 * MINUTE), "in words, in remote.md"
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]), ids=lambda page: page.stem)

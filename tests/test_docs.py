@@ -135,6 +135,7 @@ FIGURES: dict[str, list[tuple[str, float]]] = {
         ("after {} hours without use", mcp_sessions.IDLE_SECONDS / HOUR),
         ("A process keeps {} sessions", mcp_sessions.MAX_SESSIONS),
         ("give a process `NEPTUN_TIMEOUT` and {} seconds more", http.GRACE_SECONDS),
+        ("For {} seconds, connections that are open", http.LEAVING_SECONDS),
         ("until {} others have been used since", callers.MAX_CLIENTS),
         ("checked every {} seconds at most", http.READY_SECONDS),
         ("headers of at most {} kB each", gate.MAX_HEADER / KB),

@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._version import __version__
 from ..account import create_client, credentials_of, sample_login
@@ -62,7 +62,11 @@ READY_SECONDS = 5.0
 """The time limit of a check whether Neptun is reachable, and how long its outcome is remembered."""
 
 GRACE_SECONDS = 5
-"""How much longer than the time limit of a call the process waits for in-flight calls."""
+"""How much longer than the time limit of a call the process takes to end at most."""
+
+LEAVING_SECONDS = 3
+"""How long of it connections that are open stay open for another request, longer than the documented nginx keeps those
+that it does not use."""
 
 BACKLOG, QUEUE = 32, 1024
 """How many connections are accepted before anything else runs, and how many the system keeps until then. Of those that
@@ -126,7 +130,7 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
         backlog=BACKLOG,
         timeout_keep_alive=settings.mcp_keep_alive,
         h11_max_incomplete_event_size=MAX_HEAD,
-        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE_SECONDS - LEAVING_SECONDS,
     )
     host, port = listener.getsockname()[:2]
     here, public = f"http://{bracketed(host)}:{port}", settings.mcp_public_url
@@ -135,7 +139,9 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     if settings.sandbox != "off":
         fields["neptun"] = "sample data"
     _serve.info("MCP is at %s/mcp", public or here, extra={"fields": fields})
-    _Server(config).run(sockets=[listener])
+    server = _Server(config)
+    config.app = server.ends_connections(app)
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -143,6 +149,33 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(QUEUE)  # asyncio has it listen with `BACKLOG`, for both
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no connection, and let peers end those that there are, with their next answer or unused.
+
+        uvicorn closes unused ones at once. A request that a gateway sends at that moment would be lost: it may be a
+        deletion, so the gateway does not send it to another process.
+        """
+        for server in self.servers:
+            server.close()
+        for _ in range(20 * LEAVING_SECONDS):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await anyio.sleep(1 / 20)
+        await super().shutdown(sockets)
+
+    def ends_connections(self, app: ASGIApp) -> ASGIApp:
+        """The application, whose answers are the last on their connections once the process has been told to end."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_last(message: Message) -> None:
+                if self.should_exit and message["type"] == "http.response.start":
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+                await send(message)
+
+            await app(scope, receive, send_last)
+
+        return answer
 
 
 def _described(settings: Settings) -> dict[str, Any]:

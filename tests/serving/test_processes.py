@@ -223,6 +223,21 @@ async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -
     assert child.process.returncode in (0, -signal.SIGTERM)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+async def test_a_request_that_arrives_as_the_process_ends_is_the_last_on_its_connection(
+    site: Site, tmp_path: Path
+) -> None:
+    """A connection that is closed before would take a gateway's request with it."""
+    http = http_client()
+    async with worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as (url, child), http:
+        await http.get(f"{url}/health")
+        child.process.send_signal(signal.SIGTERM)
+        while (await http.get(f"{url}/health")).headers.get("connection") != "close":
+            pass
+        await refusing(url)
+        assert await child.exit_code() in (0, -signal.SIGTERM)
+
+
 async def refusing(url: str) -> None:
     """Wait until nobody listens at an address."""
     http = http_client()

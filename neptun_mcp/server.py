@@ -9,10 +9,14 @@ from typing import Any, TypeAlias, cast
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+from pydantic import ValidationError
 
 from ._version import __version__
 from .account import create_client
 from .neptun.client import NeptunClient
+from .neptun.errors import quoted
 from .settings import Settings
 from .tools import create_tools
 from .tools.answers import AnswersOnce
@@ -63,6 +67,7 @@ def create_server(
                 pages,
                 settings.project_id,
                 settings.confirm_delete,
+                keeps_sessions=True,  # there is but one
                 reader=reader or host_reader(),
             )
         finally:
@@ -112,6 +117,7 @@ def build_server(
         *around,
         AnswersOnce(audited_tools()),
         *sdks,  # the sealed state of a question
+        explain_malformed,
         announce_no_resources,
         call_reader(names, withheld),
         prompt_reader(prompts),
@@ -120,6 +126,16 @@ def build_server(
     for prompt in prompts:
         server.add_prompt(prompt)
     return server
+
+
+async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware of the MCP server: what is wrong with parameters. The SDK says "Invalid request parameters" alone."""
+    try:
+        return await call_next(ctx)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = quoted(".".join(map(str, ("params", *detail["loc"]))))[1:-1]
+        raise MCPError(INVALID_PARAMS, f"{ctx.method} cannot be read: {place}: {detail['msg']}.") from None
 
 
 async def announce_no_resources(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

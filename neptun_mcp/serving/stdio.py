@@ -23,6 +23,7 @@ from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import (
     CONNECTION_CLOSED,
     INVALID_REQUEST,
+    PARSE_ERROR,
     ErrorData,
     JSONRPCError,
     JSONRPCMessage,
@@ -131,6 +132,7 @@ class _FromHost(ObjectReceiveStream[SessionMessage]):
                 _log.warning("a line on stdin was refused: %s", refusal)
                 answer, members = SessionMessage(refusal.answer), refusal.members
                 if "method" not in members and ("result" in members or "error" in members):
+                    refusal.answer.error.code = PARSE_ERROR
                     return answer  # to a question: whoever waits for it learns that it cannot be read
                 if "method" not in members or "id" in members:  # else it is a notification
                     await self._to_host.send(answer)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver.prompts import Prompt
@@ -13,6 +14,7 @@ from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from ..neptun.errors import quoted
+from .arguments import parsed_arguments
 from .projects import ALL
 
 
@@ -63,7 +65,8 @@ def create_prompts() -> list[Prompt]:
 
 
 def prompt_reader(prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server that refuses prompts, and arguments of prompts, that do not exist.
+    """Middleware of the MCP server that reads arguments of prompts as it does those of tools, and refuses what does not
+    exist.
 
     The specification wants -32602 for them ("Prompts", "Error Handling"); the SDK answers with 0 and logs a traceback.
     """
@@ -71,17 +74,23 @@ def prompt_reader(prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
 
     async def read_prompt(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         params: Mapping[str, Any] = ctx.params or {}
-        name, arguments = params.get("name"), params.get("arguments")
+        name = params.get("name")
         if ctx.method != "prompts/get" or ctx.request_id is None or not isinstance(name, str):
             return await call_next(ctx)
         if name not in known:
             has = f"The prompts are: {', '.join(known)}." if known else "There are none here."
             raise MCPError(INVALID_PARAMS, f"There is no prompt {quoted(name)}. {has}")
-        if isinstance(arguments, dict):
-            unknown = [quoted(other) for other in cast("dict[str, Any]", arguments) if other not in known[name]]
-            if unknown:
-                its = f"Its arguments are: {', '.join(known[name])}."
-                raise MCPError(INVALID_PARAMS, f"{name} has no argument {', '.join(unknown[:5])}. {its}")
-        return await call_next(ctx)
+        arguments = parsed_arguments(params.get("arguments"))
+        if arguments is None:
+            raise MCPError(INVALID_PARAMS, f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
+        if unknown := [quoted(other) for other in arguments if other not in known[name]]:
+            its = f"Its arguments are: {', '.join(known[name])}."
+            raise MCPError(INVALID_PARAMS, f"{name} has no argument {', '.join(unknown[:5])}. {its}")
+        for argument, value in arguments.items():
+            if isinstance(value, (bool, float, list, dict)):
+                raise MCPError(INVALID_PARAMS, f"{argument} must be text. Pass it in quotes, or leave it out.")
+        # The protocol knows texts only. Some hosts send numbers, and null for what is left out.
+        texts = {argument: str(value) for argument, value in arguments.items() if value is not None}
+        return await call_next(replace(ctx, params={**params, "arguments": texts}))
 
     return read_prompt

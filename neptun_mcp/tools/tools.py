@@ -13,7 +13,7 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
-from mcp.types import InputRequiredResult, ToolAnnotations
+from mcp.types import PARSE_ERROR, InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from ..neptun.errors import NeptunError
@@ -145,6 +145,8 @@ class NeptunTool(Tool):
         return tool_result(result)
 
     def _unasked(self, code: int) -> str:
+        if code == PARSE_ERROR:  # as stdio says of an answer that is none
+            return NOT_UNDERSTOOD
         happened = f"The host answered the question to the person with an error ({code}), so nobody was asked."
         if self.changes_something:
             return f"{happened} {NOTHING_DELETED} The Neptun website can delete the import, or a host that asks."

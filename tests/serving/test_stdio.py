@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.tools import create_tools
+from neptun_mcp.tools.tools import NOT_UNDERSTOOD
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
 from tests.support import ERAS, GREETING, YES, Json, Person, Site, content_of, error_of, until
 
@@ -143,8 +144,34 @@ async def test_a_question_is_answered_declined_or_ended_by_what_is_no_answer(tmp
         assert (await server.message())["result"]["structuredContent"]["deleted"] is False
         question = await first_answer_to_deletion(server)
         await server.send({"id": question["id"], "result": 7})
-        assert "Nothing was deleted" in (await server.message())["result"]["content"][0]["text"]
+        assert (await server.message())["result"]["content"][0]["text"] == NOT_UNDERSTOOD
         assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"  # it is still there
+
+
+async def test_a_deletion_before_the_handshake_is_refused_in_words_that_are_true_here(tmp_path: Path) -> None:
+    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
+        answer = await first_answer_to_deletion(server)
+        assert "NEPTUN_MCP_SESSIONS" not in json.dumps(answer)
+
+
+ODD_PARAMETERS: list[tuple[str, Json, str]] = [
+    ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": 3}}, "tidy the imports of project 3 in"),
+    ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": None}}, "the imports of one of my proj"),
+    ("prompts/get", {"name": "tidy_imports", "arguments": []}, "the imports of one of my projects"),
+    ("prompts/get", {"name": "tidy_imports", "arguments": '{"project_id": "3"}'}, "the imports of project 3 in"),
+    ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": [3]}}, "project_id must be text. Pass it"),
+    ("prompts/get", {"name": "tidy_imports", "arguments": 3}, "The arguments of tidy_imports must be a JSON object."),
+    ("prompts/get", {}, "prompts/get cannot be read: params.name: Field required."),
+    ("tools/call", {"name": 3}, "tools/call cannot be read: params.name: Input should be a valid string."),
+]
+
+
+async def test_what_some_hosts_send_is_understood_or_refused_in_words(tmp_path: Path) -> None:
+    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
+        await server.initialize({})
+        for method, params, said in ODD_PARAMETERS:
+            await server.send({"id": 5, "method": method, "params": params})
+            assert said in json.dumps(await server.message())
 
 
 # The end of stdin

@@ -73,7 +73,7 @@ class Everywhere:
         """
         listing = await self.wanted.ask(call)
         work = partial(self._rows, listing, project.id)
-        rows, memory = await self.wanted.search(listing.items, call.limit, work)
+        rows, memory = await self.wanted.in_time(listing.items, call.limit, work)
         self.rows += rows
         self.memory += memory
         self.total += len(rows)

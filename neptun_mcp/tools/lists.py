@@ -94,7 +94,7 @@ class Wanted:
         wanted = [item for item in found if (item.id in replaced) is self.query.duplicates]
         return [as_shown(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
-    async def search(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
+    async def in_time(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
         """What `work` makes of a list, within the call's time. That of a large list runs in a thread.
 
         Args:
@@ -145,7 +145,7 @@ async def project_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         more = page["next_offset"] is not None and not sent.size
         return page, memory_of(items, pace) if more else 0
 
-    page, memory = await wanted.search(items, call.limit, made)
+    page, memory = await wanted.in_time(items, call.limit, made)
     if memory:
         call.pages.remember(sent, memory)
     note = notes(wanted.caution(items), wanted.query.hint(page["total"]), ANEW if anew else "")

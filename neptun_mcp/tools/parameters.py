@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from ..neptun.models import MAX_ID, ProjectImport
+from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport
 from .not_done import NotDone
 from .projects import ALL
 from .query import parse_query
@@ -66,7 +66,9 @@ def _text(description: str, most: int) -> Any:
 
 
 _NO_BOOLEAN = BeforeValidator(_not_a_boolean)
-_LANGUAGE = _refused_by(lambda query, _: parse_query(query, ProjectImport))
+_LANGUAGE = _refused_by(
+    lambda query, before: parse_query(query, RESOURCE_MODELS.get(before.get("resource_type", ""), ProjectImport))
+)
 _AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), _NO_BOOLEAN]
 _Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), _NO_BOOLEAN]
 _NAME = "Name, a part of it, or id"

@@ -41,7 +41,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..neptun.errors import quoted
@@ -62,32 +62,41 @@ _RANGE = re.compile(r"[<>]|.*\.\.")
 
 
 @dataclass(frozen=True)
-class _Words:
-    """Text that has to be in an item, or must not be: in one of the fields that hold text, or in some of them.
-
-    Attributes:
-        text: as it is compared.
-        fields: the fields to look into; the first goes alone where it has a value. None: all that hold text.
-        without: whether it must not be there.
-    """
+class _Anywhere:
+    """A text, as it is compared, that has to be in a field that holds text, or must not be in any."""
 
     text: str
-    fields: tuple[str, ...] | None
     without: bool
 
 
 @dataclass(frozen=True)
+class _InFields:
+    """A text, as it is compared, that has to be in one of some fields; the first goes alone where it has a value."""
+
+    text: str
+    fields: tuple[str, ...]
+    without: bool
+
+    def fits(self, item: Dated, pace: Pace) -> bool:
+        values = [(name, item.__dict__[name]) for name in self.fields]
+        return any(self._is_in(name, value, pace) for name, value in (values if values[0][1] is None else values[:1]))
+
+    def _is_in(self, name: str, value: Any, pace: Pace) -> bool:
+        if isinstance(value, str) and not name.endswith("_id"):
+            return self.text in contained(value, [self.text], pace)
+        return value is not None and fold(str(value)) == self.text
+
+
+@dataclass(frozen=True)
 class _Day:
-    """A day which an item was made before, or from which on it was."""
+    """A day which an item has to be made before, or from which on."""
 
     day: str
     before: bool
     without: bool
 
-    def fits(self, item: Dated) -> bool:
-        if not item.created_at:
-            return False
-        return (sortable(item.created_at) < self.day) == self.before
+    def fits(self, item: Dated, pace: Pace) -> bool:
+        return bool(item.created_at) and (sortable(item.created_at) < self.day) == self.before
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,8 @@ class Query:
         needles: what is to be found in the texts of files, as it is compared.
     """
 
-    words: tuple[_Words, ...] = ()
-    days: tuple[_Day, ...] = ()
+    anywhere: tuple[_Anywhere, ...] = ()
+    limits: tuple[_InFields | _Day, ...] = ()
     duplicates: bool | None = None
     plain: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
@@ -110,7 +119,7 @@ class Query:
     @property
     def asks_status(self) -> bool:
         """Whether it can be answered only if Neptun sends the status of imports."""
-        by_name = any("import_status" in word.fields for word in self.words if word.fields)
+        by_name = any(isinstance(term, _InFields) and "import_status" in term.fields for term in self.limits)
         return by_name or self.duplicates is not None
 
     def hint(self, total: int) -> str:
@@ -119,38 +128,33 @@ class Query:
             return ""
         terms = ", ".join(quoted(term) for term in self.plain[:5])
         return (
-            f"Searched for as it stands: {terms}. Fields are {', '.join(self.fields)}. There is no OR and no range: "
+            f"Searched for as plain words: {terms}. Fields are {', '.join(self.fields)}. There is no OR and no range: "
             "-word leaves out, and before: and after: take days."
         )
 
     @property
     def needles(self) -> tuple[str, ...]:
-        wanted = (w.text for w in self.words if not w.without and (w.fields is None or w.fields[0] == "text"))
-        return tuple(dict.fromkeys(wanted))
+        of_texts = [term for term in self.limits if isinstance(term, _InFields) and term.fields[0] == "text"]
+        return tuple(dict.fromkeys(term.text for term in (*self.anywhere, *of_texts) if not term.without))
 
     def __bool__(self) -> bool:
-        return bool(self.words or self.days)
+        return bool(self.anywhere or self.limits)
 
     def fits(self, item: Dated, pace: Pace) -> bool:
         """Whether an item is wanted, apart from `duplicates`."""
-        if any(day.fits(item) is day.without for day in self.days):
+        if any(term.fits(item, pace) is term.without for term in self.limits):
             return False
-        if any(_in_fields(item, word, pace) is word.without for word in self.words if word.fields):
-            return False
-        return self._fits_anywhere(item, pace)
+        return not self.anywhere or self._fits_anywhere(item, pace)
 
     def _fits_anywhere(self, item: Dated, pace: Pace) -> bool:
         """Whether the words that may be in any field are there, or not. The text of a file is looked at last."""
-        wanted = [word for word in self.words if word.fields is None]
-        if not wanted:
-            return True
         fields = item.__dict__
         short = "\0".join([fields[name] for name in _short_fields(type(item)) if fields[name]])
         if isinstance(item, UserFile) and item.title and item.extension:
             short = f"{item.title}.{item.extension}\0{short}"  # as people call it
-        known = contained(short, [word.text for word in wanted], pace)
-        missing = [word for word in wanted if word.text not in known]
-        if any(word.without for word in wanted if word not in missing):
+        known = contained(short, [word.text for word in self.anywhere], pace)
+        missing = [word for word in self.anywhere if word.text not in known]
+        if any(word.without for word in self.anywhere if word not in missing):
             return False
         text = item.text if isinstance(item, UserFile) and missing else None
         if not text:
@@ -169,32 +173,33 @@ def _was_meant_otherwise(term: str) -> bool:
     return term in _OPERATORS or term[0] == "-" or prefix in _NAMES or any(_fields(prefix, model) for model in models)
 
 
+@lru_cache(maxsize=100)  # it is parsed when the arguments are checked, and again when the list is there
 def parse_query(query: str, model: type[Item]) -> Query:
     """What a query means for the items of a model.
 
     Raises:
         NotDone: `before:` or `after:` is followed by something that is no date.
     """
-    words: list[_Words] = []
-    days: list[_Day] = []
+    anywhere: list[_Anywhere] = []
+    limits: list[_InFields | _Day] = []
     duplicates: bool | None = None
     plain: list[str] = []
     for term in _TERM.finditer(query.translate(_PLAIN)):
         without, value = bool(term["without"]), term["word"] or term["phrase"].replace('\\"', '"')
         prefix = fold(term["prefix"] or "")
         if prefix in ("before", "after"):
-            days.append(_Day(_date(prefix, value), prefix == "before", without))
+            limits.append(_Day(_date(prefix, value), prefix == "before", without))
         elif prefix == "is" and fold(value) == "duplicate" and model is ProjectImport:
             duplicates = not without
         elif prefix and (fields := _fields(prefix, model)):
-            words += [_Words(fold(value), fields, without)] if fold(value).strip() else []
+            limits += [_InFields(fold(value), fields, without)] if fold(value).strip() else []
             plain += [term[0]] if _RANGE.match(value) else []
         else:
             plain += [term[0]] if term[0] in _OPERATORS or (prefix and not value.startswith("/")) else []
             is_phrase = term["phrase"] is not None and not term["prefix"]
             texts = [fold(value)] if is_phrase else fold(term[0].removeprefix("-" * without)).split()
-            words += [_Words(text, None, without) for text in texts if text.strip()]
-    return Query(tuple(words), tuple(days), duplicates, tuple(plain), tuple(model.model_fields) if plain else ())
+            anywhere += [_Anywhere(text, without) for text in texts if text.strip()]
+    return Query(tuple(anywhere), tuple(limits), duplicates, tuple(plain), tuple(model.model_fields) if plain else ())
 
 
 def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:
@@ -231,21 +236,6 @@ def _fields(prefix: str, model: type[Item]) -> tuple[str, ...]:
     ends = [name for name in names if name.endswith((f"_{prefix}", f"_{prefix}_at")) or name == f"{prefix}_at"]
     starts = [name for name in names if prefix in names and name.startswith(f"{prefix}_")]
     return tuple(name for name in dict.fromkeys([prefix, *ends, *starts]) if name in names)
-
-
-def _in_fields(item: Dated, word: _Words, pace: Pace) -> bool:
-    names = word.fields or ()
-    values = {name: getattr(item, name) for name in names}
-    first = next(iter(values))
-    if values[first] is not None:
-        values = {first: values[first]}
-    return any(_has(name, value, word.text, pace) for name, value in values.items() if value is not None)
-
-
-def _has(name: str, value: Any, wanted: str, pace: Pace) -> bool:
-    if not isinstance(value, str) or name.endswith("_id"):
-        return fold(str(value)) == wanted
-    return wanted in contained(value, [wanted], pace)
 
 
 @cache

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from ..neptun.errors import NeptunError
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
 from .arguments import given_arguments, wrong_values
-from .context import Scope, Shared
+from .context import Call, Scope, Shared
 from .everywhere import everywhere_page
 from .fitting import Row, fitted
 from .lists import Wanted, project_page, single_resource
@@ -89,27 +89,28 @@ async def delete_import(
     project: ProjectName = "",
     project_id: ProjectId = None,
 ) -> DeletionResult:
-    message = refused
-    if not refused:
-        certain = None
-        try:
-            deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
-            certain = import_id
-        finally:
-            call.pages.forget(call.neptun.session, call.project_id, certain)
-        message = (
-            f"Import {import_id} was deleted."
-            if deletion.confirmed
-            else f"Import {import_id} was gone already: it was deleted by another call, or on the Neptun website."
-            if deletion.gone_before
-            else f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
-        )
-        if not call.report.asked:
-            message += " This server did not ask anyone."
+    message = refused or await _delete(call, import_id)
     (shown,) = fitted([Row(found)])
     return DeletionResult(
         deleted=not refused, import_id=found.id, project_id=call.project_id, message=message, deleted_import=shown
     )
+
+
+async def _delete(call: Call, import_id: int) -> str:
+    """Delete an import that was there a moment ago. Returns what became of it, in words for the assistant."""
+    certain = None
+    try:
+        deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
+        certain = import_id
+    finally:
+        call.pages.forget(call.neptun.session, call.project_id, certain)
+    if deletion.confirmed:
+        happened = f"Import {import_id} was deleted."
+    elif deletion.gone_before:
+        happened = f"Import {import_id} was gone already: it was deleted by another call, or on the Neptun website."
+    else:
+        happened = f"Import {import_id} is gone. Neptun's answer was lost or unclear, so the list was checked."
+    return happened if call.report.asked else f"{happened} This server did not ask anyone."
 
 
 NOT_UNDERSTOOD = (

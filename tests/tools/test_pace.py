@@ -38,7 +38,7 @@ async def test_it_ends_with_the_time_limit() -> None:
             ended.set()
 
     with pytest.raises(NotDone, match="resource_id"):
-        await FILES.search(LARGE, TimeLimit(0.05), work)
+        await FILES.in_time(LARGE, TimeLimit(0.05), work)
     await anyio.to_thread.run_sync(ended.wait, PATIENCE)
     assert ended.is_set()
 
@@ -51,7 +51,7 @@ async def test_it_has_a_ceiling_whatever_the_time_limit(monkeypatch: pytest.Monk
             pace.step(100)
 
     with pytest.raises(NotDone, match="Look through one project at a time"):
-        await FILES.search(LARGE, TimeLimit(10 * PATIENCE), work)
+        await FILES.in_time(LARGE, TimeLimit(10 * PATIENCE), work)
 
 
 class Counting(Pace):

@@ -270,7 +270,7 @@ async def test_what_another_search_language_means_is_said_to_be_words(
     host.site.sandbox()
     page = await host.gets("list_imports", project=project, query=query)
     assert page["total"] == 0
-    assert page["note"].startswith(f'Searched for as it stands: "{term}')
+    assert page["note"].startswith(f'Searched for as plain words: "{term}')
     assert "import_status" in page["note"]
     assert "note" not in await host.gets("list_imports", project="webshop", query="status:failed")
 
@@ -287,14 +287,14 @@ async def test_a_word_that_was_meant_for_a_field_is_said_to_be_one_even_if_it_is
     host.site.answers[f"GET {resources(WEBSHOP, 'user-files')}"] = JSONResponse(answer)
     page = await host.gets("list_resources", project_id=WEBSHOP, resource_type="user-files", query=f"{term} -absent")
     assert page["total"] == (0 if term == "-branch:main" else 2)
-    assert page.get("note", "").startswith(f'Searched for as it stands: "{term}". Fields are ') is is_said
+    assert page.get("note", "").startswith(f'Searched for as plain words: "{term}". Fields are ') is is_said
 
 
 async def test_a_field_that_the_list_lacks_leaves_nothing_out(host: Host) -> None:
     host.site.sandbox()
     page = await host.gets("list_imports", project="webshop", query="-branch:main")
     assert page["total"] == 7
-    assert page["note"].startswith('Searched for as it stands: "-branch:main". Fields are ')
+    assert page["note"].startswith('Searched for as plain words: "-branch:main". Fields are ')
 
 
 async def test_a_file_is_found_by_the_name_that_people_see(host: Host) -> None:

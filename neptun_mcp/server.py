@@ -134,7 +134,7 @@ async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: Call
         return await call_next(ctx)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = quoted(".".join(map(str, ("params", *detail["loc"]))))[1:-1]
+        place = quoted(".".join(map(str, detail["loc"])) or "params")[1:-1]
         raise MCPError(INVALID_PARAMS, f"{ctx.method} cannot be read: {place}: {detail['msg']}.") from None
 
 

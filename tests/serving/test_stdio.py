@@ -20,7 +20,7 @@ from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.tools import create_tools
 from neptun_mcp.tools.tools import NOT_UNDERSTOOD
 from tests.processes import COMMAND, StdioServer, environment, run, start_stdio
-from tests.support import ERAS, GREETING, YES, Json, Person, Site, content_of, error_of, until
+from tests.support import ERAS, GREETING, HELLO, YES, Json, Person, Site, content_of, error_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -148,10 +148,14 @@ async def test_a_question_is_answered_declined_or_ended_by_what_is_no_answer(tmp
         assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"  # it is still there
 
 
-async def test_a_deletion_before_the_handshake_is_refused_in_words_that_are_true_here(tmp_path: Path) -> None:
+async def test_after_a_handshake_that_failed_a_refusal_is_true_on_stdio(tmp_path: Path) -> None:
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
-        answer = await first_answer_to_deletion(server)
-        assert "NEPTUN_MCP_SESSIONS" not in json.dumps(answer)
+        await server.send({"id": 0, "method": "initialize", "params": {**HELLO, "capabilities": {"elicitation": True}}})
+        said = "initialize cannot be read: params.capabilities.elicitation: "
+        assert (await server.message())["error"]["message"].startswith(said)
+        await server.send({"method": "notifications/initialized"})
+        refusal = (await first_answer_to_deletion(server))["result"]["content"][0]["text"]
+        assert refusal.endswith("It can be deleted on the Neptun website, or from a host that asks.")
 
 
 ODD_PARAMETERS: list[tuple[str, Json, str]] = [

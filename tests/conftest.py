@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from jsonschema import Draft202012Validator
 
 from neptun_mcp.cli import main
 from tests.processes import Command, Completed
@@ -30,6 +33,22 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schemas_checked_once() -> Generator[None]:
+    """The SDK's client checks a tool's output schema with its first result, which takes longer than the call. Here
+    nearly each call has a client of its own, and the schemas are always the same."""
+    check, sound = Draft202012Validator.check_schema, set[str]()
+
+    def check_once(schema: dict[str, Any]) -> None:
+        if (text := json.dumps(schema)) not in sound:
+            check(schema)
+            sound.add(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Draft202012Validator, "check_schema", check_once)
+        yield
 
 
 @pytest.fixture(scope="session")

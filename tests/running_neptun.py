@@ -76,7 +76,7 @@ LOGGING_OUT = (NO_SESSION, INVALID_LOGIN, WRONG_PASSWORD)
 
 def create_app(*, contract: Literal["observed", "documented"] = "observed", data: Store | None = None) -> Starlette:
     """A running Neptun with a copy of the data (`app.state.store`). Parts of `app.state.neptun` can be made to fail."""
-    store = copy.deepcopy(data or sample_data())
+    store = copy.deepcopy(data) if data else sample_data()
     neptun = RunningNeptun(store, RunningServer() if contract == "observed" else Documented())
     neptun.app.state.neptun = neptun
     return neptun.app

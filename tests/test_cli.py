@@ -128,7 +128,9 @@ def test_help_that_cannot_be_written_is_a_failure(words: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("contract", "key"), [("observed", None), ("documented", "projects")])
+@pytest.mark.parametrize(
+    ("contract", "key"), [pytest.param("observed", None, marks=pytest.mark.slow), ("documented", "projects")]
+)
 async def test_sandbox_serves_a_neptun_on_a_port(tmp_path: Path, contract: str, key: str | None) -> None:
     command = (*COMMAND, "sandbox", "--port", "0", "--contract", contract)
     http = http_client(headers={"Cookie": f"neptun-session={COOKIE}", "Accept": "application/json"})
@@ -211,8 +213,10 @@ def test_the_server_needs_no_stderr() -> None:
     ("redirections", "code", "said"),
     [
         ("<&- 2>&-", 0, ""),
-        (">/dev/full", 1, "The output cannot be written: No space left on device.\n"),
-        # Each is another process, and one more closed stream.
+        # Each is another process, and one more stream. `test_call` has a full one.
+        pytest.param(
+            ">/dev/full", 1, "The output cannot be written: No space left on device.\n", marks=pytest.mark.slow
+        ),
         pytest.param("<&- >&- 2>&-", 0, "", marks=pytest.mark.slow),
         pytest.param(">/dev/full 2>/dev/full", 1, "", marks=pytest.mark.slow),
     ],

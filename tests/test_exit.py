@@ -66,10 +66,11 @@ class Mode:
 HTTP = Mode(("serve", "--http", "--port", "0"), serves)
 SIGNALS = [
     (HTTP, signal.SIGINT),
-    (HTTP, signal.SIGTERM),  # which is handled by the web server alone, and elsewhere does what it does to any program
-    (Mode(("sandbox", "--port", "0"), has_printed), signal.SIGINT),
     (Mode(LISTED, has_asked), signal.SIGINT),
-    # The same as `call`, with two more processes.
+    # Handled by the web server alone: elsewhere it does what it does to any program.
+    pytest.param(HTTP, signal.SIGTERM, marks=pytest.mark.slow),
+    # The same as `call`, with other work and more processes.
+    pytest.param(Mode(("sandbox", "--port", "0"), has_printed), signal.SIGINT, marks=pytest.mark.slow),
     pytest.param(Mode(("demo",), has_printed), signal.SIGINT, marks=pytest.mark.slow),
     pytest.param(Mode(("doctor",), has_asked), signal.SIGINT, marks=pytest.mark.slow),
 ]
@@ -94,8 +95,8 @@ async def test_a_signal_ends_every_mode_quietly(site: Site, tmp_path: Path, mode
     "arguments",
     [
         (*LISTED, "--sandbox"),
-        ("whoami", "--sandbox"),
-        ("sandbox", "--port", "0"),
+        pytest.param(("whoami", "--sandbox"), marks=pytest.mark.slow),
+        pytest.param(("sandbox", "--port", "0"), marks=pytest.mark.slow),
         pytest.param(("demo",), marks=pytest.mark.slow),
         pytest.param(("doctor", "--sandbox"), marks=pytest.mark.slow),
     ],

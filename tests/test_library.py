@@ -32,26 +32,23 @@ def test_the_package_is_typed() -> None:
     assert files(neptun_mcp).joinpath("py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    ("code", "absent"),
-    [
-        ("import neptun_mcp", {"mcp", "httpx2", "pydantic", "anyio", "neptun_mcp.settings"}),
-        ("import neptun_mcp; neptun_mcp.NeptunClient", {"mcp", "starlette", "uvicorn", "neptun_mcp.tools"}),
-        (
-            "from neptun_mcp.account import create_client; from neptun_mcp import Settings; create_client(Settings())",
-            {"mcp", "starlette", "uvicorn"},
-        ),
-        (
-            "import neptun_mcp.commands.serve, neptun_mcp.server, neptun_mcp.serving.stdio",
-            {"neptun_mcp.serving.http", "neptun_mcp.sign_in", "neptun_mcp.sandbox"},
-        ),
-    ],
-)
-def test_only_what_is_used_is_imported(code: str, absent: set[str]) -> None:
-    program = f"import sys; {code}; print(*(name for name in {sorted(absent)} if name in sys.modules))"
+STEPS = {
+    "import neptun_mcp": {"mcp", "httpx2", "pydantic", "anyio", "neptun_mcp.settings"},
+    "neptun_mcp.NeptunClient": {"mcp", "starlette", "uvicorn", "neptun_mcp.tools"},
+    "from neptun_mcp.account import create_client; create_client(neptun_mcp.Settings())": {"mcp", "starlette"},
+    "import neptun_mcp.commands.serve, neptun_mcp.server, neptun_mcp.serving.stdio": {
+        *("neptun_mcp.serving.http", "neptun_mcp.sign_in", "neptun_mcp.sandbox")
+    },
+}
+"""What a program does, one after the other, and what it has not imported then."""
+
+
+def test_only_what_is_used_is_imported() -> None:
+    steps = [f"{code}; print({absent} & sys.modules.keys())" for code, absent in STEPS.items()]
+    program = "\n".join(["import sys", *steps])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    assert shown.stdout == "\n"
+    assert shown.stdout == "set()\n" * len(STEPS)
 
 
 async def test_the_client_is_used_without_mcp(site: Site, contract: ContractName) -> None:

@@ -700,6 +700,7 @@ def test_what_a_host_would_replace_in_a_value_is_refused(
     assert command("install", "codex", "--with-secrets").code == 0
 
 
+@pytest.mark.slow  # the way out is that of a deletion that cannot be told, in `test_call`
 def test_nobody_reads_the_output_and_the_file_is_written_all_the_same(home: Path) -> None:
     with open("/dev/full" if Path("/dev/full").exists() else os.devnull, "w") as full:
         ran = subprocess.run(

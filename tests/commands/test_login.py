@@ -192,6 +192,7 @@ def test_nothing_typed_is_no_log_in(home: Path, paste_at_terminal: PasteAtTermin
     assert "What was entered is no log-in" in shown
 
 
+@pytest.mark.slow
 def test_a_wrong_password_keeps_nothing(home: Path) -> None:
     code, shown = log_in_at_terminal(f"{EMAIL}\nWr0ng!password\n")
     assert code == 1

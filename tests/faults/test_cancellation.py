@@ -182,22 +182,16 @@ def is_running(process_id: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+async def test_a_signal_ends_the_server(neptun: FaultyNeptun, tmp_path: Path, number: signal.Signals) -> None:
     """As a process ends that knows nothing of signals: a shell sees 130 and 143."""
     hold = Hold()
     neptun.break_at(Place.FILES, hold)
-
-    async def send_signal(number: signal.Signals, busy: bool) -> None:
-        async with start_server(neptun, tmp_path / number.name) as server:
-            await server.initialize()
-            if busy:
-                await server.call_files()
-                await happened(hold.arrived)
-            server.process.send_signal(number)
-            assert await server.exit_code() == -number
-            assert server.stderr() == ""
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(send_signal, signal.SIGINT, True)
-        tasks.start_soon(send_signal, signal.SIGTERM, False)
+    async with start_server(neptun, tmp_path / "stderr") as server:
+        await server.initialize()
+        await server.call_files()
+        await happened(hold.arrived)
+        server.process.send_signal(number)
+        assert await server.exit_code() == -number
+        assert server.stderr() == ""
     await happened(hold.left)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from tests.processes import COMMAND, environment
-from tests.support import ERAS, HELLO, PATIENCE, Json
+from tests.support import HELLO, PATIENCE, Json
 
 META: Json = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -86,7 +86,7 @@ class LineServer:
         return code
 
 
-@pytest.fixture(scope="module", params=ERAS)
+@pytest.fixture(scope="module", params=[pytest.param("2025-11-25", marks=pytest.mark.slow), "2026-07-28"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[LineServer]:
     errors = tmp_path_factory.mktemp("fuzz") / "stderr"
     server = LineServer(request.param, errors)

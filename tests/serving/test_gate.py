@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from hashlib import sha256
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2 as httpx
 import pytest
+import uvicorn
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
@@ -28,7 +30,7 @@ from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import bodies, callers, gate
 from neptun_mcp.serving.http import build_asgi_app
-from tests.processes import COMMAND, Command, environment, free_port, run, start
+from tests.processes import Command, environment, free_port, run, start
 from tests.serving.support import (
     HEADERS,
     HOST,
@@ -237,26 +239,38 @@ def test_the_command_says_what_is_missing(command: Command) -> None:
     assert ran.stderr.startswith("NEPTUN_MCP_TOKEN and NEPTUN_MCP_ALLOWED_HOSTS are not set. ")
 
 
-async def test_the_command_serves_on_loopback_without_settings(site: Site, tmp_path: Path) -> None:
-    port = str(free_port())
-    command = (*COMMAND, "serve", "--http", "--port", port)
-    async with start(tmp_path / "log", *command, env=environment(base_url=site.url)) as child:
-        await child.answering(f"http://127.0.0.1:{port}/health")
-        about = f"version={__version__} credentials=environment tokens=0"
-        line = f"INFO neptun_mcp.serve: MCP is at http://127.0.0.1:{port}/mcp {about}\n"
-        assert line in (tmp_path / "log").read_text()
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where each web server would listen. It ends at once."""
+    listened: list[str] = []
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        for listener in sockets:
+            listened.append("http://{}:{}".format(*listener.getsockname()))
+            listener.close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    return listened
 
 
-async def test_the_command_says_where_it_listens_and_what_is_not_set(tmp_path: Path) -> None:
-    port, public = str(free_port()), "https://mcp.example.com"
+def test_the_command_serves_on_loopback_without_settings(command: Command, addresses: list[str]) -> None:
+    ran = command("serve", "--http", "--port", "0")
+    about = f"version={__version__} credentials=environment tokens=0"
+    assert f"INFO neptun_mcp.serve: MCP is at {addresses[0]}/mcp {about}\n" in ran.stderr
+    assert addresses[0].startswith("http://127.0.0.1:")
+
+
+def test_the_command_says_where_it_listens(
+    command: Command, addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = "https://mcp.example.com"
     settings = {"mcp_credentials": "sign-in", "mcp_public_url": public, "mcp_state_key": STATE_KEY}
-    env = environment(**settings, sandbox="1", log_format="json")
-    async with start(tmp_path / "log", *COMMAND, "serve", "--http", "--port", port, env=env) as child:
-        await child.answering(f"http://127.0.0.1:{port}/health")
-    lines: list[Json] = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    for name, value in {**settings, "sandbox": "1", "log_format": "json"}.items():
+        monkeypatch.setenv(f"NEPTUN_{name.upper()}", value)
+    lines: list[Json] = [json.loads(line) for line in command("serve", "--http", "--port", "0").stderr.splitlines()]
     (started,) = [line for line in lines if line["logger"] == "neptun_mcp.serve"]
     assert started["message"] == f"MCP is at {public}/mcp"
-    assert started["listens_on"] == f"http://127.0.0.1:{port}"
+    assert started["listens_on"] == addresses[0]
     assert (started["credentials"], started["neptun"]) == ("sign-in", "sample data")
 
 

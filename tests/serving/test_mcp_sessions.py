@@ -354,7 +354,9 @@ async def test_sigterm_lets_a_call_in_a_session_finish(site: Site, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
-@pytest.mark.parametrize("way", STARTED)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.slow) if way == "service" else way for way in STARTED]
+)
 async def test_however_it_is_started_it_takes_many_connections_and_ends_what_waits_for_a_message(
     site: Site, tmp_path: Path, way: str
 ) -> None:

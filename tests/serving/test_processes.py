@@ -43,6 +43,7 @@ from tests.support import YES, Json, Person, Site, content_of, http_client, unti
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow  # of two servers in this process, each takes the other's answers, too
 async def test_two_processes_behind_nginx_take_turns_in_one_deletion(site: Site, tmp_path: Path) -> None:
     env = environment(base_url=site.url, **REMOTE)
     async with (
@@ -279,6 +280,7 @@ async def test_the_next_call_works_after_a_process_was_killed(site: Site, tmp_pa
     assert sorted(statuses) == [200, 502]
 
 
+@pytest.mark.slow
 async def test_renewals_from_one_address_are_not_limited_with_the_page(site: Site, tmp_path: Path) -> None:
     """A whole office may have one address, and its hosts renew tokens every few minutes."""
     url = f"http://127.0.0.1:{(port := free_port())}"

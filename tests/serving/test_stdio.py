@@ -27,7 +27,9 @@ pytestmark = pytest.mark.anyio
 PARAMETERS = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "--sandbox"], env=environment())
 
 
+@pytest.mark.parametrize("era", [pytest.param("2025-11-25", marks=pytest.mark.slow), "2026-07-28"])
 async def test_a_client_uses_the_tools_over_stdio(era: str) -> None:
+    """Most tests below speak the older protocol."""
     person = Person(YES)
     async with Client(stdio_client(PARAMETERS), mode=ERAS[era], elicitation_callback=person) as client:
         assert client.protocol_version == era
@@ -181,33 +183,29 @@ async def test_what_some_hosts_send_is_understood_or_refused_in_words(tmp_path: 
 # The end of stdin
 
 
-async def test_calls_that_are_in_flight_when_stdin_ends_are_answered(site: Site, tmp_path: Path) -> None:
+async def test_calls_in_flight_and_questions_that_nobody_can_answer_any_more_end_with_stdin(
+    site: Site, tmp_path: Path
+) -> None:
     hung_up, sandbox = Event(), site.app
 
     async def answer_after_the_end_of_stdin(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.to_thread.run_sync(hung_up.wait)
         await sandbox(scope, receive, send)
 
-    site.app = answer_after_the_end_of_stdin
-    async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE) as server:
-        await server.initialize()
-        calls = [await server.call("list_imports", project_id=1) for _ in range(5)]
-        await until(lambda: len(site.requests) > 0)
-        await server.hang_up()
-        hung_up.set()
-        answers = [await server.message() for _ in calls]
-        assert sorted(answer["id"] for answer in answers) == calls
-        assert {answer["result"]["structuredContent"]["total"] for answer in answers} == {7}
-        assert await server.exit_code() == 0
-    assert server.stderr() == ""
-
-
-async def test_a_question_that_nobody_can_answer_any_more_ends_with_stdin(site: Site, tmp_path: Path) -> None:
     async with start_stdio(tmp_path / "stderr", base_url=site.url, session_cookie=COOKIE) as server:
         await server.initialize({"elicitation": {}})
-        assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"
+        deletion = await server.call("delete_import", project_id=1, import_id=104)
+        assert (await server.message())["method"] == "elicitation/create"
+        asked = len(site.requests)
+        site.app = answer_after_the_end_of_stdin
+        calls = [await server.call("list_imports", project_id=1) for _ in range(5)]
+        await until(lambda: len(site.requests) > asked)
         await server.hang_up()
-        assert "Nothing was deleted" in (await server.message())["result"]["content"][0]["text"]
+        hung_up.set()
+        results = {message["id"]: message["result"] for message in [await server.message() for _ in range(6)]}
+        assert "Nothing was deleted" in results.pop(deletion)["content"][0]["text"]
+        assert sorted(results) == calls
+        assert {result["structuredContent"]["total"] for result in results.values()} == {7}
         assert await server.exit_code() == 0
     assert server.stderr() == ""
     assert site.deletions() == []
@@ -235,6 +233,7 @@ def test_started_in_a_terminal_it_says_what_it_is() -> None:
     assert "demo" in ran.stderr
 
 
+@pytest.mark.slow  # all that is imported is compiled anew
 async def test_nothing_that_a_host_is_told_depends_on_docstrings(tmp_path: Path) -> None:
     program = (sys.executable, "-OO", *COMMAND[1:])
     async with start_stdio(tmp_path / "stderr", "--sandbox", program=program) as server:

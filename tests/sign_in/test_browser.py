@@ -19,15 +19,19 @@ from tests.serving.support import listen
 from tests.sign_in.support import SignInServer, sign_in_server
 from tests.support import Json, Site
 
-# Not an import statement: where the package is missing, types are to be checked all the same.
-playwright: Any = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.slow,  # `test_page` and `test_routes` read the page without a browser
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
 async def chromium(anyio_backend: str) -> AsyncGenerator[Any]:
+    # Not an import statement: where the package is missing, types are to be checked all the same.
+    playwright: Any = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
     async with playwright.async_playwright() as started:
         # The sandbox of Chromium does not start as root, as which containers run tests.
         browser = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -168,7 +172,6 @@ async def test_another_browser_is_told_to_begin_again(chromium: Any, site: Site)
         await other.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(28, 32, 36)")])
 async def test_fits_a_phone_in_light_and_dark(chromium: Any, site: Site, scheme: str, background: str) -> None:
     phone: Json = {"viewport": {"width": 320, "height": 640}, "color_scheme": scheme}
@@ -178,7 +181,6 @@ async def test_fits_a_phone_in_light_and_dark(chromium: Any, site: Site, scheme:
         assert await at.page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == background
 
 
-@pytest.mark.slow
 async def test_the_button_is_seen_at_once_on_a_phone(chromium: Any, site: Site) -> None:
     async with tab(chromium, site, viewport={"width": 360, "height": 640}) as at:
         for wrong in (False, True):

@@ -68,7 +68,10 @@ async def on_stdio(site: Site, tmp_path: Path, era: str) -> AsyncGenerator[Call]
         yield call
 
 
-@pytest.mark.parametrize(("connected", "era"), [*((over_http, era) for era in ERAS), (on_stdio, "2025-11-25")])
+@pytest.mark.parametrize(
+    ("connected", "era"),
+    [*((over_http, era) for era in ERAS), pytest.param(on_stdio, "2025-11-25", marks=pytest.mark.slow)],
+)
 async def test_arguments_are_an_object_or_the_json_of_one(
     site: Site, tmp_path: Path, connected: Callable[..., Any], era: str
 ) -> None:

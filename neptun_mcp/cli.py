@@ -123,7 +123,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
     def add(name: str, *parents: _Parser, about: str, add_help: bool = True) -> _Parser:
         commands[name] = added.add_parser(
-            name, parents=[version, *parents], help=about, description=about, add_help=add_help, allow_abbrev=False
+            name,
+            parents=[version, *parents],
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            add_help=add_help,
+            allow_abbrev=False,
         )
         return commands[name]
 
@@ -150,7 +155,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
     served = add("sandbox", about="serve the sample Neptun on a port, for curl or another client")
     served.add_argument("--port", type=_port, default=8765, help="the port on 127.0.0.1 (8765); 0: any free one")
-    served.add_argument("--contract", choices=["observed", "documented"], default="observed", help="how it answers")
+    served.add_argument(
+        "--contract",
+        choices=["observed", "documented"],
+        default="observed",
+        help="answer as a running Neptun does, or as documented",
+    )
     return whole, commands
 
 

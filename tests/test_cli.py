@@ -174,7 +174,9 @@ def test_a_host_that_cannot_be_listened_on_ends_serve(host: str, command: Comman
 
 @pytest.mark.parametrize("arguments", [["--port", "8000"], ["--host", "127.0.0.1"]])
 def test_where_to_listen_goes_with_http(command: Command, arguments: list[str]) -> None:
-    assert command("serve", *arguments) == Completed(2, "", "--port and --host go with --http.\n")
+    assert command("serve", *arguments) == Completed(
+        2, "", "--host and --port go with --http. Add it, or leave them out.\n"
+    )
 
 
 # The standard streams

@@ -119,7 +119,7 @@ class Rows:
             for row in self.rows:
                 short = (cell for title, cell in row.items() if title not in _STRETCHING)
                 yield Text("  ").join(cell for cell in short if isinstance(cell, Text) and cell)
-                yield from (Padding(row[title], (0, 0, 0, 2)) for title in titles if title in stretching)
+                yield from (Padding(row[title], (0, 0, 0, 2)) for title in titles if title in stretching and row[title])
             return
         roomy = gaps + sum(width.maximum for width in widths.values()) <= options.max_width
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

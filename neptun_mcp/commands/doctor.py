@@ -150,7 +150,7 @@ async def _session(neptun: NeptunClient, settings: Settings) -> str:
 async def _projects(neptun: NeptunClient, settings: Settings) -> str:
     projects = (await neptun.list_projects()).items
     names = ", ".join(f"{project.id} {quoted(project.name)}" for project in projects[:10])
-    return f"{len(projects)}: {names}{', …' if len(projects) > 10 else ''}" if projects else "none yet"
+    return f"{names}{f' and {len(projects) - 10} more' if len(projects) > 10 else ''}" if projects else "none yet"
 
 
 async def _imports(neptun: NeptunClient, settings: Settings) -> str:
@@ -161,6 +161,6 @@ async def _imports(neptun: NeptunClient, settings: Settings) -> str:
             return "not looked at: there is no project"
         project_id = projects[0].id
     imports = await neptun.list_imports(project_id)
-    contract = "a request for each kind of import" if neptun.learned.imports_by_kind else "as documented"
+    how = "each kind by itself" if neptun.learned.imports_by_kind else "as documented"
     left_out = f", {len(imports.left_out)} more could not be read" if imports.left_out else ""
-    return f"{len(imports.items)} in project {project_id}{left_out}; the server speaks: {contract}"
+    return f"{len(imports.items)} in project {project_id}{left_out}; Neptun lists them {how}"

@@ -58,7 +58,7 @@ def _goose(server: Server) -> dict[str, Any]:
     return {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300, **start}
 
 
-_ASKS_FIRST = "Before a deletion {title} asks you, and then the server does, which says what would be lost."
+_ASKS_FIRST = "Before a deletion {title} asks you; then the server does, and says what would be lost."
 _UNTIL_ALLOWED = "Before a deletion {title} asks you, until you allow the tool for good."
 _REFUSES = (
     "{title} may run tools without asking you, and does not show the server's question. So the entry makes "

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     if options.http:
         return _over_http(options)
     if {"host", "port"} & vars(options).keys():
-        tell("--port and --host go with --http.")
+        tell("--host and --port go with --http. Add it, or leave them out.")
         return MISUSE
     return _on_stdio(options)
 

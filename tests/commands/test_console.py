@@ -89,6 +89,13 @@ async def test_a_narrow_window_shows_a_list(host: Host) -> None:
     ]
 
 
+def test_what_is_empty_takes_no_room() -> None:
+    collections = [{"id": 1, "name": "compose", "is_shared": True}]
+    page = {"project_id": 1, "total": 1, "resource_type": "template-collections", "resources": collections}
+    assert rendered(page, 80).splitlines()[0].split() == ["id", "name", "sharing"]
+    assert [line.rstrip() for line in rendered(page, 40).splitlines()[:2]] == ["1  shared", "  compose"]
+
+
 def test_a_long_id_is_never_cut_and_a_date_far_away_is_a_day() -> None:
     item = {**IMPORT, "id": 2147483647, "created_at": "+012026-01-01T00:00:00.000Z"}
     for width in (20, NARROW, 80):

@@ -93,19 +93,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
-    """The parser of the whole, and that of each command."""
-    common = _Parser(add_help=False)
-    common.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
-    common.add_argument(
-        "--sandbox",
-        action="store_const",
-        const="observed",
-        default=argparse.SUPPRESS,
-        help="use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
-    )
-    version = _Parser(add_help=False)
-    version.add_argument("--version", action="store_true", help=argparse.SUPPRESS)
+def _whole(common: _Parser) -> _Parser:
+    """The parser of the options that go without a command, which describes the whole."""
     whole = _Parser(
         prog="neptun-mcp",
         usage="neptun-mcp [COMMAND] [OPTIONS]",
@@ -118,8 +107,23 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     )
     whole.add_argument("--version", action="store_true", help="show the version")
     whole.set_defaults(command="", http=False)
+    return whole
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of the whole, and that of each command."""
+    common, version = _Parser(add_help=False), _Parser(add_help=False)
+    common.add_argument("--base-url", default=argparse.SUPPRESS, help="the address of Neptun (NEPTUN_BASE_URL)")
+    common.add_argument(
+        "--sandbox",
+        action="store_const",
+        const="observed",
+        default=argparse.SUPPRESS,
+        help="use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
+    )
+    version.add_argument("--version", action="store_true", help=argparse.SUPPRESS)
+    whole, commands = _whole(common), dict[str, _Parser]()
     added = whole.add_subparsers(title="commands", metavar="COMMAND --help", help="show its options", prog="neptun-mcp")
-    commands: dict[str, _Parser] = {}
 
     def add(name: str, *parents: _Parser, about: str, add_help: bool = True) -> _Parser:
         commands[name] = added.add_parser(

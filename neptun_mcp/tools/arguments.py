@@ -108,6 +108,14 @@ def misuse(tool: Tool, arguments: Mapping[str, Any]) -> str:
     return ""
 
 
+_INSTEAD = {
+    "project_id": "A name goes into project.",
+    "resource_id": "To find a resource by its name, pass query.",
+    "import_id": "Pass one id that list_imports shows.",
+}
+"""What to do if a name, or several ids, were meant to be an id."""
+
+
 def wrong_values(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments of a tool, in words."""
     limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
@@ -115,7 +123,8 @@ def wrong_values(tool: Tool, error: ValidationError) -> str:
     wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != REFUSED)
     values = "; ".join(_allowed(name, limits[name]) for name in wrong)
     refused = [detail["ctx"]["words"] for detail in details if detail["type"] == REFUSED and "ctx" in detail]
-    return " ".join([*([f"{values}."] if values else []), *refused])
+    instead = [words for name, words in _INSTEAD.items() if name in wrong]
+    return " ".join([*([f"{values}."] if values else []), *instead, *refused])
 
 
 def _allowed(name: str, schema: Schema) -> str:

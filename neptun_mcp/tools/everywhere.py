@@ -127,7 +127,7 @@ async def everywhere_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     projects, unnamed = _named(found.projects)
     said = notes(
         *(
-            f"{caution} That goes for project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}."
+            f"In project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}: {caution}"
             for caution, ids in found.cautions.items()
         ),
         wanted.query.hint(found.total),

@@ -59,6 +59,7 @@ _TERM = re.compile(
 _OPERATORS = {"OR", "AND", "NOT"}
 _NAMES = {"branch", "repo", "repository", "folder", "file", "kind", "state", "date", "project"}  # of what fields hold
 _RANGE = re.compile(r"[<>]|.*\.\.")
+_ELSEWHERE = re.compile(r"\w+!?=|[*%]|.*[*%]$")  # how other languages compare, and leave something open
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ class Query:
             return ""
         terms = ", ".join(quoted(term) for term in self.plain[:5])
         return (
-            f"Searched for as plain words: {terms}. Fields are {', '.join(self.fields)}. There is no OR and no range: "
-            "-word leaves out, and before: and after: take days."
+            f"Searched for as plain words: {terms}. Fields are {', '.join(self.fields)}. There is no OR, wildcard or "
+            "range: field:word matches parts, -word leaves out, and before: and after: take days."
         )
 
     @property
@@ -195,7 +196,8 @@ def parse_query(query: str, model: type[Item]) -> Query:
             limits += [_InFields(fold(value), fields, without)] if fold(value).strip() else []
             plain += [term[0]] if _RANGE.match(value) else []
         else:
-            plain += [term[0]] if term[0] in _OPERATORS or (prefix and not value.startswith("/")) else []
+            other = term[0] in _OPERATORS or (_ELSEWHERE.match(value) and term["word"])
+            plain += [term[0]] if other or (prefix and not value.startswith("/")) else []
             is_phrase = term["phrase"] is not None and not term["prefix"]
             texts = [fold(value)] if is_phrase else fold(term[0].removeprefix("-" * without)).split()
             anywhere += [_Anywhere(text, without) for text in texts if text.strip()]

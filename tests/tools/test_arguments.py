@@ -86,7 +86,9 @@ async def test_arguments_are_an_object_or_the_json_of_one(
             assert result["isError"] is True
             assert result["content"] == [{"type": "text", "text": WANTED}]
         wrong = await call("delete_import", "")
-        assert wrong["content"][0]["text"] == "import_id must be a whole number from 1 to 2147483647."
+        assert wrong["content"][0]["text"] == (
+            "import_id must be a whole number from 1 to 2147483647. Pass one id that list_imports shows."
+        )
         unknown = await call("list_import", {})
         names = [tool.name for tool in create_tools(read_only=False)]
         assert unknown["content"][0]["text"] == (f'There is no tool "list_import". The tools are: {", ".join(names)}.')

@@ -199,7 +199,7 @@ async def test_an_empty_list_of_a_project_may_be_a_failure(host: Host) -> None:
     host.site.answers[f"GET {resources(1, 'user-files')}"] = JSONResponse([])
     host.site.answers[f"GET {resources(2, 'user-files')}"] = JSONResponse([])
     page = await host.gets("list_resources", project="*", resource_type="user-files")
-    assert page["note"] == f"{EMPTY} That goes for projects 1, 2."
+    assert page["note"] == f"In projects 1, 2: {EMPTY}"
 
 
 @pytest.mark.parametrize("which", [{"project": "*"}, {"project_id": WEBSHOP}])

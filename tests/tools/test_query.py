@@ -261,7 +261,14 @@ def seconds(work: Callable[[], Any]) -> float:
 
 @pytest.mark.parametrize(
     ("query", "term"),
-    [("branch:main", "branch:main"), ("status:failed OR status:pending", "OR"), ("created:>2026-09-01", "created:>")],
+    [
+        ("branch:main", "branch:main"),
+        ("status:failed OR status:pending", "OR"),
+        ("created:>2026-09-01", "created:>"),
+        ("import_status=failed", "import_status=failed"),
+        ("*.yml", "*.yml"),
+        ("tea-*", "tea-*"),
+    ],
 )
 @pytest.mark.parametrize("project", ["webshop", "*"])
 async def test_what_another_search_language_means_is_said_to_be_words(

@@ -188,6 +188,8 @@ async def test_every_result_matches_its_output_schema(host: Host, contract: Cont
 # Arguments
 
 ID = "a whole number from 1 to 2147483647"
+PROJECT_ID = f"project_id must be {ID}. A name goes into project."
+IMPORT_ID = f"import_id must be {ID}. Pass one id that list_imports shows."
 COUNT = "a whole number from -2147483647 to 2147483647"
 TYPES = "user-files, template-collections, github-installations, chat-conversations"
 WRONG: list[tuple[str, Json, str]] = [
@@ -199,14 +201,14 @@ WRONG: list[tuple[str, Json, str]] = [
     ("list_imports", {"limit": [1]}, "limit must be a whole number from 1 to 100."),
     ("list_imports", {"offset": -(2**31)}, f"offset must be {COUNT}."),
     ("list_imports", {"offset": False}, f"offset must be {COUNT}."),
-    ("list_imports", {"project_id": -1}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": 1.5}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": 2**31}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": 10**400}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": "webshop"}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": True}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": {"id": 1}}, f"project_id must be {ID}."),
-    ("list_imports", {"project_id": "../7"}, f"project_id must be {ID}."),
+    ("list_imports", {"project_id": -1}, PROJECT_ID),
+    ("list_imports", {"project_id": 1.5}, PROJECT_ID),
+    ("list_imports", {"project_id": 2**31}, PROJECT_ID),
+    ("list_imports", {"project_id": 10**400}, PROJECT_ID),
+    ("list_imports", {"project_id": "webshop"}, PROJECT_ID),
+    ("list_imports", {"project_id": True}, PROJECT_ID),
+    ("list_imports", {"project_id": {"id": 1}}, PROJECT_ID),
+    ("list_imports", {"project_id": "../7"}, PROJECT_ID),
     ("list_imports", {"query": ["a"]}, "query must be text of at most 1000 characters."),
     ("list_imports", {"query": "a" * 1001}, "query must be text of at most 1000 characters."),
     ("list_imports", {"source_type": {}}, "source_type must be text of at most 100 characters."),
@@ -218,7 +220,7 @@ WRONG: list[tuple[str, Json, str]] = [
     (
         "list_resources",
         {"resource_type": "user-files", "resource_id": -1},
-        f"resource_id must be {ID}.",
+        f"resource_id must be {ID}. To find a resource by its name, pass query.",
     ),
     (
         "list_resources",
@@ -257,13 +259,13 @@ WRONG: list[tuple[str, Json, str]] = [
         'To search for these characters as a text, put them in quotes: "before:…".',
     ),
     ("list_resources", {"resource_type": ""}, f"resource_type must be one of {TYPES}."),
-    ("delete_import", {}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": 0}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": ""}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": "all"}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": "104,105"}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": [104]}, f"import_id must be {ID}."),
-    ("delete_import", {"import_id": True}, f"import_id must be {ID}."),
+    ("delete_import", {}, IMPORT_ID),
+    ("delete_import", {"import_id": 0}, IMPORT_ID),
+    ("delete_import", {"import_id": ""}, IMPORT_ID),
+    ("delete_import", {"import_id": "all"}, IMPORT_ID),
+    ("delete_import", {"import_id": "104,105"}, IMPORT_ID),
+    ("delete_import", {"import_id": [104]}, IMPORT_ID),
+    ("delete_import", {"import_id": True}, IMPORT_ID),
     (
         "list_resources",
         {"resource_type": "x", "limit": 101, "offset": "y"},

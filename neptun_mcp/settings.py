@@ -56,7 +56,9 @@ def _address(url: str, example: str, why_https: str) -> str:
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
-        address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        # Spelled in one way, since sessions are kept by it.
+        netloc = parts.netloc.lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, " "))
+        address = f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
         httpx.URL(address)
     except (ValueError, httpx.InvalidURL):
         # Not the library's words: they repeat what was given.
@@ -140,9 +142,8 @@ def _lower(word: Any) -> Any:
 
 def _contract(word: Any) -> Any:
     word = _lower(word)
-    return {"1": "observed", "true": "observed", "yes": "observed", "0": "off", "false": "off", "no": "off"}.get(
-        word, word
-    )
+    spelled = dict.fromkeys(("1", "true", "yes", "on"), "observed") | dict.fromkeys(("0", "false", "no"), "off")
+    return spelled.get(word, word)
 
 
 class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"):
@@ -167,7 +168,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default=None, description="Password to log in with; again when the session ends."
     )
     user_id: int | None = Field(
-        default=None, gt=0, description="Your user id; found from the session if it is not set."
+        default=None, gt=0, le=MAX_ID, description="Your user id; found from the session if it is not set."
     )
     project_id: int | None = Field(
         default=None, gt=0, le=MAX_ID, description="The project to use when a tool is called without one."

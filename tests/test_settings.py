@@ -63,6 +63,7 @@ def test_empty_and_unexpanded_values_count_as_not_set(monkeypatch: pytest.Monkey
         ("USER_ID", "7", 7),
         ("PROJECT_ID", " 3 ", 3),
         ("BASE_URL", "https://neptun.example.com/", "https://neptun.example.com"),
+        ("SANDBOX", "On", "observed"),
         ("TIMEOUT", "2.5", 2.5),
         ("MAX_CONNECTIONS", "1", 1),
         ("MAX_RESPONSE_MB", "128", 128),
@@ -297,6 +298,9 @@ TOO_MUCH = "must not hold a user name, a query or a fragment"
         ("http://127.9.9.9", "http://127.9.9.9"),
         ("http://localhost:3000/", "http://localhost:3000"),
         ("http://[::1]:3000", "http://[::1]:3000"),
+        ("HTTPS://Neptun.Example.COM:443/Path/", "https://neptun.example.com/Path"),
+        ("http://LOCALHOST:80", "http://localhost"),
+        ("https://example.com:80", "https://example.com:80"),
     ],
 )
 def test_an_address_is_https_or_on_this_machine(given: str, used: str) -> None:

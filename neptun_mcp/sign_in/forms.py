@@ -39,12 +39,13 @@ def check_type(headers: Headers, needed: str) -> None:
 
 
 async def read_fields(request: Request) -> dict[str, str]:
-    """The fields of a form: of the address for GET, else of the body. An empty one counts as absent (RFC 6749, 3.1).
+    """The fields of a form: of the address for GET and HEAD, else of the body. An empty one counts as absent (RFC 6749,
+    3.1).
 
     Raises:
         Unreadable: it is no form in UTF-8, or a field is there twice.
     """
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         text = request.scope["query_string"]
     else:
         check_type(request.headers, FORM)
@@ -62,8 +63,8 @@ async def read_fields(request: Request) -> dict[str, str]:
 def with_fields(request: Request, fields: Mapping[str, str]) -> Request:
     """The request with other fields, and no header of the peer's: the SDK's handlers read them by Starlette."""
     form = urlencode(fields).encode()
-    if request.method == "GET":
-        return Request({**request.scope, "query_string": form, "headers": []})
+    if request.method in ("GET", "HEAD"):
+        return Request({**request.scope, "method": "GET", "query_string": form, "headers": []})
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": form, "more_body": False}

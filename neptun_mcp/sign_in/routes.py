@@ -43,6 +43,9 @@ MAX_DESCRIPTION = 200
 ADVICE = "Sign in to this server again, from your host."
 """What to do if a token is not valid, or a session has ended."""
 
+GRANTS = ("authorization_code", "refresh_token")
+"""What the SDK's handler would take beside these is not offered here."""
+
 _NO_STORE = {"Cache-Control": "no-store"}
 _PAGES = ("/authorize", "/sign-in", "/sign-in/cookie", "/sign-in/refuse")
 _ENDPOINTS = ("/register", "/token", "/revoke")
@@ -292,6 +295,8 @@ class SignIn:
             return _refusal(error.status, _error_of(error), error.words, request.headers)
         if not self._provider.serves(fields.get("resource")):
             return _refusal(400, "invalid_target", f"this server gives access to {self._provider.resource} only")
+        if fields.get("grant_type", GRANTS[0]) not in GRANTS:
+            return _refusal(400, "unsupported_grant_type", f"grant_type has to be {' or '.join(GRANTS)}")
         renewal = fields.get("grant_type") == "refresh_token"
         brought = fields.get("refresh_token" if renewal else "code", "")
         grant = (self._provider.refresh_tokens if renewal else self._provider.codes).open(brought)
@@ -322,6 +327,8 @@ class SignIn:
             log_event("revocation", request.headers, "invalid_client", 401)
             return _refusal(401, "invalid_client", error.message, request.headers)
         token = fields.get("token", "")
+        if not token:
+            return _refusal(400, "invalid_request", "token is missing")
         grant = self._provider.revoke(client, token)
         log_event("revocation", request.headers, "revoked" if grant else "unknown", 200, grant=grant, token=token)
         return Response(headers=_NO_STORE)

@@ -215,3 +215,30 @@ async def test_what_happens_is_logged(site: Site, caplog: pytest.LogCaptureFixtu
     assert len({fields["sign_in"] for fields in known}) == 2
     assert digest(tokens["access_token"])[:16] not in str(logged)
     assert logged[12][1]["token"] == digest(fresh["access_token"])[:16]
+
+
+@pytest.mark.parametrize("grant", ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"])
+async def test_a_grant_that_is_not_offered_is_named_as_such(site: Site, grant: str) -> None:
+    """RFC 6749, 5.2."""
+    async with sign_in_server(site) as server:
+        refused = await server.app.token(grant_type=grant)
+    assert refused.status_code == 400
+    assert refused.json() == {
+        "error": "unsupported_grant_type",
+        "error_description": "grant_type has to be authorization_code or refresh_token",
+    }
+
+
+async def test_a_revocation_names_a_token(site: Site) -> None:
+    """RFC 7009, 2.1; one that is not known is revoked already (2.2)."""
+    async with sign_in_server(site) as server:
+        without = await server.app.http.post("/revoke", data={"client_id": server.app.registration["client_id"]})
+        unknown = await server.app.http.post(
+            "/revoke", data={"client_id": server.app.registration["client_id"], "token": "x"}
+        )
+    assert (without.status_code, without.json()["error"], unknown.status_code) == (400, "invalid_request", 200)
+
+
+async def test_a_link_may_be_looked_at_by_its_head(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        assert (await server.app.http.head(server.app.link())).status_code == 302

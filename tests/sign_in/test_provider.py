@@ -44,6 +44,16 @@ async def test_a_code_needs_its_verifier_redirect_and_application(site: Site) ->
         assert (await server.app.exchange(code)).status_code == 200
 
 
+async def test_a_refresh_token_is_good_for_its_application_alone_as_often_as_it_likes(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        token, registration = (await server.tokens())["refresh_token"], server.app.registration
+        await server.app.register()
+        assert (await server.app.refresh(token)).json()["error"] == "invalid_grant"
+        server.app.registration = registration
+        for _ in range(2):
+            assert (await server.app.refresh(token)).status_code == 200
+
+
 async def test_nothing_opens_but_what_it_was_sealed_for(site: Site) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()

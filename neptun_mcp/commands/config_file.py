@@ -7,6 +7,7 @@ import stat
 from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +20,12 @@ from .yaml_text import read_yaml, remove_yaml, set_yaml
 MAX_FILE = 32 * 2**20
 """Bytes. Claude Code keeps much else in its file."""
 
-_JSON = (read_json, set_json, remove_json)
-_OTHERS = {".toml": (read_toml, set_toml, remove_toml), ".yaml": (read_yaml, set_yaml, remove_yaml)}
+# What was read is remembered: a file is looked at many times while it is edited.
+_JSON = (lru_cache(maxsize=4)(read_json), set_json, remove_json)
+_OTHERS = {
+    ".toml": (lru_cache(maxsize=4)(read_toml), set_toml, remove_toml),
+    ".yaml": (lru_cache(maxsize=4)(read_yaml), set_yaml, remove_yaml),
+}
 _TRIES = 5
 
 T = TypeVar("T")
@@ -52,12 +57,12 @@ class ConfigFile:
         self.path = path
         self._content = content
         self._read, self._set, self._remove = _OTHERS.get(path.suffix, _JSON)
-        self._parsed: tuple[str, dict[str, Any]] | None = None
         try:
             text = (content or b"").decode("utf-8-sig")
             self._newline = "\r\n" if 0 < text.count("\r\n") == text.count("\n") else "\n"
             self.text = self._first = text.replace(self._newline, "\n")
-            self._object()
+            if not is_object(self._read(self.text)):
+                raise ValueError("what it holds is no object")
         except UnicodeDecodeError:
             raise ValueError(f"{path} cannot be read: it is not UTF-8 text") from None
         except (RecursionError, ValueError) as error:
@@ -98,7 +103,7 @@ class ConfigFile:
 
     def get(self, *path: str) -> Any:
         """The value at a path; None if there is none."""
-        value: Any = self._object()
+        value: Any = self._read(self.text)
         for key in path:
             value = value.get(key) if is_object(value) else None
         return value
@@ -194,14 +199,6 @@ class ConfigFile:
     def _require_unchanged(self) -> None:
         if file_content(self.path) != self._content:
             raise FileChanged(self.path)
-
-    def _object(self) -> dict[str, Any]:
-        if self._parsed is None or self._parsed[0] is not self.text:
-            value = self._read(self.text)
-            if not is_object(value):
-                raise ValueError("what it holds is no object")
-            self._parsed = self.text, value
-        return self._parsed[1]
 
 
 def edit(path: Path | None, change: Callable[[ConfigFile], T]) -> T:

@@ -31,30 +31,21 @@ _CODEX_PASSES_ON = [
 ]
 
 
-@dataclass(frozen=True)
-class Server:
-    """How a host starts the server."""
-
-    command: str
-    args: list[str]
-    env: dict[str, str]
-
-
-def _stdio(server: Server, **more: Any) -> dict[str, Any]:
+def _stdio(command: str, args: list[str], env: dict[str, str], **more: Any) -> dict[str, Any]:
     """The entry that most hosts want."""
-    return {**more, "command": server.command, "args": server.args, "env": server.env}
+    return {**more, "command": command, "args": args, "env": env}
 
 
-def _codex(server: Server) -> dict[str, Any]:
-    return {**_stdio(server), "env_vars": _CODEX_PASSES_ON}
+def _codex(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
+    return {**_stdio(command, args, env), "env_vars": _CODEX_PASSES_ON}
 
 
-def _opencode(server: Server) -> dict[str, Any]:
-    return {"type": "local", "command": [server.command, *server.args], "environment": server.env}
+def _opencode(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
+    return {"type": "local", "command": [command, *args], "environment": env}
 
 
-def _goose(server: Server) -> dict[str, Any]:
-    start = {"cmd": server.command, "args": server.args, "envs": server.env}
+def _goose(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
+    start = {"cmd": command, "args": args, "envs": env}
     return {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300, **start}
 
 
@@ -74,7 +65,7 @@ class Host:
         title: its name.
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
         path: where the servers are in the file.
-        entry: makes the server's entry.
+        entry: makes the server's entry of a command, its arguments and its environment.
         dropped: what the entry of an earlier version had and must not have any more.
         has_permissions: whether the file says before what the host asks, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
@@ -87,7 +78,7 @@ class Host:
     title: str
     files: tuple[str, ...] = ()
     path: tuple[str, ...] = ("mcpServers",)
-    entry: Callable[[Server], dict[str, Any]] = _stdio
+    entry: Callable[[str, list[str], dict[str, str]], dict[str, Any]] = _stdio
     dropped: dict[str, Any] = field(default_factory=dict[str, Any])
     has_permissions: bool = False
     require: bool = False
@@ -104,7 +95,7 @@ class Host:
     @property
     def form(self) -> dict[str, Any]:
         """What an entry looks like, without a program."""
-        return self.entry(Server("", [], {}))
+        return self.entry("", [], {})
 
     @property
     def places(self) -> list[Path]:

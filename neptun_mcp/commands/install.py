@@ -24,7 +24,7 @@ from . import FAILURE, MISUSE, SUCCESS, account, kept_elsewhere, nearest, permis
 from .config_file import ConfigFile, edit
 from .console import write
 from .entries import entry_in, put_entry
-from .hosts import HOSTS, NAME, Host, Server
+from .hosts import HOSTS, NAME, Host
 
 _CONFIRM, _BASE_URL = "NEPTUN_CONFIRM_DELETE", "NEPTUN_BASE_URL"
 _SECONDS_TO_ASK = 5.0
@@ -106,16 +106,15 @@ def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:
     """
     variables = {_CONFIRM: "require", **env} if host.require else env
     script = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
-    for name, text in {"command": script or sys.executable, **variables}.items():
+    command, args = (script, list[str]()) if script else (sys.executable, ["-m", "neptun_mcp"])
+    for name, text in {"command": command, **variables}.items():
         if found := re.search(host.expands, text):
             # No more of it than its first character: it may be a password.
             raise ValueError(
                 f"{name} holds a {found[0][0]!r} that {host.title} takes for the beginning of a variable's name, "
                 "and there is no way to write it"
             )
-    return host.entry(
-        Server(script, [], variables) if script else Server(sys.executable, ["-m", "neptun_mcp"], variables)
-    )
+    return host.entry(command, args, variables)
 
 
 def _print(name: str, entry: dict[str, Any]) -> None:

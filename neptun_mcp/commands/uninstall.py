@@ -1,6 +1,8 @@
 """`neptun-mcp uninstall HOST …`: takes the server out of hosts' configuration files, as `install` put it in.
 
-Files are edited, never restored: whatever was changed since stays. The backup tells what was there before.
+Files are edited, never restored: whatever was changed since stays. The backup tells what was there before. Nothing
+marks an entry as written by `install`: one that starts this server goes, whoever wrote it. The mode of a file stays,
+too, even if `install` has closed it to others because of a secret: what it was before is not kept.
 """
 
 from __future__ import annotations

@@ -75,11 +75,11 @@ from harness import (
 
 from neptun_mcp import Settings
 from neptun_mcp.account import create_client
-from neptun_mcp.sandbox import BOB_COOKIE, USER_ID, create_app
 from neptun_mcp.sandbox import COOKIE as ALICE
-from neptun_mcp.sandbox.data import BOB_ID
+from neptun_mcp.sandbox import USER_ID
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.sign_in.provider import Access, Provider
+from tests.running_neptun import BOB_COOKIE, BOB_ID, create_app
 
 TOKEN, KEY, HOST = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "localhost:8000"
 SERVERS = 2
@@ -286,7 +286,7 @@ SIGN_INS = 60
 def serve_neptun(listener: socket.socket, delay: float) -> None:
     """The sandbox, in which Alice has many sessions, and which takes its time."""
     app = create_app()
-    sessions = app.state.store.sessions
+    sessions = app.store.sessions
     sessions.update({session_of_alice(number): sessions[ALICE] for number in range(SIGN_INS)})
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:

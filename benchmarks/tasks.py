@@ -374,7 +374,7 @@ def fill(store: Store) -> None:
 async def sandbox() -> AsyncGenerator[tuple[str, Store]]:
     """A sandbox with the tasks' data on a port of this machine."""
     app = create_app()
-    store: Store = app.state.store
+    store: Store = app.store
     fill(store)
     async with anyio.create_task_group() as tasks:
         ready = anyio.Event()

@@ -1,12 +1,11 @@
 """The sandbox as strict as the running server: its validator, what it refuses, and how it fails.
 
-Its app has `app.state.neptun` beside the sandbox's `app.state.store`: `neptun.fails("users")` makes one of its parts
-fail, in the ways that were recorded (`tests/wire`, names with `db`) or seen.
+`neptun.fails("users")` makes one of its parts fail, in the ways that were recorded (`tests/wire`, names with `db`) or
+seen. Beside Alice there is Bob, whose project is not hers.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -14,14 +13,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_plus
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.neptun.models import MAX_ID, RESOURCE_MODELS
+from neptun_mcp.sandbox import data
 from neptun_mcp.sandbox.contracts import SOURCE_TYPES, Documented, Observed
-from neptun_mcp.sandbox.data import BOB_ID, file, sample_data
 from neptun_mcp.sandbox.denials import (
     INVALID_RESOURCE_TYPE,
     NO_SESSION,
@@ -32,7 +30,7 @@ from neptun_mcp.sandbox.denials import (
     TurnedDown,
 )
 from neptun_mcp.sandbox.endpoints import Handler, Neptun, sent_cookie, set_cookie
-from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Record, Store, now
+from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Login, Record, Store, User, now, seal
 
 from .validator import (
     INVALID_LOGIN,
@@ -74,17 +72,31 @@ LOGGING_OUT = (NO_SESSION, INVALID_LOGIN, WRONG_PASSWORD)
 """Recorded: these set the cookie of an anonymous session."""
 
 
-def create_app(*, contract: Literal["observed", "documented"] = "observed", data: Store | None = None) -> Starlette:
-    """A running Neptun with a copy of the data (`app.state.store`). Parts of `app.state.neptun` can be made to fail."""
-    store = copy.deepcopy(data) if data else sample_data()
-    neptun = RunningNeptun(store, RunningServer() if contract == "observed" else Documented())
-    neptun.app.state.neptun = neptun
-    return neptun.app
+BOB_ID, BOB_COOKIE, NEWSLETTER = 2, seal("bob"), 7
+LETTER = data.project(NEWSLETTER, "newsletter", "web-site", "go", "2026-07-01 18:30:00")
+BOBS = {"neptun_user_id": BOB_ID}
+
+
+def sample_data() -> Store:
+    """A fresh store with the sandbox's data, and Bob's, who has the session BOB_COOKIE."""
+    store = data.sample_data()
+    store.users.append(User(BOB_ID, "bob@example.com", "Passw0rd!bob"))
+    store.sessions[BOB_COOKIE] = Login(store.users[-1])
+    store.projects.insert(2, LETTER | BOBS)
+    store.imports.append(data.source(301, NEWSLETTER, data.LOCAL, "/home/bob/letter", "2026-07-01 18:31:00") | BOBS)
+    letter = data.file(51, "letter", "Dear reader,\n", "markdown", "md", "2026-07-03 07:00:00")
+    store.resources[NEWSLETTER, "user-files"] = [letter | BOBS]
+    return store
+
+
+def create_app(*, contract: Literal["observed", "documented"] = "observed") -> RunningNeptun:
+    """A running Neptun with data of its own. Parts of it can be made to fail."""
+    return RunningNeptun(sample_data(), RunningServer() if contract == "observed" else Documented())
 
 
 def add_another_persons_file(store: Store, project: int, id: int = 90) -> Record:
     """Link a file of Bob to a project. Seen: the list has it, its own endpoint answers 401."""
-    record = file(id, "shared by Bob", "of Bob\n", "text", "txt", "2026-09-01 08:00:00", owner=BOB_ID)
+    record = data.file(id, "shared by Bob", "of Bob\n", "text", "txt", "2026-09-01 08:00:00") | BOBS
     store.resources.setdefault((project, "user-files"), []).append(record)
     return record
 

@@ -102,7 +102,7 @@ class Site:
     def sandbox(self, contract: ContractName = "observed") -> Store:
         """Answer as a fresh Neptun. Returns its store."""
         app = create_app(contract=contract)
-        self.app, self.neptun = app, app.state.neptun
+        self.app, self.neptun = app, app
         return self.neptun.store
 
     def deletions(self) -> list[str]:

@@ -10,7 +10,8 @@ from mcp.client.client import Client
 from pydantic import ValidationError
 
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
+from tests.running_neptun import BOB_COOKIE
 from tests.support import WEBSHOP, Site, content_of, error_of, settings_for
 
 pytestmark = pytest.mark.anyio

@@ -64,11 +64,7 @@ class SessionStore:
             OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read, or
                 holds something else.
         """
-        try:
-            file = self.find_file()
-        except OSError:  # nothing can have been kept
-            return None
-        entry = _read(file).get(address, {})
+        entry = self._entries().get(address, {})
         kept: Any = entry.get("cookie")
         in_keyring = kept is None and bool(entry.get("keyring"))
         if in_keyring:
@@ -76,7 +72,8 @@ class SessionStore:
         if kept is None:
             return None
         if not isinstance(kept, str) or cookie_value(kept) is None:
-            raise OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie") if in_keyring else _damaged(file)
+            no_cookie = OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie")
+            raise no_cookie if in_keyring else _damaged(self.find_file())
         return kept
 
     def remove(self, address: str) -> bool:
@@ -85,26 +82,21 @@ class SessionStore:
         Raises:
             OSError: one of the places cannot be read or written; the session is still there, and in no other.
         """
-        try:
-            file = self.find_file()
-        except OSError:
+        if address not in self._entries():  # nor are directories made
             return False
-        if address not in _read(file):  # nor are directories made
-            return False
+        file = self.find_file()
         with self._kept(file) as kept:
-            if (entry := kept.get(address)) is None:
-                return False
+            entry = kept.get(address, {})
             if entry.get("keyring"):
                 if entry.pop("cookie", None):
                     _write(file, kept)  # whatever the keyring answers
                 _ask_keyring(lambda keyring: self._remove_from_keyring(keyring, address))
-            del kept[address]
-        return True
+            return kept.pop(address, None) is not None
 
     def addresses(self) -> list[str]:
         """The addresses whose sessions are kept; none if that cannot be read."""
         try:
-            return list(_read(self.find_file()))
+            return list(self._entries())
         except OSError:
             return []
 
@@ -115,6 +107,18 @@ class SessionStore:
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        """What is kept, by address.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            file = self.find_file()
+        except OSError:  # nothing can have been kept
+            return {}
+        return _read(file)
 
     @contextmanager
     def _kept(self, file: Path) -> Generator[dict[str, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 `create_app` makes the application, `neptun_mcp.sandbox.listening.serve` puts it on a port of this machine.
 """
 
-from .data import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID
+from .data import COOKIE, EMAIL, PASSWORD, USER_ID
 from .endpoints import create_app
 
-__all__ = ["BOB_COOKIE", "COOKIE", "EMAIL", "PASSWORD", "USER_ID", "create_app"]
+__all__ = ["COOKIE", "EMAIL", "PASSWORD", "USER_ID", "create_app"]

@@ -1,10 +1,9 @@
-"""The sample data: Alice, who runs a tea shop and its orders API, and Bob, whose project is not hers.
+"""The sample data: Alice, who runs a tea shop and its orders API.
 
 Like the real thing it is in no order, some dates are the same, and some fields are null.
 """
 
 from copy import deepcopy
-from typing import Any
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from . import texts
@@ -14,72 +13,32 @@ USER_ID = 1
 EMAIL = "alice@example.com"
 PASSWORD = "Passw0rd!alice"
 COOKIE = seal("alice")
-BOB_ID = 2
-BOB_COOKIE = seal("bob")
 
-WEBSHOP, SCRATCH, ORDERS, NEWSLETTER = 1, 2, 3, 7
+WEBSHOP, SCRATCH, ORDERS = 1, 2, 3
 
 LOCAL = LOCAL_FOLDER
 INSTALLED, PUBLIC = GITHUB_KINDS
 GEMMA = "google/gemma-2-27b-it"
 
 
-def project(
-    id: int,
-    name: str,
-    type: str,
-    main_language: str,
-    created_at: str,
-    description: str | None = None,
-    owner: int = USER_ID,
-) -> Record:
-    about = {"name": name, "description": description, "type": type, "main_language": main_language}
-    return {"id": id, **about, **signature(created_at, owner)}
+def project(id: int, name: str, kind: str, language: str, created_at: str, description: str | None = None) -> Record:
+    about = {"name": name, "description": description, "type": kind, "main_language": language}
+    return {"id": id, **about, **signature(created_at)}
 
 
-def source(
-    id: int,
-    project_id: int,
-    source_type: str,
-    source_path: str,
-    created_at: str,
-    *,
-    status: str = "completed",
-    owner: int = USER_ID,
-    **known: Any,
-) -> Record:
+def source(id: int, project_id: int, kind: str, path: str, created_at: str, status: str = "completed") -> Record:
     """An import with the fields of both contracts.
 
     installation_id is neither's: it tells which of the project's github-installations it came through.
     """
-    return {
-        "id": id,
-        "source_type": source_type,
-        "source_path": source_path,
-        "source_ref": None,
-        "import_status": status,
-        "error_message": None,
-        "file_tree": None,
-        "title": None,
-        "description": None,
-        "installation_id": None,
-        **known,
-        **signature(created_at, owner),
-        "project_id": project_id,
-    }
+    about = {"source_type": kind, "source_path": path, "source_ref": None, "import_status": status}
+    more = dict.fromkeys(("error_message", "file_tree", "title", "description", "installation_id"))
+    return {"id": id, **about, **more, **ABOUT_IMPORTS.get(id, {}), **signature(created_at), "project_id": project_id}
 
 
-def file(
-    id: int,
-    title: str | None,
-    text: str,
-    language: str,
-    extension: str,
-    created_at: str | None,
-    owner: int = USER_ID,
-) -> Record:
+def file(id: int, title: str | None, text: str, language: str, extension: str, created_at: str | None) -> Record:
     about = {"title": title, "text": text, "language": language, "extension": extension}
-    return {"id": id, **about, **signature(created_at, owner)}
+    return {"id": id, **about, **signature(created_at)}
 
 
 def collection(id: int, name: str, description: str | None, is_shared: bool, created_at: str | None) -> Record:
@@ -104,10 +63,10 @@ def chat(id: int, name: str, model: str, created_at: str) -> Record:
     return {"id": id, "name": name, "model": model, **signature(created_at)}
 
 
-def signature(created_at: str | None, owner: int = USER_ID) -> Record:
+def signature(created_at: str | None) -> Record:
     """The last fields of every record. created_at: day and time, or null."""
-    at = None if created_at is None else f"{created_at.replace(' ', 'T')}.000Z"
-    return {"created_at": at, "updated_at": at, "neptun_user_id": owner}
+    at = created_at and f"{created_at.replace(' ', 'T')}.000Z"
+    return {"created_at": at, "updated_at": at, "neptun_user_id": USER_ID}
 
 
 WEBSHOP_TREE: Record = {
@@ -123,66 +82,35 @@ WEBSHOP_TREE: Record = {
 PROJECTS = [
     project(ORDERS, "orders-api", "web-service", "python", "2026-08-03 09:12:44", "Takes the shop's orders"),
     project(WEBSHOP, "webshop", "web-app", "typescript", "2026-06-15 08:00:00", "A tea shop and its checkout"),
-    project(NEWSLETTER, "newsletter", "web-site", "go", "2026-07-01 18:30:00", owner=BOB_ID),
     project(SCRATCH, "scratch", "web-site", "typescript", "2026-10-20 21:05:13"),
 ]
 
+ABOUT_IMPORTS: dict[int, Record] = {
+    101: {
+        "source_ref": "main",
+        "installation_id": 11,
+        "title": "The shop itself",
+        "description": "Storefront, checkout and the pages around them",
+    },
+    102: {"error_message": "The folder holds more than 10,000 files", "title": "The shop before the move"},
+    103: {"title": "Proxy configuration"},
+    104: {"file_tree": WEBSHOP_TREE},
+    105: {"error_message": "The repository does not exist, or is private"},
+    106: {"source_ref": "release", "installation_id": 12},
+    107: {"source_ref": "v3", "title": "Icons"},
+    201: {"source_ref": "main", "installation_id": 31},
+}
+
 IMPORTS = [
-    source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00", file_tree=WEBSHOP_TREE),
-    source(
-        101,
-        WEBSHOP,
-        INSTALLED,
-        "alice/webshop",
-        "2026-06-15 08:20:31",
-        source_ref="main",
-        installation_id=11,
-        title="The shop itself",
-        description="Storefront, checkout and the pages around them",
-    ),
-    source(
-        107,
-        WEBSHOP,
-        PUBLIC,
-        "https://github.com/example/tea-icons",
-        "2026-10-11 14:02:58",
-        source_ref="v3",
-        status="pending",
-        title="Icons",
-    ),
-    source(
-        102,
-        WEBSHOP,
-        LOCAL,
-        "C:\\Users\\alice\\Desktop\\old shop",
-        "2026-07-08 19:45:10",
-        status="failed",
-        error_message="The folder holds more than 10,000 files",
-        title="The shop before the move",
-    ),
-    source(
-        106,
-        WEBSHOP,
-        INSTALLED,
-        "tea-shop-team/design",
-        "2026-09-30 11:11:11",
-        source_ref="release",
-        installation_id=12,
-        status="processing",
-    ),
-    source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00", title="Proxy configuration"),
-    source(
-        105,
-        WEBSHOP,
-        PUBLIC,
-        "https://github.com/example/checkout-forms",
-        "2026-09-02 10:15:00",
-        status="failed",
-        error_message="The repository does not exist, or is private",
-    ),
-    source(202, ORDERS, LOCAL, "/home/alice/orders", "2026-08-03 09:30:00", status="pending"),
-    source(201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07", source_ref="main", installation_id=31),
-    source(301, NEWSLETTER, LOCAL, "/home/bob/letter", "2026-07-01 18:31:00", owner=BOB_ID),
+    source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00"),
+    source(101, WEBSHOP, INSTALLED, "alice/webshop", "2026-06-15 08:20:31"),
+    source(107, WEBSHOP, PUBLIC, "https://github.com/example/tea-icons", "2026-10-11 14:02:58", "pending"),
+    source(102, WEBSHOP, LOCAL, "C:\\Users\\alice\\Desktop\\old shop", "2026-07-08 19:45:10", "failed"),
+    source(106, WEBSHOP, INSTALLED, "tea-shop-team/design", "2026-09-30 11:11:11", "processing"),
+    source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00"),
+    source(105, WEBSHOP, PUBLIC, "https://github.com/example/checkout-forms", "2026-09-02 10:15:00", "failed"),
+    source(202, ORDERS, LOCAL, "/home/alice/orders", "2026-08-03 09:30:00", "pending"),
+    source(201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07"),
 ]
 
 RESOURCES = {
@@ -217,15 +145,10 @@ RESOURCES = {
     ],
     (ORDERS, "github-installations"): [installation(31, "User", 70110, "alice", "2026-08-03 09:20:00")],
     (ORDERS, "chat-conversations"): [chat(41, "Retry the payments", GEMMA, "2026-08-21 16:40:05")],
-    (NEWSLETTER, "user-files"): [
-        file(51, "letter", "Dear reader,\n", "markdown", "md", "2026-07-03 07:00:00", owner=BOB_ID)
-    ],
 }
 
 
 def sample_data() -> Store:
-    """A fresh store, in which Alice has the session COOKIE and Bob BOB_COOKIE."""
+    """A fresh store, in which Alice has the session COOKIE."""
     alice = User(USER_ID, EMAIL, PASSWORD)
-    bob = User(BOB_ID, "bob@example.com", "Passw0rd!bob")
-    sessions = {COOKIE: Login(alice), BOB_COOKIE: Login(bob)}
-    return Store([alice, bob], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), sessions)
+    return Store([alice], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), {COOKIE: Login(alice)})

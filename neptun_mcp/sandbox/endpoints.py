@@ -1,5 +1,7 @@
 """The sandbox's application: Neptun's endpoints over a store, answering in one of its two contracts."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -7,10 +9,8 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from pydantic_core import from_json
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..neptun.models import COOKIE_NAME, RESOURCE_MODELS
@@ -35,19 +35,22 @@ Handler: TypeAlias = Callable[..., Awaitable[Response]]
 ResponseT = TypeVar("ResponseT", bound=Response)
 
 
-def create_app(*, contract: Literal["observed", "documented"] = "observed") -> Starlette:
-    """A Neptun of its own with the sample data. Changes last while it runs, in `app.state.store`."""
-    return Neptun(sample_data(), Observed() if contract == "observed" else Documented()).app
+def create_app(*, contract: Literal["observed", "documented"] = "observed") -> Neptun:
+    """A Neptun of its own with the sample data. Changes last while it runs."""
+    return Neptun(sample_data(), Observed() if contract == "observed" else Documented())
 
 
 class Neptun:
-    """Finds the handler of a request, checks who asks for what, and leaves the wording to the contract."""
+    """An ASGI application: finds the handler of a request, and checks who asks for what.
+
+    Attributes:
+        store: what it remembers.
+        contract: how records and refusals become answers.
+    """
 
     def __init__(self, store: Store, contract: Contract) -> None:
         self.store = store
         self.contract = contract
-        self.app = Starlette(routes=[Route("/{path:path}", self)])
-        self.app.state.store = self.store
         projects = "/api/users/([^/]+)/projects"
         resources = f"{projects}/([^/]+)/resources"
         self.routes: list[tuple[str, str, Handler]] = [
@@ -129,14 +132,15 @@ class Neptun:
             raise TurnedDown(PAGE_NOT_FOUND)
         user, project, wanted = self.own_ids(request, user_id=user_id, project_id=project_id, resource_id=resource_id)
         self.check_resource_type(resource_type)
-        lists = {place[0]: found for place, found in self.store.resources.items() if place[1] == resource_type}
-        own = [record for found in lists.values() for record in found if record["neptun_user_id"] == user]
-        if all(record["id"] != wanted for record in own):
-            raise TurnedDown(NO_RESOURCE)
-        record = next((record for record in lists.get(project, []) if record["id"] == wanted), None)
-        if record is None:
-            raise TurnedDown(NOT_LINKED)
-        return JSONResponse(record)
+        found = {
+            place: record
+            for (place, kind), records in self.store.resources.items()
+            for record in records
+            if (kind, record["id"], record["neptun_user_id"]) == (resource_type, wanted, user)
+        }
+        if project not in found:
+            raise TurnedDown(NOT_LINKED if found else NO_RESOURCE)
+        return JSONResponse(found[project])
 
     def session(self, request: Request) -> Login | None:
         return self.store.sessions.get(sent_cookie(request))

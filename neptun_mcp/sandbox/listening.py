@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import anyio
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 
 class Server(uvicorn.Server):
@@ -16,7 +16,7 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Starlette, *, port: int = 0, started: Callable[[str], None]) -> None:
+async def serve(app: ASGIApp, *, port: int = 0, started: Callable[[str], None]) -> None:
     """Answer on 127.0.0.1 until cancelled. Needs anyio's asyncio backend.
 
     port: 0 takes a free one. started: is called with the address, such as `http://127.0.0.1:43121`, once

@@ -20,8 +20,9 @@ from starlette.responses import JSONResponse
 from neptun_mcp import Settings
 from neptun_mcp.account import credentials_of
 from neptun_mcp.command_line import command_line
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import COMMAND, Command, Completed, environment
+from tests.running_neptun import BOB_COOKIE
 from tests.support import PATIENCE, WEBSHOP, Host, Site, end_session, failure
 
 pytestmark = pytest.mark.skipif(

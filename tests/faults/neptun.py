@@ -86,8 +86,8 @@ class FaultyNeptun:
 
     def __init__(self, contract: ContractName) -> None:
         app = create_app(contract=contract)
-        self.running: RunningNeptun = app.state.neptun
-        self.store: Store = app.state.store
+        self.running: RunningNeptun = app
+        self.store: Store = app.store
         self._sandbox = httpx.ASGITransport(app=app)
         self._overrides: dict[Place, list[Override]] = {}
         self._imports = list(self.store.imports)

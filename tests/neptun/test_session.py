@@ -23,7 +23,8 @@ from neptun_mcp.neptun.errors import (
     ServerFailed,
     SessionRefused,
 )
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
+from tests.running_neptun import BOB_COOKIE
 from tests.support import PATIENCE, RECORDINGS, WEBSHOP, ContractName, Host, Site, client_for, ids, replay
 
 pytestmark = pytest.mark.anyio

@@ -13,14 +13,14 @@ from typing import Any
 import anyio
 import httpx2 as httpx
 import pytest
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from neptun_mcp import sandbox
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD, USER_ID
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, USER_ID
 from neptun_mcp.sandbox.data import sample_data
 from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, TurnedDown
 from neptun_mcp.sandbox.listening import serve
-from tests.running_neptun import Part, add_another_persons_file, create_app
+from tests.running_neptun import BOB_COOKIE, Part, add_another_persons_file, create_app
 from tests.support import (
     PATIENCE,
     RECORDINGS,
@@ -45,7 +45,7 @@ SOURCE_TYPES = ("local_folder", "github_repository_installation", "public_github
 
 
 @asynccontextmanager
-async def sandbox_client(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def sandbox_client(app: ASGIApp) -> AsyncGenerator[httpx.AsyncClient, None]:
     addresses: list[str] = []
     listening = anyio.Event()
 
@@ -190,7 +190,7 @@ async def test_deletes_like_the_recorded_server(recording: Recording) -> None:
         answer = await send_again(client, recording, path)
 
     assert (answer.status_code, answer.text) == (200, recording.response["body"])
-    assert 101 not in {record["id"] for record in app.state.store.imports}
+    assert 101 not in {record["id"] for record in app.store.imports}
 
 
 # The observed contract, beyond single recordings
@@ -280,25 +280,25 @@ WHILE_BROKEN = [
 @pytest.mark.parametrize(("part", "recording"), WHILE_BROKEN)
 async def test_fails_like_the_recorded_server(part: Part, recording: Recording) -> None:
     app = create_app()
-    app.state.neptun.fails(part)
+    app.fails(part)
     path = recording.request["path"].replace("/projects/6/resources/imports/16", "/projects/1/resources/imports/104")
     async with sandbox_client(app) as client:
         answer = await send_again(client, recording, path)
         recorded = recording.response
         assert answer.status_code == recorded["status"]
         assert comparable(answer.text) == comparable(recorded["body"].replace(recording.request["path"], path))
-        app.state.neptun.recovers()
+        app.recovers()
         assert 104 in {item["id"] for item in await get(client, resources(WEBSHOP, "imports"))}
 
 
 async def test_at_the_limit_of_connections_every_second_query_fails() -> None:
     app = create_app()
-    app.state.neptun.fails("connections")
+    app.fails("connections")
     async with sandbox_client(app) as client:
         statuses = [(await send(client, "GET", resources(WEBSHOP, "imports"))).status_code for _ in range(4)]
         assert statuses == [500, 200, 500, 200]
-        app.state.neptun.fails("users", times=1)
-        app.state.neptun.fails("connections", times=0)
+        app.fails("users", times=1)
+        app.fails("connections", times=0)
         form = json.dumps({"email": EMAIL, "password": PASSWORD})
         answers = [
             await send(client, "POST", "/api/auth/login", {"Accept": "application/json"}, form) for _ in range(2)
@@ -308,7 +308,7 @@ async def test_at_the_limit_of_connections_every_second_query_fails() -> None:
 
 async def test_another_persons_file_is_in_the_list_and_its_own_endpoint_refuses_it() -> None:
     app = create_app()
-    record = add_another_persons_file(app.state.store, WEBSHOP)
+    record = add_another_persons_file(app.store, WEBSHOP)
     async with sandbox_client(app) as client:
         assert record in await get(client, resources(WEBSHOP, "user-files"))
         answer = await send(client, "GET", resources(WEBSHOP, f"user-files/{record['id']}"))
@@ -511,8 +511,7 @@ async def test_documented_projects_are_wrapped(documented_client: httpx.AsyncCli
 
 
 async def test_a_deletion_lasts_and_does_not_affect_another_app() -> None:
-    data = sample_data()
-    async with sandbox_client(create_app(data=data)) as one, sandbox_client(create_app(data=data)) as other:
+    async with sandbox_client(create_app()) as one, sandbox_client(create_app()) as other:
         before = await get(one, resources(WEBSHOP, "imports"))
         first = await send(one, "DELETE", resources(WEBSHOP, "imports/104"))
         second = await send(one, "DELETE", resources(WEBSHOP, "imports/104"))
@@ -530,7 +529,7 @@ async def test_each_login_has_its_own_session(contract: ContractName) -> None:
         assert first.startswith("Fe26.2**")
         assert len(first) == len(COOKIE) == 441
 
-        end_session(app.state.store, first)
+        end_session(app.store, first)
 
         assert await is_good(client, second)
         assert not await is_good(client, first)
@@ -545,7 +544,7 @@ async def test_a_session_ends_with_all_its_cookies() -> None:
         assert await is_good(client, renewed)
         assert await is_good(client, COOKIE)
 
-        end_session(app.state.store, COOKIE)
+        end_session(app.store, COOKIE)
 
         assert not await is_good(client, renewed)
         assert not await is_good(client, COOKIE)

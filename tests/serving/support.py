@@ -132,7 +132,8 @@ async def listen(
     with socket.create_server(("127.0.0.1", port)) as listener:
         prepare(listener)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = QuickServer(uvicorn.Config(app, ws="none", lifespan="on", log_config=None, access_log=False, **config))
+        config = {"ws": "none", "lifespan": "on", "log_config": None, "access_log": False, **config}
+        server = QuickServer(uvicorn.Config(app, **config))
 
         async def run() -> None:
             with anyio.CancelScope(shield=True):  # cancelled, it would leave its connections to the next test
@@ -173,7 +174,7 @@ class HeldNeptun:
 
     def __init__(self, site: Site, path: str = "/user-files") -> None:
         self._app = create_app()
-        self.store: Store = self._app.state.store
+        self.store: Store = self._app.store
         self.path = path
         self.held = self.most = 0
         self.released = False

@@ -13,12 +13,13 @@ from anyio.abc import SocketStream
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import Login
 from neptun_mcp.serving import bodies, gate, mcp_sessions, turns
 from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.refusals import Refused
 from neptun_mcp.serving.turns import MAX_WAITING
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     DELETE_IMPORT,
     LIST_FILES,

@@ -12,9 +12,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import Login, Store, seal
-from tests.running_neptun import create_app
+from tests.running_neptun import BOB_COOKIE, create_app
 from tests.serving.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
 from tests.support import Json, Site, end_session, failure, session_in
 
@@ -40,7 +40,7 @@ class Watched:
 
     def __init__(self, people: list[Account]) -> None:
         self._app = create_app(contract="documented")
-        self.store: Store = self._app.state.store
+        self.store: Store = self._app.store
         self.owners = {account.cookie: account.user for account in people}
         self.requests: list[tuple[int | None, int | None]] = []
 
@@ -83,7 +83,7 @@ async def test_two_people_at_once_see_only_their_own() -> None:
     chance, kinds = random.Random(1), dict[str, int]()
     left = iter(range(CALLS))
 
-    async with listen(neptun) as url, start_in_process(Site(url), **MINE) as caller:
+    async with listen(neptun, lifespan="off") as url, start_in_process(Site(url), **MINE) as caller:
 
         async def calls() -> None:
             for number in left:

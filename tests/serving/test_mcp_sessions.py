@@ -22,10 +22,11 @@ from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.serving import mcp_sessions, process
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     ASKABLE,
     DELETE_IMPORT,

@@ -20,11 +20,12 @@ from starlette.types import Receive, Scope, Send
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
 from neptun_mcp.log import RedactingFormatter
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import observability
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     AGREED,
     DELETE_IMPORT,

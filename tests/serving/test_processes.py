@@ -17,8 +17,9 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.request_state import AESGCMRequestStateCodec
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import environment, free_port
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.nginx import behind_nginx
 from tests.serving.support import (
     AGREED,

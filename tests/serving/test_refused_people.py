@@ -11,9 +11,10 @@ import pytest
 
 from neptun_mcp.log import digest
 from neptun_mcp.neptun.secret_files import MAX_SECRET_FILE
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.serving import refused_people
 from neptun_mcp.serving.refused_people import RefusedPeople
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import HEADERS, HOST, LIST_IMPORTS, TOKEN, start_in_process
 from tests.serving.test_mcp_sessions import Session
 from tests.sign_in.support import sign_in_server

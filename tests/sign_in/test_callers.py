@@ -20,11 +20,11 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from pydantic import AnyUrl
 
 from neptun_mcp import Settings
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sandbox.data import NEWSLETTER
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import User
 from neptun_mcp.serving.http import build_asgi_app
 from tests.processes import environment
+from tests.running_neptun import BOB_COOKIE, NEWSLETTER
 from tests.serving.nginx import behind_nginx
 from tests.serving.support import (
     AGREED,

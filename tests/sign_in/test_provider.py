@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sign_in import provider
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     OTHER_STATE_KEY,
     STATE_KEY,

@@ -10,9 +10,10 @@ import pytest
 from starlette.datastructures import Headers
 
 from neptun_mcp.log import digest
-from neptun_mcp.sandbox import BOB_COOKIE, EMAIL, PASSWORD
+from neptun_mcp.sandbox import EMAIL, PASSWORD
 from neptun_mcp.serving import gate, turns
 from neptun_mcp.sign_in.forms import read_cookie
+from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import STATE_KEY, HeldNeptun
 from tests.sign_in.support import sign_in_server
 from tests.support import Site, until

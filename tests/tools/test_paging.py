@@ -6,9 +6,10 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp.neptun.transport import Transfer
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.tools.lists import ANEW
 from neptun_mcp.tools.progress import described
+from tests.running_neptun import BOB_COOKIE
 from tests.support import (
     PATIENCE,
     WEBSHOP,

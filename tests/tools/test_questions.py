@@ -9,11 +9,11 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult, ErrorData
 from starlette.responses import JSONResponse
 
-from neptun_mcp.sandbox import BOB_COOKIE
 from neptun_mcp.sandbox.state import Store
 from neptun_mcp.tools.answers import REFUSED
 from neptun_mcp.tools.questions import UNTOUCHED
 from neptun_mcp.tools.tools import NOT_UNDERSTOOD
+from tests.running_neptun import BOB_COOKIE
 from tests.support import (
     CANCELLED,
     DECLINED,

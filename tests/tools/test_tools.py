@@ -8,7 +8,8 @@ import pytest
 from starlette.responses import JSONResponse
 
 from neptun_mcp.command_line import command_line
-from neptun_mcp.sandbox import BOB_COOKIE, COOKIE
+from neptun_mcp.sandbox import COOKIE
+from tests.running_neptun import BOB_COOKIE
 from tests.support import (
     RECORDINGS,
     RESOURCE_TYPES,

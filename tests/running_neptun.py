@@ -167,7 +167,7 @@ class RunningNeptun(Neptun):
                 if refusal is None:
                     return JSONResponse([])
                 raise TurnedDown(refusal)
-            if self._failing.get("connections", 0) < 0:
+            if self._failing.get("connections", 0) < 0 and "connections" in FAILURES.get(name, {}):
                 self._failing["connections"] *= -1
             return await handler(request, *path)
 

@@ -335,7 +335,7 @@ class NeptunClient:
                 answer = await self._ask(send, f"/projects/{project_id}/resources/imports/{import_id}")
             if answer.status not in (200, 204):
                 raise errors.NotLikeNeptun(self.address, f"it answers a deletion with status {answer.status}")
-            if answer.body.strip() not in (b"", b"[]"):
+            if answer.status == 200 and answer.body.strip() != b"[]":
                 raise errors.NotLikeNeptun(self.address, "it answers a deletion with something else than an empty list")
         except errors.BadRequest:
             raise
@@ -392,6 +392,8 @@ class NeptunClient:
     async def _get(self, path: str) -> _Json:
         """The JSON at a path below the person's own."""
         answer = await self._ask(partial(self._transport.read, "GET", transfer=self._transfer), path)
+        if answer.status != 200:  # a part (206) must not pass for the whole
+            raise errors.NotLikeNeptun(self.address, f"it answered with status {answer.status}")
         size, content_type = len(answer.body) // _BYTES, answer.headers.get("content-type", "")
         try:
             return _Json(await paced(size, lambda _: read_json(answer.body, content_type)), size)

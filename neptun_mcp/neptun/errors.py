@@ -342,6 +342,7 @@ class Obstacle(Enum):
     REFUSED = "{There} refused the connection."
     PROXY_ENDED = "The {proxy} ended the connection before it led to {address}."
     ENDED = "The connection to {address} ended before the answer was complete."
+    NOT_HTTP = "What {there} answered is not valid HTTP."
     SETTING = "{address} cannot be reached: {setting} cannot be used{why}."
 
 

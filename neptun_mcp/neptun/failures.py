@@ -32,7 +32,7 @@ _OBSTACLES: list[tuple[type[Exception], Obstacle]] = [
 ]
 """What an exception means, if it or one of its causes is of this type; the first that fits counts."""
 
-_NEXT_MAY_HOLD = (Obstacle.REFUSED, Obstacle.PROXY_ENDED, Obstacle.ENDED)
+_NEXT_MAY_HOLD = (Obstacle.REFUSED, Obstacle.PROXY_ENDED, Obstacle.ENDED, Obstacle.NOT_HTTP)
 
 
 @dataclass
@@ -43,11 +43,13 @@ class Progress:
         peer: name and port that were connected to: Neptun's or a proxy's; None if that is not known.
         through_tunnel: a proxy was asked for a tunnel.
         sent: the first byte of the request itself is about to be written. Until then it certainly did not arrive.
+        answered: the head of the answer came, so that it is HTTP.
     """
 
     peer: tuple[str, int] | None = None
     through_tunnel: bool = False
     sent: bool = False
+    answered: bool = False
 
     async def follow(self, event: str, info: Mapping[str, Any]) -> None:
         """HTTPX's extension `trace`."""
@@ -68,8 +70,12 @@ def unreachable(error: Exception, address: str, progress: Progress) -> errors.Un
         address: the base URL.
         progress: how far the request had come.
     """
+    import h11  # which has been imported by then
+
     causes = _causes(error)
     obstacle = next(obstacle for type_, obstacle in _OBSTACLES if any(isinstance(cause, type_) for cause in causes))
+    if not progress.answered and any(isinstance(cause, h11.RemoteProtocolError) for cause in causes):
+        obstacle = Obstacle.NOT_HTTP
     proxy = _proxy(address, progress)
     if obstacle is Obstacle.ENDED and proxy and not progress.sent:
         obstacle = Obstacle.PROXY_ENDED
@@ -106,8 +112,10 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> errors.Neptu
         return errors.RateLimited(address, _retry_after(response))
     if status == 408 or status >= 500:
         return errors.ServerFailed(address, status, _retry_after(response))
-    if status < 400:
+    if status in (301, 302, 303, 307, 308):
         return errors.Redirected(address, status)
+    if status < 400:
+        return errors.NotLikeNeptun(address, f"it answered with status {status}")
     reasons: Any
     try:
         reasons = from_json(body) if body else {}

@@ -171,7 +171,7 @@ class Transport:
                 if progress or not connection.used_at:
                     request.extensions["trace"] = trace.follow
                 response = await connection.http.send(request, stream=True)
-                outcome = f"{response.status_code}, incomplete"
+                trace.answered, outcome = True, f"{response.status_code}, incomplete"
                 try:
                     body = await self._body(response, transfer or Transfer())
                 finally:

@@ -14,21 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..neptun.models import COOKIE_NAME, RESOURCE_MODELS
+from . import denials
 from .contracts import Contract, Documented, Observed
 from .data import sample_data
-from .denials import (
-    INVALID_PARAMETERS,
-    INVALID_RESOURCE_TYPE,
-    NO_IMPORT,
-    NO_PROJECT,
-    NO_RESOURCE,
-    NO_SESSION,
-    NOT_LINKED,
-    NOT_YOUR_ID,
-    PAGE_NOT_FOUND,
-    WRONG_PASSWORD,
-    TurnedDown,
-)
+from .denials import TurnedDown
 from .state import ANONYMOUS_COOKIE, Login, Record, Store, User
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
@@ -78,7 +67,7 @@ class Neptun:
         for method, pattern, handler in self.routes:
             if method == request.method and (match := re.fullmatch(pattern, path)):
                 return await handler(request, *match.groups())
-        raise TurnedDown(PAGE_NOT_FOUND)
+        raise TurnedDown(denials.PAGE_NOT_FOUND)
 
     async def check_auth(self, request: Request) -> Response:
         self.user(request)
@@ -89,7 +78,7 @@ class Neptun:
         login = await self.credentials(request)
         user = next((user for user in self.store.users if (user.email, user.password) == login), None)
         if user is None:
-            raise TurnedDown(WRONG_PASSWORD)
+            raise TurnedDown(denials.WRONG_PASSWORD)
         session = Login(user)
         return set_cookie(JSONResponse(session.as_json()), self.store.new_cookie(session))
 
@@ -102,10 +91,8 @@ class Neptun:
         return set_cookie(answer, self.store.new_cookie(session))
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
-        user = self.user(request)
-        if self.ids(user_id=user_id) != [user.id]:
-            raise TurnedDown(NOT_YOUR_ID)
-        return self.contract.projects(self.projects_of(user))
+        self.own_ids(request, user_id=user_id)
+        return self.contract.projects(self.projects_of(self.user(request)))
 
     async def list_imports(self, request: Request, user_id: str, project_id: str) -> Response:
         _, project = self.open_project(request, user_id=user_id, project_id=project_id)
@@ -115,7 +102,7 @@ class Neptun:
         _, project, wanted = self.open_project(request, user_id=user_id, project_id=project_id, import_id=import_id)
         record = next((record for record in self.imports_of(project) if record["id"] == wanted), None)
         if record is None:
-            raise TurnedDown(NO_IMPORT)
+            raise TurnedDown(denials.NO_IMPORT)
         self.store.imports.remove(record)
         return self.contract.import_deleted(record, self.store)
 
@@ -129,7 +116,7 @@ class Neptun:
     ) -> Response:
         """Recorded: what is the person's own, but not in the project, is a 404; what is not theirs a 401."""
         if not self.contract.single_resources:
-            raise TurnedDown(PAGE_NOT_FOUND)
+            raise TurnedDown(denials.PAGE_NOT_FOUND)
         user, project, wanted = self.own_ids(request, user_id=user_id, project_id=project_id, resource_id=resource_id)
         self.check_resource_type(resource_type)
         found = {
@@ -139,7 +126,7 @@ class Neptun:
             if (kind, record["id"], record["neptun_user_id"]) == (resource_type, wanted, user)
         }
         if project not in found:
-            raise TurnedDown(NOT_LINKED if found else NO_RESOURCE)
+            raise TurnedDown(denials.NOT_LINKED if found else denials.NO_RESOURCE)
         return JSONResponse(found[project])
 
     def session(self, request: Request) -> Login | None:
@@ -148,14 +135,14 @@ class Neptun:
     def user(self, request: Request) -> User:
         session = self.session(request)
         if session is None:
-            raise TurnedDown(NO_SESSION)
+            raise TurnedDown(denials.NO_SESSION)
         return session.user
 
     def open_project(self, request: Request, **path: str) -> list[int]:
         """The ids in the path (user, project, what is below), once the session and the right are checked."""
         ids = self.own_ids(request, **path)
         if all(project["id"] != ids[1] for project in self.projects_of(self.user(request))):
-            raise TurnedDown(NO_PROJECT)
+            raise TurnedDown(denials.NO_PROJECT)
         return ids
 
     def own_ids(self, request: Request, **path: str) -> list[int]:
@@ -163,18 +150,18 @@ class Neptun:
         user = self.user(request)
         ids = self.ids(**path)
         if ids[0] != user.id:
-            raise TurnedDown(NOT_YOUR_ID)
+            raise TurnedDown(denials.NOT_YOUR_ID)
         return ids
 
     def ids(self, **path: str) -> list[int]:
         """Those in a path, given by the names of their parameters."""
         if not all(re.fullmatch("[1-9][0-9]*", word) for word in path.values()):
-            raise TurnedDown(INVALID_PARAMETERS)
+            raise TurnedDown(denials.INVALID_PARAMETERS)
         return [int(word) for word in path.values()]
 
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
-            raise TurnedDown(INVALID_RESOURCE_TYPE)
+            raise TurnedDown(denials.INVALID_RESOURCE_TYPE)
 
     async def credentials(self, request: Request) -> tuple[Any, Any]:
         """E-mail and password of a log-in's body."""
@@ -182,7 +169,7 @@ class Neptun:
             form = from_json(await request.body())
             return form["email"], form["password"]
         except (ValueError, TypeError, KeyError):
-            raise TurnedDown(INVALID_PARAMETERS) from None
+            raise TurnedDown(denials.INVALID_PARAMETERS) from None
 
     def projects_of(self, user: User) -> list[Record]:
         return [project for project in self.store.projects if project["neptun_user_id"] == user.id]

@@ -102,20 +102,20 @@ def explained(
         only_project: the connection is for one project, so no other may be named.
         set_project: the id of the project that a setting chose; None if something else did.
     """
-    no_project = error if isinstance(error, errors.ProjectNotFound) else None
-    sentences = [happened(error), _OTHER_CONNECTION if only_project and no_project else advice(error, reader)]
+    cause = error.cause if isinstance(error, errors.DeletionFailed) else error
+    no_project = cause if isinstance(cause, errors.ProjectNotFound) else None
+    sentences = [happened(cause)]
+    if deleting:
+        sentences.append(_effect(error))
+    sentences.append(_OTHER_CONNECTION if only_project and no_project else advice(cause, reader))
     if no_project and no_project.project_id == set_project:
         sentences.append(_SET_PROJECT)
-    if effect := _effect(error) if deleting else "":
-        sentences.insert(1, effect)
     return " ".join(sentences)
 
 
 def happened(error: NeptunError) -> str:
     """What happened, a sentence: the error's own, or another where a setting has to be named."""
     match error:
-        case errors.DeletionFailed():
-            return happened(error.cause)
         case errors.CookieFileUnusable():
             return f"The file in NEPTUN_SESSION_COOKIE_FILE {error.problem}."
         case errors.StoreUnreadable():
@@ -138,8 +138,6 @@ def _effect(error: NeptunError) -> str:
 
 def advice(error: NeptunError, reader: Reader) -> str:
     """What the reader can do about a failure, a sentence."""
-    if isinstance(error, errors.DeletionFailed):
-        return advice(error.cause, reader)
     if reader.renewal and isinstance(error, (errors.CredentialsMissing, errors.SessionRefused)):
         return reader.renewal
     what = _advice(error, reader)

@@ -93,6 +93,14 @@ def test_the_effect_of_a_failed_deletion_stands_in_between(effect: Effect, words
     assert explained(DeletionFailed(FAILED, effect, 5), HOST, deleting=True) == f"{happened} {words} {advice}"
 
 
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_connection_for_one_project_hears_of_no_other(sent: bool) -> None:
+    error: NeptunError = ProjectNotFound(404, 1, [Project(id=2, name="another")])
+    words = explained(DeletionFailed(error, Effect.UNKNOWN, 5) if sent else error, HOST, only_project=True)
+    assert words.endswith("This connection is for that project alone: correct its address in your host.")
+    assert "another" not in words
+
+
 @pytest.mark.parametrize("error", [CredentialsMissing(ADDRESS), SessionRefused(ADDRESS)])
 def test_whoever_serves_others_says_how_their_session_is_renewed(error: NeptunError) -> None:
     assert explained(error, replace(CALLER, renewal="Sign in again.")).endswith(". Sign in again.")

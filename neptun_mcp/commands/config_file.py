@@ -62,7 +62,7 @@ class ConfigFile:
             self._newline = "\r\n" if 0 < text.count("\r\n") == text.count("\n") else "\n"
             self.text = self._first = text.replace(self._newline, "\n")
             if not is_object(self._read(self.text)):
-                raise ValueError("what it holds is no object")
+                raise ValueError("what it holds is not an object")
         except UnicodeDecodeError:
             raise ValueError(f"{path} cannot be read: it is not UTF-8 text") from None
         except (RecursionError, ValueError) as error:
@@ -112,7 +112,7 @@ class ConfigFile:
         """Change the text, not yet the file.
 
         Raises:
-            ValueError: something on the path is no object.
+            ValueError: something on the path is not an object.
         """
         try:
             self.text = self._set(self.text, path, value)
@@ -123,7 +123,7 @@ class ConfigFile:
         """Make the value at a path another, and leave what is the same in both as it is in the text.
 
         Raises:
-            ValueError: something on the path is no object, or is one that cannot be edited.
+            ValueError: something on the path is not an object, or is one that cannot be edited.
         """
         now = self.get(*path)
         if is_object(now) and is_object(value):

@@ -143,13 +143,12 @@ def render(result: dict[str, Any]) -> RenderableType:
     notes = [f"{len(items)} of {result['total']} {kind} {where}" if result["total"] else f"no {kind} found {where}"]
     notes += [f"offset={result['next_offset']} shows more"] if "next_offset" in result else []
     notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if result.get(name)]
-    notes += [result["note"]] if result.get("note") else []
     if kind == "user-files":
         shown = [_file(projects, item) for item in items]
     else:
         row = _import if kind == "imports" else partial(_resource, _FIELDS[kind])
         shown = [Rows([row(projects, item) for item in items])] if items else []
-    return Group(*shown, as_text("; ".join(notes), "dim"))
+    return Group(*shown, *(as_text(line, "dim") for line in ("; ".join(notes), result.get("note")) if line))
 
 
 def _id(item: dict[str, Any]) -> Text:

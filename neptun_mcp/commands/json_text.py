@@ -38,7 +38,7 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
         text: one in which `read_json` finds an object.
 
     Raises:
-        ValueError: something on the way is no object.
+        ValueError: something on the way is not an object.
     """
     strict = _strict(text)
     if not strict.strip():
@@ -53,7 +53,7 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
         if strict[found.start] == "{":
             return _insert(text, found.start, path[depth], nested(path[depth + 1 :], value))
         break
-    raise ValueError(f"{'.'.join(path[:-1])} is no object")
+    raise ValueError(f"{'.'.join(path[:-1])} is not an object")
 
 
 def remove_json(text: str, path: Sequence[str]) -> str:

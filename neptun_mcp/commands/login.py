@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
         tell(f"The cookie cannot be read: {error.strerror}. Nothing is kept.")
         return FAILURE
     if credentials is None:
-        tell("What was entered is no log-in, so nothing was saved.")
+        wanted = "the value of the cookie neptun-session" if options.cookie else "e-mail address and password"
+        tell(f"What you entered is not a log-in, so nothing was saved. Enter {wanted}.")
         return FAILURE
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)

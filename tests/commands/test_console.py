@@ -124,6 +124,10 @@ def test_a_file_of_one_of_several_projects_shows_which() -> None:
 async def test_a_page_says_how_to_see_more(host: Host) -> None:
     page = await host.gets("list_imports", project_id=WEBSHOP, limit=2)
     assert rendered(page).splitlines()[-1] == "2 of 7 imports in project 1; offset=2 shows more"
+    assert rendered({**page, "note": "It changed."}).splitlines()[-2:] == [
+        *rendered(page).splitlines()[-1:],
+        "It changed.",
+    ]
 
 
 def test_an_empty_list_is_a_sentence_without_a_header() -> None:

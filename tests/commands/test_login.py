@@ -190,7 +190,7 @@ def test_a_cookie_can_be_corrected_while_it_is_typed(
 def test_nothing_typed_is_no_log_in(home: Path, paste_at_terminal: PasteAtTerminal, typed: str) -> None:
     code, shown = paste_at_terminal(typed)
     assert code == 1
-    assert "What was entered is no log-in" in shown
+    assert "What you entered is not a log-in" in shown
 
 
 @pytest.mark.slow
@@ -212,8 +212,11 @@ def test_a_wrong_password_keeps_nothing(home: Path) -> None:
             "garbage-that-is-long-enough\n\n",
             "Neptun refused the session: the cookie is expired or wrong. Nothing is kept.",
         ),
-        ("", "What was entered is no log-in, so nothing was saved."),
-        ("two words\n\n", "What was entered is no log-in, so nothing was saved."),
+        ("", "What you entered is not a log-in, so nothing was saved. Enter the value of the cookie neptun-session."),
+        (
+            "two words\n\n",
+            "What you entered is not a log-in, so nothing was saved. Enter the value of the cookie neptun-session.",
+        ),
     ],
 )
 def test_a_bad_cookie_keeps_nothing(paste: Command, home: Path, pasted: str, said: str) -> None:

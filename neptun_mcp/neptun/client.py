@@ -14,7 +14,7 @@ import httpx2 as httpx
 
 from . import errors
 from .errors import Effect
-from .failures import Progress
+from .failures import Progress, forgets_frames
 from .models import (
     DEFAULT_BASE_URL,
     GITHUB_KINDS,
@@ -237,12 +237,16 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
-        path = f"/projects/{project_id}/resources/{resource_type}"
         async with self._within(), self._explained(project_id):
+            return await self._resources(project_id, resource_type)
+
+    @forgets_frames
+    async def _resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
+        path = f"/projects/{project_id}/resources/{resource_type}"
+        sent = await self._get(path)
+        if sent.value == []:
             sent = await self._get(path)
-            if sent.value == []:
-                sent = await self._get(path)
-            return await self._read(RESOURCE_MODELS[resource_type], [sent], newest_first)
+        return await self._read(RESOURCE_MODELS[resource_type], [sent], newest_first)
 
     async def get_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         """One resource of a project, a file with its text.
@@ -282,11 +286,16 @@ class NeptunClient:
 
     async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         async with self._within():
-            sent = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
-            one = replace(sent, value=[sent.value])
-            (found,) = (await self._read(RESOURCE_MODELS[resource_type], [one], list)).items
+            found = await self._only(f"/projects/{project_id}/resources/{resource_type}/{resource_id}", resource_type)
         if found.id != resource_id:
             raise errors.NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
+        return found
+
+    @forgets_frames
+    async def _only(self, path: str, resource_type: ResourceType) -> Resource:
+        sent = await self._get(path)
+        one = replace(sent, value=[sent.value])
+        (found,) = (await self._read(RESOURCE_MODELS[resource_type], [one], list)).items
         return found
 
     async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
@@ -395,13 +404,19 @@ class NeptunClient:
         if answer.status != 200:  # a part (206) must not pass for the whole
             raise errors.NotLikeNeptun(self.address, f"it answered with status {answer.status}")
         size, content_type = len(answer.body) // _BYTES, answer.headers.get("content-type", "")
-        try:
-            return _Json(await paced(size, lambda _: read_json(answer.body, content_type)), size)
-        except ValueError:
-            start = answer.body.lstrip()[:1]
-            what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
-            raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected") from None
 
+        def read(_: Pace) -> list[Any]:
+            with suppress(ValueError):  # which would hold all that was sent
+                return [read_json(answer.body, content_type)]
+            return []
+
+        if found := await paced(size, read):
+            return _Json(found[0], size)
+        start = answer.body.lstrip()[:1]
+        what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
+        raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected")
+
+    @forgets_frames
     async def _projects(self) -> Listing[Project]:
         def by_name(projects: list[Project]) -> list[Project]:
             return sorted({p.id: p for p in projects}.values(), key=lambda p: (p.name.casefold(), p.id))
@@ -430,6 +445,7 @@ class NeptunClient:
             return errors.ServerFailed(self.address, error.status)
         return errors.ProjectNotFound(error.status, project_id, projects)
 
+    @forgets_frames
     async def _imports(
         self, project_id: int, kind: str | None, arranged: Callable[[list[ProjectImport]], list[ProjectImport]]
     ) -> Listing[ProjectImport]:

@@ -7,20 +7,24 @@ due, for the noise of a busy machine.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from starlette.responses import Response
 
-from neptun_mcp import Credentials, NeptunClient, Settings
+from neptun_mcp import Credentials, NeptunClient, NeptunError, Settings
 from neptun_mcp.log import RedactingFormatter
 from neptun_mcp.neptun.cookies import cookie_value
 from neptun_mcp.neptun.models import MAX_UNREADABLE, ProjectImport, UserFile, newest_first, read_items, read_json
 from neptun_mcp.sandbox import COOKIE
+from tests.support import Site, resources
 
 # Another process's turn is not counted, if the system measures finely enough without it.
 CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
@@ -146,3 +150,31 @@ def test_a_line_of_the_log_is_written_in_linear_time() -> None:
     texts = ["neptun-session=\x85 Fe26.2*" * (size // 25) for size in (1_000, 10_000, 100_000)]
     records = [logging.makeLogRecord({"msg": text, "name": "x", "levelname": "INFO"}) for text in texts]
     assert is_linear(formatter.format, records)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"["), (200, b'{"a": 1, "b": "'), (200, b"too long"), (403, b""), (404, b""), (500, b"")],
+    ids=["broken JSON", "no list", "too long", "refused", "not found", "failed"],
+)
+async def test_an_error_holds_nothing_of_a_long_answer(site: Site, status: int, body: bytes) -> None:
+    """Errors are kept for a while, and those in a cycle until Python looks for garbage."""
+    long = Response(body + 1_000_000 * b"x" + b'"}' * (body[:1] == b"{"), status, media_type="application/json")
+    site.answers[f"GET {resources(1, 'user-files')}"] = long
+    most = 500_000 if body == b"too long" else 2_000_000
+    cycle: list[Any] = []
+    async with NeptunClient(Credentials(cookie=COOKIE), base_url=site.url, max_response_bytes=most) as neptun:
+        try:
+            await neptun.list_resources(1, "user-files")
+        except NeptunError as error:
+            cycle.append(error)
+    del long
+    site.answers.clear()
+    gc.collect()
+    held = [value for holder in gc.get_objects() for value in gc.get_referents(holder)]
+    texts = [value for value in held if isinstance(value, (bytes, str)) and len(value) > 400_000]
+    assert len(cycle) == 1
+    assert not [text for text in texts if str(text[-9:-3]).strip("b'") == "xxxxxx"]
+    buffers = [value for value in held if isinstance(value, BytesIO) and not value.closed]
+    assert not [buffer for buffer in buffers if buffer.getbuffer().nbytes > 400_000]

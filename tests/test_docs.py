@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,7 @@ def texts(node: ast.AST) -> str:
     return "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
 
 
+@cache
 def said() -> list[str]:
     """What the literals of the package say."""
     modules = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "neptun_mcp").rglob("*.py")]

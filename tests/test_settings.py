@@ -117,19 +117,19 @@ VALUES: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", ["{}\r", "{}\n", '"{}"', "'{}'", '"{}"\r\n'])
 @pytest.mark.parametrize("name", VALUES)
 def test_quotes_and_blanks_around_a_value_are_removed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, form: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     """Docker's --env-file keeps quotes, and the carriage return of a file from Windows."""
     monkeypatch.chdir(tmp_path)
     Path("tokens of this").write_text("bearer-token-" * 3)
     given, value = VALUES[name]
-    monkeypatch.setenv(f"NEPTUN_{name.upper()}", form.format(given))
     for other in {"email", "password"} - {name}:
         monkeypatch.setenv(f"NEPTUN_{other.upper()}", VALUES[other][0])
-    assert getattr(Settings(), name) == value
+    for form in ("{}\r", "{}\n", '"{}"', "'{}'", '"{}"\r\n'):
+        monkeypatch.setenv(f"NEPTUN_{name.upper()}", form.format(given))
+        assert getattr(Settings(), name) == value, form
 
 
 def test_every_setting_was_tried() -> None:

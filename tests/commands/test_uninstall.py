@@ -88,7 +88,10 @@ def check_there_and_back(command: Command, home: Path, host: str, text: str) -> 
     assert (ran.code, files(home)) == (0, before)
 
 
-@pytest.mark.parametrize(("host", "newline"), [("cursor", "\n"), ("vscode", "\r\n"), ("opencode", "\n")])
+@pytest.mark.parametrize(
+    ("host", "newline"),
+    [("cursor", "\n"), ("vscode", "\r\n"), pytest.param("opencode", "\n", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_install_and_uninstall_leave_json_as_it_was(
     command: Command, home: Path, text: str, host: str, newline: str

@@ -339,19 +339,16 @@ async def probes(anyio_backend: str) -> AsyncGenerator[list[Probe]]:
         yield await start_probes(stack, [place for place in PLACES if place not in AT_THE_START])
 
 
-@pytest.fixture(scope="module", params=[fault for fault in FAULTS if fault not in TIMEOUTS], ids=lambda it: it.name)
-async def tried(request: pytest.FixtureRequest, probes: list[Probe]) -> tuple[Fault, Outcomes]:
-    return request.param, await try_everywhere(request.param, probes)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in TIMEOUTS], ids=lambda fault: fault.name)
+async def test_fault(probes: list[Probe], fault: Fault) -> None:
+    outcomes = await try_everywhere(fault, probes)
+    for place in PLACES:
+        check(fault, outcomes, place)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
-async def test_fault(tried: tuple[Fault, Outcomes], place: Place) -> None:
-    check(*tried, place)
-
-
-@pytest.fixture(scope="module")
-async def timeouts(anyio_backend: str) -> dict[str, Outcomes]:
-    """The outcomes of the faults that take all the time of a call, tried at the same time."""
+@pytest.mark.slow
+async def test_timeouts() -> None:
+    """The faults that take all the time of a call, at the same time."""
     outcomes: dict[str, Outcomes] = {}
 
     async def attempt(fault: Fault, probes: list[Probe]) -> None:
@@ -363,14 +360,9 @@ async def timeouts(anyio_backend: str) -> dict[str, Outcomes]:
         async with anyio.create_task_group() as tasks:
             for fault, probes in started:
                 tasks.start_soon(attempt, fault, probes)
-    return outcomes
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.word)
-@pytest.mark.parametrize("fault", TIMEOUTS, ids=lambda fault: fault.name)
-async def test_timeout(timeouts: dict[str, Outcomes], fault: Fault, place: Place) -> None:
-    check(fault, timeouts[fault.name], place)
+    for fault in TIMEOUTS:
+        for place in PLACES:
+            check(fault, outcomes[fault.name], place)
 
 
 def check(fault: Fault, outcomes: Outcomes, place: Place) -> None:
@@ -378,10 +370,10 @@ def check(fault: Fault, outcomes: Outcomes, place: Place) -> None:
     if expected.says:
         words = plain_error_of(outcome.result)
         for part in expected.says:
-            assert part in words
+            assert part in words, (fault.name, place)
     else:
         content_of(outcome.result)
-    assert outcome.asked == expected.asked
+    assert outcome.asked == expected.asked, (fault.name, place)
     if expected.lasting:
         plain_error_of(outcome.next_result)
     else:

@@ -46,9 +46,9 @@ def rewritten(status: int, body: bytes, headers: Json, **other: str) -> bytes:
     return http(status, body, **{**headers, "content_length": len(body), **other})
 
 
-def byte_for_byte(status: int, body: bytes, headers: Json) -> bytes:
+def in_small_chunks(status: int, body: bytes, headers: Json) -> bytes:
     head = http(status, b"", **{**headers, "content_length": None, "transfer_encoding": "chunked"})
-    return head + b"".join(chunk(body[i : i + 1]) for i in range(len(body))) + chunk(b"")
+    return head + b"".join(chunk(body[i : i + 7]) for i in range(0, len(body), 7)) + chunk(b"")
 
 
 def as_http_1_0(status: int, body: bytes, headers: Json) -> bytes:
@@ -78,7 +78,7 @@ ODD: dict[str, Change] = {
     "Latin-1": in_charset("iso-8859-1"),
     "UTF-16": in_charset("utf-16"),
     "byte order mark": lambda status, body, headers: rewritten(status, b"\xef\xbb\xbf" + body, headers),
-    "chunks of a byte": byte_for_byte,
+    "chunks of seven bytes": in_small_chunks,
     "HTTP/1.0": as_http_1_0,
     "Connection: close": with_headers(connection="close"),
     "hints before": after_hints,

@@ -287,7 +287,7 @@ def echoing(said: str, echo: Callable[[str], str], status: int) -> Action:
 async def test_an_echoed_secret_is_redacted(neptun: FaultyNeptun, log: io.StringIO, form: str, status: int) -> None:
     for place, said in SAID.items():
         neptun.break_at(place, echoing(said, ECHOES[form], status))
-    eras = ERAS if form == "as it is" else ["2026-07-28"]  # the forms are the same in each
+    eras = ERAS if form == "as it is" and status == 200 else ["2026-07-28"]  # the others are the same in each
     *shown, logged = await everything_said(neptun, log, eras)
     assert not leaks([*shown, logged], [PASSWORD, *neptun.store.sessions])
     assert "[secret]" in logged
@@ -380,7 +380,7 @@ ARGUMENTS = st.dictionaries(
     answers=st.fixed_dictionaries({place: ANSWERS for place in PLACES} | {Place.CHECK: ANSWERS}),
     asked=st.booleans(),
 )
-@examples(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_call_is_answered_and_shows_no_secret(
     rigs: dict[str, Rig], log: io.StringIO, tool: str, arguments: Json, answers: dict[Place, Any], asked: bool
 ) -> None:

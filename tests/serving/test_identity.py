@@ -20,7 +20,7 @@ from tests.support import Json, Site, end_session, failure, session_in
 
 pytestmark = pytest.mark.anyio
 
-CALLS, AT_ONCE = 300, 30
+CALLS, AT_ONCE = 150, 30
 NOBODYS = seal("of the environment")
 ADVICE = "Put a fresh session cookie into the header Neptun-Session, in your host's entry for this server (log in at "
 MINE: Json = {"mcp_credentials": "caller", "session_cookie": NOBODYS}
@@ -88,7 +88,7 @@ async def test_two_people_at_once_see_only_their_own() -> None:
         async def calls() -> None:
             for number in left:
                 account, other = chance.sample(people, 2)
-                if number % 60 == 59:
+                if number % 30 == 29:
                     neptun.renew(account)
                 # Refusals take many requests each: most calls are for what is theirs.
                 project = chance.choice(2 * [None, *other.projects] + 20 // len(account.projects) * [*account.projects])

@@ -118,7 +118,13 @@ def test_the_value_of_an_option_before_the_command_is_not_the_command(command: C
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("words", ["--help", "--version", "install --help", "call --help"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        *(pytest.param(words, marks=pytest.mark.slow) for words in ("--version", "install --help", "call --help")),
+    ],
+)
 def test_help_that_cannot_be_written_is_a_failure(words: str) -> None:
     ran = run("-c", f"{shlex.join(COMMAND)} {words} >/dev/full", program=["sh"])
     assert ran == Completed(1, "", "The output cannot be written: No space left on device.\n")

@@ -196,14 +196,17 @@ async def test_of_many_projects_those_are_listed_that_fit(host: Host, era: str, 
             assert len(await tools.fails(tool, **arguments)) < 6_500
 
 
-@pytest.mark.parametrize("name", ["1510", "Café 1510", " cafe\u0301 1510 ", "fé 1510"])
+TOO_MANY = projects(*(f"Café {id} {'x' * 60}" for id in range(11, 211)))
+
+
+@pytest.mark.parametrize("name", ["210", "Café 210", " cafe\u0301 210 ", "fé 210"])
 async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: Host, era: str, name: str) -> None:
     host.era = era
-    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 1_511))))
-    host.site.answers[f"GET {USER}/projects/1510/resources/imports"] = JSONResponse({"imports": []})
+    host.site.answers[PROJECTS] = JSONResponse(TOO_MANY)
+    host.site.answers[f"GET {USER}/projects/210/resources/imports"] = JSONResponse({"imports": []})
     host.person = person = Person(chosen(name))
-    assert (await host.gets("list_imports"))["project_id"] == 1510
-    assert person.questions == ["Which of your 1500 Neptun projects do you mean?"]
+    assert (await host.gets("list_imports"))["project_id"] == 210
+    assert person.questions == ["Which of your 200 Neptun projects do you mean?"]
     assert person.forms == [
         {
             "type": "object",
@@ -232,7 +235,7 @@ async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: H
 )
 async def test_a_name_that_does_not_name_one_project_is_not_taken(host: Host, era: str, name: str, begins: str) -> None:
     host.era = era
-    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id}" for id in range(11, 1_511))))
+    host.site.answers[PROJECTS] = JSONResponse(TOO_MANY)
     host.person = Person(chosen(name))
     assert (await host.fails("list_imports")).startswith(begins)
 

@@ -23,7 +23,7 @@ from .tools.answers import AnswersOnce
 from .tools.arguments import call_reader
 from .tools.context import Shared
 from .tools.pages import Pages
-from .tools.prompts import create_prompts, prompt_reader
+from .tools.prompts import create_prompts
 from .tools.scope import narrow
 from .tools.tools import audited_tools
 from .tools.words import Reader, host_reader
@@ -119,8 +119,7 @@ def build_server(
         *sdks,  # the sealed state of a question
         explain_malformed,
         announce_no_resources,
-        call_reader(names, withheld),
-        prompt_reader(prompts),
+        call_reader(names, withheld, prompts),
         narrow(audited_tools()),
     ]
     for prompt in prompts:

@@ -1,15 +1,16 @@
-"""What hosts send as arguments of a tool, brought into the form of the protocol, or refused in words."""
+"""What hosts send as arguments, brought into the form of the protocol, or refused in words."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, TextContent
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -19,30 +20,57 @@ from .parameters import REFUSED
 from .schema import Schema, flat_schema
 from .words import Reader
 
+CALLS = ("tools/call", "prompts/get")
+"""The methods that have arguments, and are refused in words."""
 
-def call_reader(tools: Collection[str], withheld: Collection[str]) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server that reads arguments as some hosts send them: as a JSON string, or as `[]` for none.
+
+def call_reader(tools: Collection[str], withheld: Collection[str], prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
+    """Middleware of the MCP server that reads arguments as some hosts send them, and refuses what does not exist.
 
     Args:
         tools: the names of the tools that there are.
         withheld: the names of those that there would be without NEPTUN_READ_ONLY.
+        prompts: the prompts that there are.
     """
+    prompted = {prompt.name: [argument.name for argument in prompt.arguments or ()] for prompt in prompts}
 
     async def read_call(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         params: Mapping[str, Any] = ctx.params or {}
-        name, arguments = params.get("name"), params.get("arguments")
-        if ctx.method != "tools/call" or not isinstance(name, str):
+        name = params.get("name")
+        if ctx.method not in CALLS or ctx.request_id is None or not isinstance(name, str):
             return await call_next(ctx)
-        if name not in tools:
-            return refusal(ctx, _unknown(name, tools, withheld, ctx.lifespan_context.reader))
-        if arguments is not None and not isinstance(arguments, dict):
-            arguments = parsed_arguments(arguments)
+        is_tool = ctx.method == "tools/call"
+        try:
+            if is_tool and name not in tools:
+                raise _no_such_tool(name, tools, withheld, ctx.lifespan_context.reader)
+            if not is_tool and name not in prompted:
+                has = f"The prompts are: {', '.join(prompted)}." if prompted else "There are none here."
+                raise NotDone(f"There is no prompt {quoted(name)}. {has}")
+            arguments = parsed_arguments(params.get("arguments"))
             if arguments is None:
-                return refusal(ctx, NotDone(f"The arguments of {name} must be a JSON object. Pass none as {{}}."))
-            ctx = replace(ctx, params={**params, "arguments": arguments})
-        return await call_next(ctx)
+                raise NotDone(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
+            if not is_tool:
+                arguments = _as_texts(name, arguments, prompted[name])
+        except NotDone as error:
+            return refusal(ctx, error)
+        return await call_next(replace(ctx, params={**params, "arguments": arguments}))
 
     return read_call
+
+
+def refusal(ctx: ServerRequestContext[Any, Any], error: NotDone) -> dict[str, Any]:
+    """A refused call of a tool in the form of the wire, which nothing else gives it here, reported as if a tool had
+    raised it.
+
+    Raises:
+        MCPError: the call is of a prompt. The specification wants -32602 ("Prompts", "Error Handling"); the SDK
+            answers with 0, and logs a traceback.
+    """
+    if ctx.method != "tools/call":
+        raise MCPError(INVALID_PARAMS, str(error)) from None
+    ctx.lifespan_context.report_for(ctx.request).outcome = error
+    result = CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
@@ -57,7 +85,7 @@ def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
     return cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
 
 
-def _unknown(name: str, tools: Collection[str], withheld: Collection[str], reader: Reader) -> NotDone:
+def _no_such_tool(name: str, tools: Collection[str], withheld: Collection[str], reader: Reader) -> NotDone:
     if name in withheld:
         return NotAllowed(
             f"{name} is switched off. The person can do it on the Neptun website, or "
@@ -66,11 +94,22 @@ def _unknown(name: str, tools: Collection[str], withheld: Collection[str], reade
     return NotDone(f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}.")
 
 
-def refusal(ctx: ServerRequestContext[Any, Any], error: NotDone) -> dict[str, Any]:
-    """A failure in the form of the wire, which nothing else gives it here, reported as if a tool had raised it."""
-    ctx.lifespan_context.report_for(ctx.request).outcome = error
-    result = CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+def _as_texts(prompt: str, arguments: Mapping[str, Any], known: Collection[str]) -> dict[str, str]:
+    """The arguments of a prompt: the protocol knows texts only; some hosts send numbers, and null for what is left out.
+
+    Raises:
+        NotDone: there are others than the prompt's, or one is no text.
+    """
+    _refuse_unknown(prompt, arguments, known)
+    for argument, value in arguments.items():
+        if isinstance(value, (bool, float, list, dict)):
+            raise NotDone(f"{argument} must be text. Pass it in quotes, or leave it out.")
+    return {argument: str(value) for argument, value in arguments.items() if value is not None}
+
+
+def _refuse_unknown(name: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := [quoted(argument) for argument in arguments if argument not in known]:
+        raise NotDone(f"{name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(known)}.")
 
 
 def is_given(value: Any, schema: Schema) -> bool:
@@ -86,13 +125,10 @@ def given_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that count as given.
 
     Raises:
-        ToolError: there are others than the tool's.
+        NotDone: there are others than the tool's.
     """
     properties: dict[str, Any] = tool.parameters["properties"]
-    if unknown := [quoted(name) for name in arguments if name not in properties]:
-        raise ToolError(
-            f"{tool.name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(properties)}."
-        )
+    _refuse_unknown(tool.name, arguments, properties)
     required = tool.parameters.get("required", ())
     return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
 
@@ -101,7 +137,7 @@ def misuse(tool: Tool, arguments: Mapping[str, Any]) -> str:
     """What is wrong with arguments by themselves, in words; empty if nothing is. Nothing is called."""
     try:
         tool.fn_metadata.validate_arguments(given_arguments(tool, arguments))
-    except ToolError as error:
+    except NotDone as error:
         return str(error)
     except ValidationError as error:
         return wrong_values(tool, error)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import Annotated
 
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver.prompts import Prompt
-from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from ..neptun.errors import quoted
-from .arguments import parsed_arguments
 from .projects import ALL
 
 
@@ -62,35 +56,3 @@ def create_prompts() -> list[Prompt]:
             description="Find failed, pending and duplicate imports of a Neptun project, and delete them one by one",
         )
     ]
-
-
-def prompt_reader(prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server that reads arguments of prompts as it does those of tools, and refuses what does not
-    exist.
-
-    The specification wants -32602 for them ("Prompts", "Error Handling"); the SDK answers with 0 and logs a traceback.
-    """
-    known = {prompt.name: [argument.name for argument in prompt.arguments or ()] for prompt in prompts}
-
-    async def read_prompt(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        params: Mapping[str, Any] = ctx.params or {}
-        name = params.get("name")
-        if ctx.method != "prompts/get" or ctx.request_id is None or not isinstance(name, str):
-            return await call_next(ctx)
-        if name not in known:
-            has = f"The prompts are: {', '.join(known)}." if known else "There are none here."
-            raise MCPError(INVALID_PARAMS, f"There is no prompt {quoted(name)}. {has}")
-        arguments = parsed_arguments(params.get("arguments"))
-        if arguments is None:
-            raise MCPError(INVALID_PARAMS, f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
-        if unknown := [quoted(other) for other in arguments if other not in known[name]]:
-            its = f"Its arguments are: {', '.join(known[name])}."
-            raise MCPError(INVALID_PARAMS, f"{name} has no argument {', '.join(unknown[:5])}. {its}")
-        for argument, value in arguments.items():
-            if isinstance(value, (bool, float, list, dict)):
-                raise MCPError(INVALID_PARAMS, f"{argument} must be text. Pass it in quotes, or leave it out.")
-        # The protocol knows texts only. Some hosts send numbers, and null for what is left out.
-        texts = {argument: str(value) for argument, value in arguments.items() if value is not None}
-        return await call_next(replace(ctx, params={**params, "arguments": texts}))
-
-    return read_prompt

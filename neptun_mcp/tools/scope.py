@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS
 
-from .arguments import is_given, refusal
+from .arguments import CALLS, is_given, refusal
 from .context import Scope
 from .not_done import NotAllowed
 
@@ -32,14 +30,12 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
             return await call_next(ctx)
         if ctx.method in ("tools/list", "prompts/list"):
             return _list_within(scope, deleting, cast("dict[str, Any]", await call_next(ctx)))
-        if ctx.method not in ("tools/call", "prompts/get"):
+        if ctx.method not in CALLS:
             return await call_next(ctx)
         try:
             params = _params_within(scope, deleting, ctx.method, ctx.params or {})
         except NotAllowed as error:
-            if ctx.method == "tools/call":
-                return refusal(ctx, error)
-            raise MCPError(INVALID_PARAMS, str(error)) from None
+            return refusal(ctx, error)
         return await call_next(replace(ctx, params=params))
 
     return narrowed

@@ -501,12 +501,12 @@ class NeptunClient:
                     value = cast("dict[str, Any]", value).get(wrapper)
                 if not isinstance(value, list):
                     raise errors.NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
-                part = read_items(model, cast("list[Any]", value), pace.step)
+                part = read_items(model, cast("list[Any]", value), pace)
                 items += part.items
                 left_out += part.left_out
             if left_out and not items:
                 raise errors.NotLikeNeptun(self.address, "it sent a list of which no item can be read")
-            self.session.redact(items, pace.step)
+            self.session.redact(items, pace)
             return Listing(arranged(items), left_out)
 
         return await paced(sum(answer.size for answer in answers), read)

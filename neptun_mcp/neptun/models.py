@@ -21,7 +21,7 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast, g
 from pydantic import BaseModel, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
 
-from .threads import Step, no_pace
+from .threads import Pace
 
 ResourceType: TypeAlias = Literal["user-files", "template-collections", "github-installations", "chat-conversations"]
 
@@ -199,32 +199,33 @@ def read_json(body: bytes, content_type: str = "") -> Any:
     return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def read_items(model: type[ItemT], raw: Sequence[Any], step: Step = no_pace) -> Listing[ItemT]:
+def read_items(model: type[ItemT], raw: Sequence[Any], pace: Pace | None = None) -> Listing[ItemT]:
     """Read a list of JSON values; one bad item does not hide the others.
 
     Each entry of `left_out` says which item and which field was wrong, in words of this program: nothing of
     what the server sent is repeated. After `MAX_UNREADABLE` of them the rest is left out, unread.
 
     Args:
-        step: called before each piece of the work.
+        pace: to keep, if it is long.
     """
+    pace = pace or Pace()
     good: list[ItemT] = []
     read_all = _list_adapter(model)
     try:
         for start in range(0, len(raw), _PIECE):
-            step(20 * _PIECE)
+            pace.step(20 * _PIECE)
             good.extend(read_all.validate_python(raw[start : start + _PIECE]))
     except ValidationError:
-        return _read_each(model, raw, step)
+        return _read_each(model, raw, pace)
     return Listing(good, [])
 
 
-def _read_each(model: type[ItemT], raw: Sequence[Any], step: Step) -> Listing[ItemT]:
+def _read_each(model: type[ItemT], raw: Sequence[Any], pace: Pace) -> Listing[ItemT]:
     good: list[ItemT] = []
     left_out: list[str] = []
     adapter = _adapter(model)
     for number, item in enumerate(raw, 1):
-        step(1)
+        pace.step(1)
         if len(left_out) == MAX_UNREADABLE:
             rest = len(raw) - number + 1
             reason = f"after {MAX_UNREADABLE} unreadable items the rest was not read"

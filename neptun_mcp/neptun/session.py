@@ -31,7 +31,7 @@ from .cookies import cookie_value
 from .models import COOKIE_NAME, Item, text_fields, texts_of
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import SessionStore
-from .threads import Step, no_pace
+from .threads import Pace
 from .transport import Transport
 
 _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value
@@ -233,14 +233,14 @@ class Session:
         self.changes += refused is not None
         return cookie
 
-    def redact(self, items: Sequence[Item], step: Step = no_pace) -> None:
+    def redact(self, items: Sequence[Item], pace: Pace) -> None:
         """Take the secrets of this session, which the server may have echoed, out of items of one model."""
         for secret in {*self._used, self._credentials.password or ""} - {""}:
             # What all forms share is the one thing to look for in texts that may be long; quickest with 64 characters.
             core = max(_UNESCAPED.findall(secret), key=len)[:64]
             for start in range(0, len(items), _PIECE):
                 piece = items[start : start + _PIECE]
-                step(len(piece))
+                pace.step(len(piece))
                 if any(map(contains, texts_of(piece), repeat(core))):
                     for item in piece:
                         for name in text_fields(type(item)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,12 +21,6 @@ _PIECE = 4_096
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("threads for long work")
 
 T = TypeVar("T")
-Step: TypeAlias = Callable[[int], object]
-"""Called before each piece of long work, with its size."""
-
-
-def no_pace(size: int) -> None:
-    """For work that is known to be small."""
 
 
 class Stopped(Exception):
@@ -37,14 +31,13 @@ class Pace:
     """Counts work, and lets others run after each piece of it.
 
     Args:
-        in_thread: whether the work runs beside the event loop.
-        seconds: the processor's time that it may take.
+        seconds: the processor's time that it may take in a thread; None for small work on the event loop.
     """
 
-    def __init__(self, *, in_thread: bool = False, seconds: float = math.inf) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         self.stopped = False
-        self._in_thread = in_thread
         self._seconds = seconds
+        self._until = math.inf
         self._done = 0
 
     def step(self, work: int) -> None:
@@ -57,14 +50,14 @@ class Pace:
             Stopped: the work is to end.
         """
         self._done += work
-        if self._in_thread and self._done >= _PIECE:
+        if self._seconds is not None and self._done >= _PIECE:
             self._done = 0
             if self.stopped or time.thread_time() > self._until:
                 raise Stopped
             time.sleep(0)
 
     def run(self, work: Callable[[Pace], T]) -> T:
-        self._until = time.thread_time() + self._seconds
+        self._until = time.thread_time() + (self._seconds or 0)
         return work(self)
 
 
@@ -84,7 +77,7 @@ async def paced(size: int, work: Callable[[Pace], T], *, seconds: float = math.i
     limiter = _limiter.get(None)
     if limiter is None:
         _limiter.set(limiter := anyio.CapacityLimiter(THREADS))
-    pace = Pace(in_thread=True, seconds=seconds)
+    pace = Pace(seconds)
     try:
         return await anyio.to_thread.run_sync(pace.run, work, abandon_on_cancel=True, limiter=limiter)
     finally:

@@ -23,6 +23,7 @@ from neptun_mcp import Credentials, NeptunClient, NeptunError, Settings
 from neptun_mcp.log import RedactingFormatter
 from neptun_mcp.neptun.cookies import cookie_value
 from neptun_mcp.neptun.models import MAX_UNREADABLE, ProjectImport, UserFile, newest_first, read_items, read_json
+from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.sandbox import COOKIE
 from tests.support import Site, resources
 
@@ -121,7 +122,7 @@ async def test_echoes_are_taken_out_in_linear_time(part: str) -> None:
     client = NeptunClient(Credentials(COOKIE))
     await client.session.run(attempt)
     files = [UserFile(id=1, text=part * times) for times in (10, 100, 1_000)]
-    assert is_linear(lambda file: client.session.redact([file]), files)
+    assert is_linear(lambda file: client.session.redact([file], Pace()), files)
 
 
 SETTINGS = {

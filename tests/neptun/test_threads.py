@@ -89,12 +89,24 @@ async def test_only_a_long_list_is_read_in_a_thread(
     assert len(works) == (2 if is_long else 0)  # to parse it, and to read the items
 
 
+class Counting(Pace):
+    """Notes how large the pieces are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def step(self, work: int) -> None:
+        self.steps.append(work)
+
+
 def test_no_piece_is_long() -> None:
-    steps: list[int] = []
+    pace = Counting()
+    steps = pace.steps
     raw = [import_item(id) for id in range(1, 5_001)]
-    assert len(read_items(ProjectImport, raw, steps.append).items) == 5_000
+    assert len(read_items(ProjectImport, raw, pace).items) == 5_000
     assert (len(steps), max(steps)) == (25, 4_000)
     steps.clear()
-    assert len(read_items(ProjectImport, [*raw, {}], steps.append).items) == 5_000
+    assert len(read_items(ProjectImport, [*raw, {}], pace).items) == 5_000
     assert max(steps) <= 4_000
     assert len(steps) >= 5_000

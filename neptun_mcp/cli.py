@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ._version import __version__
 from .command_line import command_line
-from .commands import INTERRUPTED, MISUSE, SUCCESS, nearest, prepare_streams, show, tell
+from .commands import INTERRUPTED, nearest, prepare_streams, refuse, show
 
 _WITH_VALUE = ("--base-url", "--contract", "--host", "--port")
 
@@ -33,8 +33,7 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, what: str) -> NoReturn:
         """End the program as misused."""
-        tell(f"{what} `{self.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
-        sys.exit(MISUSE)
+        refuse(f"{what} `{self.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
 
     def refuse_unknown(self, words: Sequence[str], others: Iterable[_Parser]) -> None:
         """End the program if there are words that are none of this parser's.
@@ -64,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options.closed_streams = closed
     if options.version:
         show(f"neptun-mcp {__version__}")
-        sys.exit(SUCCESS)
+        sys.exit(0)
     command = import_module(f".commands.{options.command or 'serve'}", __package__)
     try:
-        sys.exit(command.run(options))
+        command.run(options)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    sys.exit(0)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What a person types: each module is a command, with `run(options) -> exit code`.
+"""What a person types: each module is a command, with `run(options)`, which returns if it succeeded.
 
 This module has what they share. A command imports what it needs when it runs.
 """
@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..neptun.session import User
     from ..settings import Settings
 
-SUCCESS, FAILURE, MISUSE, INTERRUPTED = 0, 1, 2, 130
+FAILURE, MISUSE, INTERRUPTED = 1, 2, 130
+"""Exit codes, beside 0 for success."""
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -47,8 +48,7 @@ def settings_or_exit(options: argparse.Namespace) -> Settings:
     try:
         return read_settings(options)
     except ValidationError as error:
-        tell(*problems(error))
-        sys.exit(MISUSE)
+        refuse(*problems(error))
 
 
 def prepare_streams() -> list[str]:
@@ -117,6 +117,18 @@ def tell(*lines: str, colour: str = "") -> None:
 
     with suppress(OSError):
         write(sys.stderr, *(as_text(line, colour) for line in lines))
+
+
+def fail(*lines: str, colour: str = "") -> NoReturn:
+    """End the program with lines for a person on stderr: it could not do what it was told."""
+    tell(*lines, colour=colour)
+    sys.exit(FAILURE)
+
+
+def refuse(*lines: str, colour: str = "") -> NoReturn:
+    """End the program with lines for a person on stderr: what it was told, or a setting, is wrong."""
+    tell(*lines, colour=colour)
+    sys.exit(MISUSE)
 
 
 def account(settings: Settings) -> str:

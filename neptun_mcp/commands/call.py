@@ -24,42 +24,38 @@ from ..server import create_server
 from ..settings import Settings
 from ..tools import create_tools, misuse
 from ..tools.words import TERMINAL
-from . import FAILURE, MISUSE, SUCCESS, end_at_once, nearest, say, settings_or_exit, show, tell
+from . import end_at_once, fail, nearest, refuse, say, settings_or_exit, show, tell
 from .console import Waiting, as_text, render
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Call the tool and print what it returns; without a tool, list them all."""
     end_at_once()
     tools = {tool.name: tool for tool in create_tools(read_only=False)}
     name: str = options.tool
     if name and name not in tools:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
-        tell(f"There is no tool {quoted(name)}. {hint}", colour="red")
-        return MISUSE
+        refuse(f"There is no tool {quoted(name)}. {hint}", colour="red")
     if options.help and not name:
         show(options.usage())
-        return SUCCESS
+        return
     if options.help or not name:
         shown = [part for tool in ([tools[name]] if name else tools.values()) for part in ("", _help(tool))]
         say(*shown[1:])
-        return SUCCESS
+        return
     arguments = {argument: value for argument, _, value in (word.partition("=") for word in options.arguments)}
     if wrong := _wrong(tools[name], options.arguments) or misuse(tools[name], arguments):
-        tell(wrong, colour="red")
-        return MISUSE
+        refuse(wrong, colour="red")
     settings = settings_or_exit(options)
     result = anyio.run(call, settings, name, arguments)
     if result.is_error:
-        tell(*(block.text for block in result.content if block.type == "text"), colour="red")
-        return FAILURE
+        fail(*(block.text for block in result.content if block.type == "text"), colour="red")
     content: dict[str, Any] = result.structured_content or {}
     done: str = content.get("message", "")  # of a deletion
     if options.json:
         show(json.dumps(content), done)
     else:
         say(render(content), result=done)
-    return SUCCESS
 
 
 def _wrong(tool: Tool, words: Iterable[str]) -> str:

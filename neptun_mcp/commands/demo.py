@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..command_line import command_line
-from . import SUCCESS, end_at_once, say
+from . import end_at_once, say
 from .console import as_text, render
 
 CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -36,7 +36,7 @@ CHAT: tuple[tuple[str, str, dict[str, Any]], ...] = (
 """What the person says, and the call that an assistant makes of it."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Show the chat, and what to do next."""
     end_at_once()
     say(as_text("A chat on sample data: an assistant turns what you say into calls.\n", "dim"))
@@ -47,7 +47,6 @@ def run(options: argparse.Namespace) -> int:
         f"To try it without an account in your host: {command} install --sandbox."
     )
     say(next_steps if command else "\nThat was sample data.")
-    return SUCCESS
 
 
 async def demo(show: Callable[[RenderableType], None]) -> None:

@@ -23,12 +23,12 @@ from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, Wr
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
 from ..tools.words import TERMINAL, advice, happened
-from . import FAILURE, SUCCESS, as_typed, end_at_once, read_settings, say, show
+from . import FAILURE, as_typed, end_at_once, read_settings, say, show
 from .console import as_text
 from .host_checks import Step, check_entries
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Check every step; print each as it is done, and at the end the one thing to fix."""
     end_at_once()
     steps: list[Step] = []
@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
         show(json.dumps({"ok": not to_do, "to_do": to_do, "steps": [asdict(step) for step in steps]}, indent=2))
     else:
         say(f"\nTo do: {to_do}" if to_do else "\nAll is well.")
-    return FAILURE if to_do else SUCCESS
+    if to_do:
+        sys.exit(FAILURE)
 
 
 def check_environment(malformed: Collection[str] = ()) -> Step:

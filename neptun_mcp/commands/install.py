@@ -20,7 +20,7 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
-from . import FAILURE, MISUSE, SUCCESS, account, kept_elsewhere, nearest, permission, settings_or_exit, show, tell
+from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, settings_or_exit, show, tell
 from .config_file import ConfigFile, edit
 from .console import write
 from .entries import entry_in, put_entry
@@ -31,7 +31,7 @@ _SECONDS_TO_ASK = 5.0
 QUESTION = "Which of my Neptun imports failed?"
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Write the entries, unless they are there already. With `--print`, show them."""
     names = hosts_or_exit(options.host) or _chosen(ask=not options.print and sys.stdin.isatty())
     settings = settings_or_exit(options)
@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
         tell(f"Secrets were left out: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
     if not options.print and (written or not failed):
         (report if written else tell)(*_next_steps(settings, env, written))
-    return FAILURE if failed else SUCCESS
+    if failed:
+        sys.exit(FAILURE)
 
 
 def hosts_or_exit(words: Iterable[str]) -> list[str]:
@@ -62,8 +63,8 @@ def hosts_or_exit(words: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(words))
     for name in names:
         if name not in HOSTS:
-            tell(f"There is no host {name!r}. {nearest(name, HOSTS)}".rstrip(), f"The hosts are: {', '.join(HOSTS)}.")
-            sys.exit(MISUSE)
+            hint = f"There is no host {name!r}. {nearest(name, HOSTS)}".rstrip()
+            refuse(hint, f"The hosts are: {', '.join(HOSTS)}.")
     return names
 
 
@@ -79,7 +80,7 @@ def report(*lines: str) -> None:
 
 def _chosen(*, ask: bool) -> list[str]:
     """The hosts that the person chooses among those on this machine; none ends the program."""
-    here = [name for name, host in HOSTS.items() if host.is_here]
+    here, names = [name for name, host in HOSTS.items() if host.is_here], list[str]()
     if here and ask:
         width = max(map(len, here))
         rows = (f"{number:3}  {name:{width}}  {HOSTS[name].title}" for number, name in enumerate(here, 1))
@@ -88,14 +89,13 @@ def _chosen(*, ask: bool) -> list[str]:
         words = sys.stdin.readline().replace(",", " ").split()
         numbers = {str(number): name for number, name in enumerate(here, 1)}
         names = here if words == ["all"] else hosts_or_exit(numbers.get(word, word) for word in words)
-        if names:
-            return names
-    tell(
-        f"Which host? On this machine: {', '.join(here) or 'none found'}.",
-        f"All hosts: {', '.join(HOSTS)}.",
-        f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
-    )
-    sys.exit(MISUSE)
+    if not names:
+        refuse(
+            f"Which host? On this machine: {', '.join(here) or 'none found'}.",
+            f"All hosts: {', '.join(HOSTS)}.",
+            f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
+        )
+    return names
 
 
 def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:

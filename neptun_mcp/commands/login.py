@@ -18,49 +18,44 @@ from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials, User
 from ..settings import Settings
 from ..tools.words import TERMINAL, advice, happened, login_command, why
-from . import FAILURE, MISUSE, SUCCESS, as_typed, say, settings_or_exit, shown_user, tell
+from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell
 
 _ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Ask for a log-in, check it, and keep its session."""
     settings = settings_or_exit(options)
     if settings.sandbox != "off":
-        tell("The sandbox needs no log-in. To log in to Neptun, leave out --sandbox and unset NEPTUN_SANDBOX.")
-        return MISUSE
-    if not (options.cookie or sys.stdin.isatty()):
-        tell(
-            "E-mail address and password are asked for at a terminal. A cookie can come from a file: "
-            f"{login_command(settings.base_url, ' --cookie < FILE')}"
+        refuse(
+            "The sandbox needs no log-in. To log in to Neptun, leave out --sandbox and unset NEPTUN_SANDBOX.",
         )
-        return MISUSE
+    if not (options.cookie or sys.stdin.isatty()):
+        refuse(
+            "E-mail address and password are asked for at a terminal. A cookie can come from a file: "
+            f"{login_command(settings.base_url, ' --cookie < FILE')}",
+        )
     try:
         credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)
     except OSError as error:
-        tell(f"The cookie cannot be read: {error.strerror}. Nothing is kept.")
-        return FAILURE
+        fail(f"The cookie cannot be read: {error.strerror}. Nothing is kept.")
     if credentials is None:
         wanted = "the value of the cookie neptun-session" if options.cookie else "e-mail address and password"
-        tell(f"What you entered is not a log-in, so nothing was saved. Enter {wanted}.")
-        return FAILURE
+        fail(f"What you entered is not a log-in, so nothing was saved. Enter {wanted}.")
     try:
         user, cookie = anyio.run(_open_session, settings, credentials)
     except NeptunError as error:
-        tell(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error, settings.base_url)))
-        return FAILURE
+        fail(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error, settings.base_url)))
     try:
         place = session_store().save(settings.base_url, cookie)
     except OSError as error:
-        tell(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
-        return FAILURE
+        fail(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
     say(f"Logged in to {settings.base_url} as {shown_user(user)}. The session is kept in {place}.")
     if settings.has_credentials:
         tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
     say(f"Next: {command_line()} install adds the server to your host; one that has it needs no restart.")
-    return SUCCESS
 
 
 async def _open_session(settings: Settings, credentials: Credentials) -> tuple[User, str]:

@@ -6,21 +6,19 @@ import argparse
 
 from ..account import session_store
 from ..tools.words import why
-from . import FAILURE, SUCCESS, kept_elsewhere, say, settings_or_exit, tell
+from . import fail, kept_elsewhere, say, settings_or_exit
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Remove the session of the address that is set."""
     address = settings_or_exit(options).base_url
     try:
         removed = session_store().remove(address)
     except OSError as error:
         fix = "Correct or delete the file" if error.filename else "Unlock the keyring"
-        tell(f"The session could not be removed: {why(error)}. {fix}, and log out again.")
-        return FAILURE
+        fail(f"The session could not be removed: {why(error)}. {fix}, and log out again.")
     say(
         f"Logged out of {address}."
         if removed
         else f"No session was kept for {address}. {kept_elsewhere(address)}".rstrip()
     )
-    return SUCCESS

@@ -11,10 +11,10 @@ from .. import sandbox
 from ..command_line import command_line
 from ..neptun.models import COOKIE_NAME
 from ..sandbox.listening import serve
-from . import FAILURE, SUCCESS, end_at_once, show, tell
+from . import end_at_once, fail, show
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
     end_at_once()
 
@@ -32,6 +32,4 @@ def run(options: argparse.Namespace) -> int:
     try:
         anyio.run(serve_sandbox)
     except OSError as error:
-        tell(f"Port {options.port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")
-        return FAILURE
-    return SUCCESS
+        fail(f"Port {options.port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")

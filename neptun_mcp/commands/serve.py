@@ -10,28 +10,27 @@ import sys
 from .._version import __version__
 from ..command_line import command_line
 from ..serving import process
-from . import FAILURE, MISUSE, SUCCESS, settings_or_exit, tell
+from . import fail, refuse, settings_or_exit, tell
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Serve until stdin is closed, or over HTTP until a signal."""
     if options.http:
-        return _over_http(options)
-    if {"host", "port"} & vars(options).keys():
-        tell("--host and --port go with --http. Add it, or leave them out.")
-        return MISUSE
-    return _on_stdio(options)
+        _over_http(options)
+    elif {"host", "port"} & vars(options).keys():
+        refuse("--host and --port go with --http. Add it, or leave them out.")
+    else:
+        _on_stdio(options)
 
 
-def _on_stdio(options: argparse.Namespace) -> int:
+def _on_stdio(options: argparse.Namespace) -> None:
     # There is nothing to tidy up, and cancelled at a bad moment the SDK would end with a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if closed := [name for name in ("stdin", "stdout") if name in options.closed_streams]:
-        tell(
+        refuse(
             "An assistant's host speaks to this server on stdin and stdout, but "
-            f"{' and '.join(closed)} {'are' if closed[1:] else 'is'} closed. Start it with both open, as a host does."
+            f"{' and '.join(closed)} {'are' if closed[1:] else 'is'} closed. Start it with both open, as a host does.",
         )
-        return MISUSE
     with process.start_up():
         settings = settings_or_exit(options)
         if sys.stdin.isatty():
@@ -49,10 +48,9 @@ def _on_stdio(options: argparse.Namespace) -> int:
             server = create_server(settings)
         process.read_long_bodies()
     anyio.run(serve, server, settings.timeout)
-    return SUCCESS
 
 
-def _over_http(options: argparse.Namespace) -> int:
+def _over_http(options: argparse.Namespace) -> None:
     host, port = getattr(options, "host", "127.0.0.1"), getattr(options, "port", 8000)
     with process.start_up():
         settings = settings_or_exit(options)
@@ -62,17 +60,14 @@ def _over_http(options: argparse.Namespace) -> int:
             with process.without_rich():
                 app = build_asgi_app(settings, host)
         except ValueError as error:
-            tell(str(error))
-            return MISUSE
+            refuse(str(error))
         try:
             listener = _listen(host, port)
         except (OSError, UnicodeError) as error:  # a name that is no host name is not even looked up
             # Less what the library adds: the address.
             why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
-            tell(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
-            return FAILURE
+            fail(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
     serve(app, settings, listener)
-    return SUCCESS
 
 
 def _listen(host: str, port: int) -> socket.socket:

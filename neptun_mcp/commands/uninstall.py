@@ -8,13 +8,14 @@ too, even if `install` has closed it to others because of a secret: what it was 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from ..command_line import command_line
 from ..tools.words import why
-from . import FAILURE, MISUSE, SUCCESS, tell
+from . import FAILURE, fail, refuse, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, NO_HOME, Host
@@ -22,15 +23,16 @@ from .install import hosts_or_exit, report
 from .json_text import is_object
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Take the server out of the hosts that are named, or of all."""
     names = hosts_or_exit(options.host)
     if bool(names) == options.all:
-        tell(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
-        return MISUSE
+        refuse(
+            f"Which host? For all of them: {command_line()} uninstall --all",
+            f"The hosts are: {', '.join(HOSTS)}.",
+        )
     if not HOSTS["cursor"].places:  # and no other host's either
-        tell(f"Nothing was changed: {NO_HOME}.")
-        return FAILURE
+        fail(f"Nothing was changed: {NO_HOME}.")
     good, here = True, False
     for name in names or [name for name, host in HOSTS.items() if host.files]:
         title, (done, problems) = HOSTS[name].title, _uninstall(name)
@@ -44,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         good, here = good and not problems, here or bool(done)
     if options.all and good and not here:
         report("No host has the server: there is nothing to do.")
-    return SUCCESS if good else FAILURE
+    if not good:
+        sys.exit(FAILURE)
 
 
 def _uninstall(name: str) -> tuple[list[str], list[str]]:

@@ -12,6 +12,10 @@ from .arguments import CALLS, is_given, refusal
 from .context import Scope
 from .not_done import NotAllowed
 
+DELETING = ", and delete imports that they no longer want"
+CHOOSING = " Projects go by name, or * for all at once."
+"""What the server's instructions say of what a connection may lack."""
+
 PROJECT_ARGUMENTS = {"project": {"type": "string"}, "project_id": {"type": "integer"}}
 """The arguments that name a project, with what tells whether they are given."""
 
@@ -28,6 +32,8 @@ def narrow(deleting: Collection[str]) -> ServerMiddleware[Any]:
         is_notification = ctx.request_id is None  # nothing runs, and nobody is answered
         if is_notification or (scope.project_id is None and not scope.no_deletion):
             return await call_next(ctx)
+        if ctx.method in ("initialize", "server/discover"):
+            return _announced_within(scope, cast("dict[str, Any]", await call_next(ctx)))
         if ctx.method in ("tools/list", "prompts/list"):
             return _list_within(scope, deleting, cast("dict[str, Any]", await call_next(ctx)))
         if ctx.method not in CALLS:
@@ -57,10 +63,21 @@ def _params_within(scope: Scope, deleting: Collection[str], method: str, params:
     given = cast("dict[str, Any]", arguments)
     for name, schema in PROJECT_ARGUMENTS.items():
         if is_given(given.get(name), schema) and str(given[name]).strip() != str(scope.project_id):
-            raise NotAllowed(f"{params.get('name')} has no argument {name} here. Call it without.")
+            raise NotAllowed(
+                f"This connection is for project {scope.project_id} alone. "
+                f"Call {params.get('name')} without {name} if that project is meant."
+            )
     others = {name: value for name, value in given.items() if name not in PROJECT_ARGUMENTS}
     project: object = scope.project_id if method == "tools/call" else str(scope.project_id)
     return {**params, "arguments": {**others, "project_id": project}}
+
+
+def _announced_within(scope: Scope, answer: dict[str, Any]) -> HandlerResult:
+    """What a server says of itself, without what a connection lacks."""
+    instructions: str = answer["instructions"]
+    for said, lacks in ((DELETING, scope.no_deletion), (CHOOSING, scope.project_id is not None)):
+        instructions = instructions.replace(said, "") if lacks else instructions
+    return {**answer, "instructions": instructions}
 
 
 def _list_within(scope: Scope, deleting: Collection[str], answer: dict[str, Any]) -> HandlerResult:

@@ -50,7 +50,7 @@ async def test_an_address_can_choose_one_project(site: Site, era: str) -> None:
         assert listed.json()["result"]["structuredContent"]["project_id"] == 3
         other = {"name": "list_imports", "arguments": {"project_id": 1}}
         refused = await caller.post("tools/call", other, "/mcp?project_id=3")
-        assert "has no argument project_id here" in refused.text
+        assert "This connection is for project" in refused.text
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from neptun_mcp.server import build_server
 from neptun_mcp.tools import create_tools
 from neptun_mcp.tools.context import Scope, Shared
 from neptun_mcp.tools.pages import Pages
+from neptun_mcp.tools.scope import CHOOSING, DELETING
 from tests.support import ORDERS, WEBSHOP, YES, Person, Site, content_of, error_of, settings_for
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,9 @@ LOOK_UP_ONLY = Scope(no_deletion="This connection is for looking up only. Add th
 
 
 @asynccontextmanager
-async def connected(site: Site, scope: Scope, person: Person | None = None, **settings: Any) -> AsyncGenerator[Client]:
+async def connected(
+    site: Site, scope: Scope, person: Person | None = None, mode: str = "auto", **settings: Any
+) -> AsyncGenerator[Client]:
     neptun = create_client(settings_for(site.url))
 
     @asynccontextmanager
@@ -32,7 +35,7 @@ async def connected(site: Site, scope: Scope, person: Person | None = None, **se
         yield Shared(lambda _: neptun, Pages(2**20), scope_for=lambda _: scope, **settings)
 
     server = build_server(create_tools(read_only=False), lifespan)
-    async with neptun, Client(server, mode="auto", elicitation_callback=person) as client:
+    async with neptun, Client(server, mode=mode, elicitation_callback=person) as client:
         yield client
 
 
@@ -46,6 +49,23 @@ async def test_where_nothing_is_deleted_there_is_nothing_to_delete_with(site: Si
             await client.get_prompt("tidy_imports")
         assert content_of(await client.call_tool("list_imports", {"project_id": WEBSHOP}))["total"] == 7
     assert not any(request.startswith("DELETE") for request in site.requests)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(
+    ("scope", "lacks"),
+    [
+        (Scope(), []),
+        (LOOK_UP_ONLY, [DELETING]),
+        (Scope(project_id=ORDERS), [CHOOSING]),
+        (Scope(project_id=ORDERS, no_deletion="Not here."), [DELETING, CHOOSING]),
+    ],
+)
+async def test_the_instructions_promise_no_more_than_there_is(
+    site: Site, scope: Scope, lacks: list[str], mode: str
+) -> None:
+    async with connected(site, scope, mode=mode) as client:
+        assert [words for words in (DELETING, CHOOSING) if words not in (client.instructions or "")] == lacks
 
 
 async def test_the_one_project_of_a_connection_cannot_be_chosen(site: Site) -> None:
@@ -73,7 +93,9 @@ async def test_the_one_project_of_a_connection_cannot_be_chosen(site: Site) -> N
 async def test_another_project_is_refused(site: Site, arguments: dict[str, Any]) -> None:
     async with connected(site, Scope(project_id=ORDERS)) as client:
         name = next(iter(arguments))
-        words = f"list_imports has no argument {name} here. Call it without."
+        words = (
+            f"This connection is for project {ORDERS} alone. Call list_imports without {name} if that project is meant."
+        )
         assert error_of(await client.call_tool("list_imports", arguments)) == words
     assert site.requests == []
 

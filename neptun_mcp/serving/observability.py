@@ -115,16 +115,16 @@ class CallLog:
                 given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
                 happened = _what_happened(ctx, report, outcome, answer, given)
                 fields = {**happened, **reason, "user_id": user_id, **common}
-                self._log_deletion(fields, str(given.get("project") or ""), neptun)
+                self._log_deletion(fields, str(given.get("project") or ""), caller, neptun)
 
-    def _log_deletion(self, fields: dict[str, Any], called: str, neptun: NeptunClient | None) -> None:
+    def _log_deletion(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient | None) -> None:
         named = fields["project"] or fields.get("reason") == "session_ended"
         if neptun and self._tasks and not named and self._naming < MAX_NAMING:
-            self._tasks.start_soon(self._name_project, fields, called, neptun)
+            self._tasks.start_soon(self._name_project, fields, called, caller, neptun)
         else:
             _write_deletion(fields)
 
-    async def _name_project(self, fields: dict[str, Any], called: str, neptun: NeptunClient) -> None:
+    async def _name_project(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient) -> None:
         self._naming += 1
         try:
             projects = (await neptun.with_options(time_limit=TimeLimit(NAMING_SECONDS)).list_projects()).items
@@ -132,6 +132,8 @@ class CallLog:
             same = [project for project in projects if project.id == id] if id else matching(projects, called)
             if len(same) == 1:
                 fields |= {"project_id": same[0].id, "project": same[0].name}
+            fields["user_id"] = user_id = neptun.session.known_user_id
+            fields["caller"] = caller_name(caller, user_id)  # the person's, if this was the first that Neptun heard
         except NeptunError:
             pass
         finally:

@@ -48,6 +48,7 @@ from tests.support import ERAS, Json, Site, failure, http_client, resources
 
 pytestmark = pytest.mark.anyio
 
+CALL: Json = {"name": "delete_import", "arguments": DELETE_IMPORT}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 DISAGREED: Json = {"neptun_mcp.tools.questions:ask_deletion": {"action": "decline"}}
 GATEWAY_HEADERS = {**HEADERS, "X-Request-Id": "gateway-1"}
@@ -177,6 +178,14 @@ async def test_a_deletion_names_the_project(site: Site, caplog: pytest.LogCaptur
         1,
         "webshop",
     )
+
+
+async def test_a_deletion_that_is_withheld_names_the_person(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, "0.0.0.0", **REMOTE) as caller:
+        caller.headers = HEADERS
+        error_in((await caller.post("tools/call", CALL, "/mcp?read_only=1")).json())
+    (line,) = fields_of(caplog, "audit")
+    assert (line["project"], line["user_id"], line["caller"]) == ("webshop", 1, "user-1")
 
 
 @pytest.mark.parametrize("answer", ["slow", "failed", "unknown"])

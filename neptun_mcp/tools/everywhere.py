@@ -21,7 +21,7 @@ from .fitting import MAX_BYTES, Row, fitted, row_of, shortened
 from .lists import ANEW, NO_SUCH_KIND, Wanted, left_out, notes, part_of
 from .not_done import NotDone
 from .pages import memory_of
-from .projects import some_projects
+from .projects import list_projects
 from .results import ProjectTotal
 from .words import happened, listed
 
@@ -152,7 +152,7 @@ async def _read(call: Call, wanted: Wanted) -> Everywhere:
         NeptunError: no project could be read.
         NotDone: there is none, or there are too many rows.
     """
-    known = await some_projects(call)
+    known = await list_projects(call)
     found = Everywhere(wanted, call.pages.max_bytes // 2)
     found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
     unread: dict[int, NeptunError | NotDone | None] = {project.id: None for project in known.items}

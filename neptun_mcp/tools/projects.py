@@ -39,7 +39,7 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
     chosen = project_id or call.shared.project_id
     if chosen and (not name or name == str(project_id)):
         return replace(call, project_id=chosen)
-    listing = await some_projects(call)
+    listing = await list_projects(call)
     projects = listing.items
     if name:
         projects = matching(projects, name)
@@ -117,26 +117,20 @@ def _comparable(name: str) -> str:
 
 
 async def list_projects(call: Call) -> Listing[Project]:
-    """The person's projects, as Neptun has them now. They are remembered, to be named."""
-    sent = Sent(_projects_key(call), await call.neptun.list_projects())
-    call.pages.remember(sent, memory_of(sent.value.items, Pace()))
-    return sent.value
-
-
-def _projects_key(call: Call) -> Key:
-    return Key(call.neptun.session, call.neptun.session.changes, None, ())
-
-
-async def some_projects(call: Call) -> Listing[Project]:
-    """The person's projects, one at least.
+    """The person's projects, one at least, as Neptun has them now. They are remembered, to be named.
 
     Raises:
         NotDone: there are none.
     """
-    listing = await list_projects(call)
+    listing = await call.neptun.list_projects()
     if not listing.items:
         raise NotDone(f"There are no projects in this Neptun account. Create one at {call.neptun.address} first.")
+    call.pages.remember(Sent(_projects_key(call), listing), memory_of(listing.items, Pace()))
     return listing
+
+
+def _projects_key(call: Call) -> Key:
+    return Key(call.neptun.session, call.neptun.session.changes, None, ())
 
 
 def known_name(call: Call) -> str | None:
@@ -151,7 +145,7 @@ async def project_name(call: Call) -> str | None:
     if name := known_name(call):
         return name
     part = call.within((call.limit.seconds - call.limit.spent) / 3, call.project_id)
-    with suppress(NeptunError):
+    with suppress(NeptunError, NotDone):
         await list_projects(part)
     call.limit.spent += part.limit.spent
     return known_name(call)

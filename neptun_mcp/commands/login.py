@@ -29,13 +29,11 @@ def run(options: argparse.Namespace) -> None:
     """Ask for a log-in, check it, and keep its session."""
     settings = settings_or_exit(options)
     if settings.sandbox != "off":
-        refuse(
-            "The sandbox needs no log-in. To log in to Neptun, leave out --sandbox and unset NEPTUN_SANDBOX.",
-        )
+        refuse("The sandbox needs no log-in. To log in to Neptun, leave out --sandbox and unset NEPTUN_SANDBOX.")
     if not (options.cookie or sys.stdin.isatty()):
         refuse(
             "E-mail address and password are asked for at a terminal. A cookie can come from a file: "
-            f"{login_command(settings.base_url, ' --cookie < FILE')}",
+            f"{login_command(settings.base_url, ' --cookie < FILE')}"
         )
     try:
         credentials = _pasted(settings.base_url) if options.cookie else _typed(settings.base_url)

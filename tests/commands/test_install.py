@@ -449,6 +449,26 @@ def test_everything_else_in_toml_stays(command: Command, home: Path, before: str
     assert tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"] == CODEX
 
 
+@pytest.mark.parametrize(
+    ("head", "entry", "tail"),
+    [
+        ("# of us\n[mcp_servers]\nneptun = { ", "command = 'x', z = 1", "} # mine\n\n# of b\n[b]\n"),
+        ("mcp_servers.neptun = {", "command='x', z=1", "} # mine\na = 1\n"),
+        ("mcp_servers = {neptun = {", "z = 1, command = 'x'", "}} # of all\na = 1\n"),
+        ("# of us\n[mcp_servers]\n", "neptun.command = 'x'\nneptun.z = 1 # one\n", "\n# of b\n[b]\n"),
+    ],
+)
+def test_an_entry_of_codex_without_a_header_is_edited_where_it_is(
+    command: Command, home: Path, head: str, entry: str, tail: str
+) -> None:
+    file = put(home, "codex", head + entry + tail)
+    assert command("install", "codex").code == 0
+    after = file.read_text("utf-8")
+    assert (after[: len(head)], after[-len(tail) :]) == (head, tail)
+    assert "# one" in after or "# one" not in entry
+    assert tomlkit.parse(after).unwrap()["mcp_servers"]["neptun"] == {**CODEX, "z": 1}
+
+
 def test_additions_to_an_entry_stay(command: Command, home: Path) -> None:
     codex = put(
         home,

@@ -7,14 +7,17 @@ from typing import Any, cast
 from urllib.parse import parse_qs
 
 import anyio
+import httpx2 as httpx
 import pytest
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
 from neptun_mcp.neptun.client import Deletion, is_kind
 from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun
 from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
+from tests.running_neptun import create_app
 from tests.support import (
     RECORDINGS,
     WEBSHOP,
@@ -255,6 +258,21 @@ async def test_of_two_deletions_at_once_one_finds_it_gone(site: Site) -> None:
             for _ in range(2):
                 tasks.start_soon(delete)
     assert outcomes == [Deletion(confirmed=True), Deletion(confirmed=False, gone_before=True)]
+
+
+async def test_over_a_transport_that_was_given_an_unclear_answer_is_looked_into_too(contract: ContractName) -> None:
+    neptun = create_app(contract=contract)
+
+    async def lose_the_answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "DELETE":
+            neptun.store.imports[:] = [one for one in neptun.store.imports if one["id"] != 104]
+            await Response(status_code=202)(scope, receive, send)
+        else:
+            await neptun(scope, receive, send)
+
+    transport = httpx.ASGITransport(app=lose_the_answer)
+    async with NeptunClient(Credentials(COOKIE), http_transport=transport) as client:
+        assert await client.delete_import(WEBSHOP, 104) == Deletion(confirmed=False)
 
 
 # Answers of the wrong shape

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import traceback
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +118,45 @@ async def test_a_connection_from_before_a_laptop_slept_is_not_used(monkeypatch: 
         now[0] -= 7_200  # a clock may be corrected
         await file_owners(client)
         assert server.connections == 3
+
+
+async def test_connections_that_end_at_any_moment_mix_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: Callable[[float, float], float] = lambda low, _: low / 50  # noqa: E731
+    monkeypatch.setattr(random, "uniform", pauses)
+    dice = random.Random(1)
+    calm, most_open = False, 0
+
+    async def end_somehow(exchange: Exchange) -> None:
+        nonlocal most_open
+        most_open = max(most_open, server.open)
+        ending, said = "" if calm else dice.choice(["", "close", "reset", "more"]), of(exchange)
+        if not calm and dice.random() < 0.3:
+            said, ending = said[: dice.randrange(len(said))], dice.choice(["close", "reset"])
+        await exchange.send(said * (2 if ending == "more" else 1))
+        if ending == "reset":
+            exchange.reset()
+        elif ending in ("close", "more"):
+            await exchange.close()
+
+    async def ask(number: int, client: NeptunClient) -> None:
+        for _ in range(8):
+            with anyio.move_on_after(dice.choice([PATIENCE, PATIENCE, 0.01])):
+                with suppress(ConnectionLost):  # three times in a row
+                    seen.append(await file_owners(client) == [number])
+
+    seen: list[bool] = []
+    async with people(end_somehow, 12, limit=3) as (server, clients):
+        async with anyio.create_task_group() as tasks:
+            for number, client in enumerate(clients, 1):
+                tasks.start_soon(ask, number, client)
+        assert seen
+        assert all(seen)
+        assert most_open <= 3 + 1
+        calm = True
+        with anyio.fail_after(PATIENCE):  # no turn was lost
+            assert [await file_owners(client) for client in clients] == [[number] for number in range(1, 13)]
+        await clients[0].aclose()
+        await server.all_closed()
 
 
 async def test_people_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:

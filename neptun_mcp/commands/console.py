@@ -52,11 +52,13 @@ def write(file: TextIO, *what: RenderableType) -> None:
     """
     console = Console(file=file, highlight=False, markup=False, emoji=False)
     shown = [as_text(one) if isinstance(one, str) else one for one in what]
+    if console.width < 1:  # where COLUMNS is 0, as in some editors, rich would write nothing
+        console.width = 80
     if console.is_terminal:
         console.print(*shown, sep="\n")
         file.flush()
         return
-    if not os.environ.get("COLUMNS", "").isdecimal():
+    if not os.environ.get("COLUMNS", "").strip("0").isdecimal():
         console.width = _UNLIMITED
     with console.capture() as captured:
         console.print(*shown, sep="\n")

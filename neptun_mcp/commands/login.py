@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -20,7 +21,10 @@ from ..settings import Settings
 from ..tools.words import TERMINAL, advice, happened, login_command, why
 from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell
 
-_ENDS, _ERASES = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b")
+_ENDS, _ERASES, _CLEARS = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b"), (b"\x15", b"\x17")
+_KEYS = re.compile(r"\x1b\[[\d;]*[A-Za-z~]")
+"""What keys without a character send, and some terminals around what is pasted."""
+
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
 
@@ -76,7 +80,7 @@ def _typed(address: str) -> Credentials | None:
     tell(f"Log in to {address} (with GitHub or a passkey: {login_command(address, ' --cookie')}).")
     print("E-mail: ", end="", file=sys.stderr, flush=True)
     email = sys.stdin.readline().strip()
-    password = _hidden("Password: ") if email else ""
+    password = next(_hidden_lines("Password: ")) if email else ""
     return Credentials(email=email, password=password) if password else None
 
 
@@ -110,7 +114,7 @@ def _hidden_lines(prompt: str) -> Iterator[str]:
     except ImportError:  # Windows, where getpass reads characters
         while True:
             yield _hidden(prompt)
-    terminal = sys.stdin.fileno()
+    terminal, encoding = sys.stdin.fileno(), sys.stdin.encoding
     before = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal, termios.TCSADRAIN)
@@ -118,12 +122,14 @@ def _hidden_lines(prompt: str) -> Iterator[str]:
             print(prompt, end="", file=sys.stderr, flush=True)
             line = bytearray()
             while (typed := os.read(terminal, 1)) not in _ENDS:
-                if typed in _ERASES:
-                    del line[-1:]
+                if typed in _CLEARS:
+                    line.clear()
+                elif typed in _ERASES:
+                    line[:] = line.decode(encoding, "replace")[:-1].encode(encoding, "replace")
                 else:
                     line += typed
             print(file=sys.stderr)
-            yield line.decode(errors="replace")
+            yield _KEYS.sub("", line.decode(encoding, "replace"))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 

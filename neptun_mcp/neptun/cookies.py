@@ -12,6 +12,7 @@ _COOKIE_OCTETS = r"[!#-&(-+\--:<-\[\]-~]+"  # RFC 6265, 4.1.1, less the single q
 _NAMED = re.compile(rf"{COOKIE_NAME}[\"']?(?:\s*[=:]\s*|\s+)[\"']?((?:{COOKIE_NAME}=)*)({_COOKIE_OCTETS})")
 _EXPORTED = re.compile(rf'\{{[^{{}}]*"name"\s*:\s*"{COOKIE_NAME}"[^{{}}]*\}}')
 _VALUE = re.compile(rf'"value"\s*:\s*"({_COOKIE_OCTETS})"')
+_CURLY = dict.fromkeys(map(ord, "“”„‟‘’‚‛"), '"')  # as chats and word processors make them
 _BARE = re.compile(_COOKIE_OCTETS)
 
 MAX_PASTED = 8 * 2**10
@@ -38,7 +39,7 @@ def cookie_value(pasted: str, limit: int = MAX_PASTED) -> str | None:
     """
     if len(pasted) > limit:
         return None
-    pasted = pasted.translate(INVISIBLE)
+    pasted = pasted.translate(INVISIBLE).translate(_CURLY)
     if named := _NAMED.search(pasted):
         # A doubled name is the one form that a running server does not take (recorded).
         return named[2] if named[2] != f"{COOKIE_NAME}=" else None

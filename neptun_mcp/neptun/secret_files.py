@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
+import json
 import os
 import stat
 import tempfile
@@ -20,7 +20,6 @@ MAX_SECRET_FILE = 64 * 2**10
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 """For `str.translate`: characters without width, which come along when people copy. No secret holds them."""
 
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LOCK_SECONDS = 15.0
 
 T = TypeVar("T")
@@ -42,7 +41,8 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
-    """The text of a file that holds a secret: UTF-8 or, as Windows writes it, UTF-16; without `INVISIBLE` characters.
+    """The text of a file that holds a secret: UTF-8 or, as Windows writes it, UTF-16 (or UTF-32); without
+    `INVISIBLE` characters.
 
     Args:
         path: the file; `~` is the home directory.
@@ -76,7 +76,8 @@ def _at_most(limit: int, file: BinaryIO) -> bytes:
 
 
 def _text(content: bytes) -> str:
-    return content.decode(_BYTE_ORDER_MARKS.get(content[:2], "utf-8"), "replace").translate(INVISIBLE)
+    # By the zeros between ASCII characters, if there is no byte order mark.
+    return content.decode(json.detect_encoding(content), "replace").translate(INVISIBLE)
 
 
 def write_secret_file(

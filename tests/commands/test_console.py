@@ -201,3 +201,12 @@ async def test_work_of_more_than_a_second_is_announced_at_a_terminal(monkeypatch
     async with waiting.shown():
         await waiting.update(1, 2, "12 of 42 MB")
         await until(lambda: "12 of 42 MB" in terminal.getvalue())
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_where_the_environment_says_no_width_everything_is_written(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")  # as some editors do
+    write(file := stream(), "a line")
+    assert file.getvalue() == "a line\n"

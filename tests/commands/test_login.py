@@ -64,7 +64,7 @@ def type_at(ours: int, typed: str) -> str:
         while True:
             shown += os.read(ours, 1024)
             if lines and shown.rstrip(b" ").endswith(b":"):
-                typing = lines.pop(0).encode()
+                typing = lines.pop(0).encode(errors="surrogateescape")
                 while typing:
                     typing = typing[os.write(ours, typing) :]
     os.close(ours)
@@ -128,7 +128,7 @@ def test_a_pasted_cookie_is_checked_and_kept(
     assert command("whoami") == Completed(0, f"Logged in to {site.url} as {EMAIL} (user 1), by neptun-mcp login.\n", "")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_a_cookie_may_come_from_a_file_as_windows_writes_it(paste: Command, home: Path, encoding: str) -> None:
     assert paste(f"{COOKIE}\r\n", encoding=encoding).code == 0
 
@@ -178,7 +178,18 @@ def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(
     assert COOKIE not in shown
 
 
-@pytest.mark.parametrize("typed", [f"{COOKIE}xy\x7f\b\n", f"garbage\n{COOKIE}\n"], ids=["corrected", "second try"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        f"{COOKIE}xy\x7f\b\n",
+        f"\u00fc\x7f{COOKIE}\n",
+        f"\udcfc\x7f{COOKIE}\n",
+        f"garbage\x15{COOKIE}\n",
+        f"garbage\n{COOKIE}\n",
+        f"\x1b[200~{COOKIE}\x1b[201~\n",
+    ],
+    ids=["corrected", "of two bytes", "no UTF-8", "Ctrl-U", "second try", "bracketed paste"],
+)
 def test_a_cookie_can_be_corrected_while_it_is_typed(
     home: Path, paste_at_terminal: PasteAtTerminal, typed: str
 ) -> None:
@@ -194,8 +205,9 @@ def test_nothing_typed_is_no_log_in(home: Path, paste_at_terminal: PasteAtTermin
 
 
 @pytest.mark.slow
-def test_a_wrong_password_keeps_nothing(home: Path) -> None:
-    code, shown = log_in_at_terminal(f"{EMAIL}\nWr0ng!password\n")
+@pytest.mark.parametrize("password", ["Wr0ng!password", "no UTF-8: p\udce4ssword"])
+def test_a_wrong_password_keeps_nothing(home: Path, password: str) -> None:
+    code, shown = log_in_at_terminal(f"{EMAIL}\n{password}\n")
     assert code == 1
     assert "the e-mail address or the password is wrong. Nothing is kept." in shown
     assert "there is no password: use `python -m neptun_mcp login --base-url " in shown.replace(

@@ -75,6 +75,8 @@ PASTED = {
     "JSON export, value first": json.dumps([EXPORT[0], dict(reversed(EXPORT[1].items()))]),
     "JSON export of one cookie": json.dumps(EXPORT[1]),
     "invisible characters": f"\ufeff{COOKIE[:9]}\u200b{COOKIE[9:]}\u2060",
+    "curly quotes": f"“{COOKIE}”",
+    "curly quotes and name": f"neptun-session=‘{COOKIE}’",
     "several lines": f"theme=dark\nneptun-session={COOKIE}\nlang=de\n",
 }
 

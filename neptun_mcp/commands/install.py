@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ..account import session_store
 from ..command_line import command_line
 from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, SessionRefused
@@ -26,7 +28,7 @@ from .console import write
 from .entries import entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
 
-_CONFIRM, _BASE_URL = "NEPTUN_CONFIRM_DELETE", "NEPTUN_BASE_URL"
+_BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
 _SECONDS_TO_ASK = 5.0
 QUESTION = "Which of my Neptun imports failed?"
 
@@ -154,11 +156,18 @@ def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[st
 def _about(name: str, config: ConfigFile) -> Iterator[str]:
     """What the person has to know of a host, with the entry that is in its file."""
     host, entry = HOSTS[name], entry_in(name, config)
-    confirm = entry.environment.get(_CONFIRM) if entry else None
+    environment = entry.environment if entry else {}
+    confirm = environment.get(_CONFIRM)
     if host.note:
         yield host.note.format(title=host.title)
-    if host.require and confirm != "require":
+    if TypeAdapter(bool).validate_strings(environment.get(_READ_ONLY, "0")):
+        yield f"There is no tool that deletes ({_READ_ONLY})."
+    elif host.require and confirm != "require":
         yield f"{_CONFIRM} is {confirm}, as you set it: {host.title} may delete imports without asking anyone."
+    elif confirm == "off":
+        yield f"{_CONFIRM} is off, as you set it: the server does not ask before a deletion."
+    elif confirm == "require" and not host.require:
+        yield f"delete_import refuses unless {host.title} shows the server's question ({_CONFIRM}=require)."
     else:
         yield permission.sentence(config) if host.has_permissions else host.asks.format(title=host.title)
 

@@ -336,6 +336,25 @@ def test_the_person_may_say_that_cline_need_not_ask(
     assert "NEPTUN_CONFIRM_DELETE is off, as you set it: Cline may delete imports without asking anyone." in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("READ_ONLY", "yes", "There is no tool that deletes (NEPTUN_READ_ONLY)."),
+        ("READ_ONLY", "0", None),
+        ("CONFIRM_DELETE", "off", "NEPTUN_CONFIRM_DELETE is off, as you set it: the server does not ask"),
+        ("CONFIRM_DELETE", "require", "delete_import refuses unless {} shows the server's question"),
+        ("CONFIRM_DELETE", "ask", None),
+    ],
+)
+@pytest.mark.parametrize("host", ["claude-code", "gemini-cli", "opencode"])
+def test_what_install_says_of_deletions_goes_by_the_settings(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch, host: str, setting: str, value: str, said: str | None
+) -> None:
+    usual = "opencode asks before" if host == "opencode" else "Before a deletion {} asks you"
+    monkeypatch.setenv(f"NEPTUN_{setting}", value)
+    assert (said or usual).format(HOSTS[host].title) in command("install", host).stdout
+
+
 def test_gemini_is_trusted_no_longer(command: Command, home: Path) -> None:
     file = put(home, "gemini-cli", json.dumps({"mcpServers": {"neptun": {**STDIO, "trust": True}}}))
     command("install", "gemini-cli")

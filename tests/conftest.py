@@ -19,6 +19,11 @@ from neptun_mcp.cli import main
 from tests.processes import Command, Completed
 from tests.support import CONTRACTS, ERAS, ContractName, Host, Site, start_site
 
+# Compiled tests are kept, wherever else bytecode is not: with the asserts rewritten, compiling takes longer than all
+# imports, in each process of pytest.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 hypothesis.settings.register_profile("same every time", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.register_profile("long", deadline=None, database=None, max_examples=10_000)
 hypothesis.settings.load_profile("same every time")

@@ -150,16 +150,6 @@ async def test_a_question_is_answered_declined_or_ended_by_what_is_no_answer(tmp
         assert (await first_answer_to_deletion(server))["method"] == "elicitation/create"  # it is still there
 
 
-async def test_after_a_handshake_that_failed_a_refusal_is_true_on_stdio(tmp_path: Path) -> None:
-    async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
-        await server.send({"id": 0, "method": "initialize", "params": {**HELLO, "capabilities": {"elicitation": True}}})
-        said = "initialize cannot be read: params.capabilities.elicitation: "
-        assert (await server.message())["error"]["message"].startswith(said)
-        await server.send({"method": "notifications/initialized"})
-        refusal = (await first_answer_to_deletion(server))["result"]["content"][0]["text"]
-        assert refusal.endswith("It can be deleted on the Neptun website, or from a host that asks.")
-
-
 ODD_PARAMETERS: list[tuple[str, Json, str]] = [
     ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": 3}}, "tidy the imports of project 3 in"),
     ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": None}}, "the imports of one of my proj"),
@@ -173,11 +163,17 @@ ODD_PARAMETERS: list[tuple[str, Json, str]] = [
 
 
 async def test_what_some_hosts_send_is_understood_or_refused_in_words(tmp_path: Path) -> None:
+    """After a handshake that failed, too, and then what is said of the host is true."""
     async with start_stdio(tmp_path / "stderr", "--sandbox") as server:
-        await server.initialize({})
+        await server.send({"id": 0, "method": "initialize", "params": {**HELLO, "capabilities": {"elicitation": True}}})
+        said = "initialize cannot be read: params.capabilities.elicitation: "
+        assert (await server.message())["error"]["message"].startswith(said)
+        await server.send({"method": "notifications/initialized"})
         for method, params, said in ODD_PARAMETERS:
             await server.send({"id": 5, "method": method, "params": params})
             assert said in json.dumps(await server.message())
+        refusal = (await first_answer_to_deletion(server))["result"]["content"][0]["text"]
+        assert refusal.endswith("It can be deleted on the Neptun website, or from a host that asks.")
 
 
 # The end of stdin

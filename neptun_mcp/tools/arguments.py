@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from ..neptun.errors import quoted
 from .not_done import NotAllowed, NotDone
-from .parameters import REFUSED
+from .parameters import OWN_WORDS
 from .schema import Schema, flat_schema
 from .words import Reader
 
@@ -156,9 +156,9 @@ def wrong_values(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments of a tool, in words."""
     limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
     details = error.errors(include_input=False, include_url=False)
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != REFUSED)
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != OWN_WORDS)
     values = "; ".join(_allowed(name, limits[name]) for name in wrong)
-    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == REFUSED and "ctx" in detail]
+    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == OWN_WORDS and "ctx" in detail]
     instead = [words for name, words in _INSTEAD.items() if name in wrong]
     return " ".join([*([f"{values}."] if values else []), *instead, *refused])
 

@@ -14,7 +14,7 @@ from .projects import ALL
 from .query import parse_query
 from .words import NOTHING_DELETED
 
-REFUSED = "refused"
+OWN_WORDS = "own_words"
 """The type of pydantic's errors that have words of their own."""
 
 
@@ -29,7 +29,7 @@ def _refused_by(check: Callable[[Any, Mapping[str, Any]], object]) -> AfterValid
         try:
             check(value, info.data)
         except NotDone as error:
-            raise PydanticCustomError(REFUSED, "{words}", {"words": str(error)}) from None
+            raise PydanticCustomError(OWN_WORDS, "{words}", {"words": str(error)}) from None
         return value
 
     return AfterValidator(checked)

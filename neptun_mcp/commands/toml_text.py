@@ -68,10 +68,15 @@ def _edited(text: str, path: Sequence[str], value: Any) -> str:
     """The text with another value in a table; None takes it out."""
     import tomlkit
 
-    start, end = _block(text, path[:2]) or (0, len(text))
+    block = _block(text, path[:2])
+    start, end = block or (0, len(text))
     read_toml(text[start:end])
-    document = tomlkit.parse(text[start:end])
-    _put(document, path, value)
+    document, new = tomlkit.parse(text[start:end]), value
+    if not block and is_object(value):  # beside keys with dots, as within a line, a table is one in a line
+        new = tomlkit.inline_table()
+        for key, inner in value.items():
+            new[key] = inner
+    _put(document, path, new)
     return _checked(text, f"{text[:start]}{tomlkit.dumps(document)}{text[end:]}", path, value)
 
 

@@ -92,7 +92,7 @@ class Gate:
         methods: the HTTP methods that it answers.
         hosts: the names by which callers reach the server.
         authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
-        sessions: the sessions of callers, if each has one.
+        clients: those of callers, if each has one.
         people: who is refused.
         on_ended: the answer to a call for which Neptun refused the session; None if words for the assistant will do.
         turns: of the people who call.
@@ -105,7 +105,7 @@ class Gate:
         methods: Sequence[str],
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
-        sessions: Clients | None,
+        clients: Clients | None,
         people: RefusedPeople,
         on_ended: Callable[[], Refused] | None = None,
         turns: Turns,
@@ -114,7 +114,7 @@ class Gate:
         self._methods = methods
         self._hosts = {bracketed(host.lower()) for host in hosts}
         self._authenticate = authenticate
-        self._sessions = sessions
+        self._clients = clients
         self._people = people
         self._on_ended = on_ended
         self._turns = turns
@@ -127,7 +127,7 @@ class Gate:
             caller = self._authenticate(headers)
             caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
             self._check_form(scope["method"], headers)
-            person = self._sessions.person_behind(caller) if self._sessions else f"token {caller.token}"
+            person = self._clients.person_behind(caller) if self._clients else f"token {caller.token}"
             body = await self._bodies.read(person, headers, receive)
             message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
             state = {
@@ -144,7 +144,7 @@ class Gate:
             kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
             async with self._turns.take(person, receive, kind) as turn:
                 state["turn"] = turn
-                await self._people.check(request, self._sessions)
+                await self._people.check(request, self._clients)
                 await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
         except Disconnected:
             pass

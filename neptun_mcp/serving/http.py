@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -194,29 +194,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         ValueError: a setting that this host needs is missing.
     """
     check_settings(settings, host)
-    neptun = create_client(settings)
-    people = RefusedPeople(settings.mcp_refused_file)
-    sign_in = _sign_in(settings, neptun, people)
-    sessions = _own_sessions(settings, neptun)
-    keeps_sessions, ending = _keeps_mcp_sessions(settings, host), Ending()
-    calls = CallLog()
-    stateless = _build_mcp_server(settings, neptun, sessions, keeps_sessions, ending, calls)
-    mcp = McpSessions(stateless) if keeps_sessions else stateless
-    readiness = _Readiness(neptun, one_account=not sessions)
-    turns = _turns(settings)
-    gate = _gate(settings, host, mcp.handle_request, sign_in, sessions, people, turns)
-
-    async def health(request: Request[Any]) -> Response:
-        turns.notice("/health")
-        return JSONResponse({"status": "alive"})
-
-    routes = [
-        *(Route(path, gate) for path in MCP_PATHS),
-        *_public_routes(sign_in, turns),
-        *map(Route, HEALTH_PATHS, (health, readiness.answer)),
-    ]
-    counted = {"neptun_mcp.sessions": mcp.__len__} if isinstance(mcp, McpSessions) else {}
-    gauges = {"neptun_mcp.ready": lambda: int(readiness.ready), **counted}
+    parts = _Parts(settings, host)
+    routes, gauges = parts.routes(), parts.gauges()
     names = [*(tool.name for tool in create_tools(read_only=False)), *(prompt.name for prompt in create_prompts())]
     telemetry = start_telemetry(settings, names=names, routes=[route.path for route in routes], gauges=gauges)
     middleware = [Middleware(Limits)]
@@ -230,9 +209,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         if telemetry:
             telemetry.start()
         await _warn_of_gaps(settings)
-        async with neptun, mcp.run(), calls.run():
-            with people.kept_up_to_date(), ending.begins_with_signals():
-                yield
+        async with parts.run():
+            yield
         if telemetry:
             telemetry.stop()
 
@@ -242,64 +220,111 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     return app
 
 
-def _sign_in(settings: Settings, neptun: NeptunClient, people: RefusedPeople) -> SignIn | None:
-    """The authorization server, if people sign in with a browser."""
-    if not settings.mcp_public_url:
-        return None
-    return SignIn(
-        neptun,
-        settings.mcp_public_url,
-        settings.state_keys,
-        read_only=settings.read_only,
-        hint=sample_login(settings),
-        is_refused=people.has_user,
-    )
+class _Parts:
+    """What an application is made of, as the settings say."""
 
+    def __init__(self, settings: Settings, host: str) -> None:
+        self._settings = settings
+        self._neptun = neptun = create_client(settings)
+        self._people = people = RefusedPeople(settings.mcp_refused_file)
+        self._calls, self._ending = CallLog(), Ending()
+        address = settings.mcp_public_url
+        self._hosts = (*(settings.mcp_allowed_hosts or ()), *([urlsplit(address).hostname or ""] if address else ()))
+        self._hosts = self._hosts or ("127.0.0.1", "localhost", "::1", host)
+        self._clients, self._sign_in = None, None
+        if settings.mcp_credentials == "environment":
+            waiting = MAX_WAITING_IN_ONE_ACCOUNT
+            self._turns = Turns(2 * settings.max_connections, settings.timeout, waiting=waiting, share=math.inf)
+        else:
+            self._clients = Clients(neptun, ADVICE if address else advice_on_header(neptun.address))
+            # A call takes up to three connections: a person leaves some to the others.
+            self._turns = Turns(max(1, settings.max_connections // 4), settings.timeout)
+        if address:
+            hint, read_only = sample_login(settings), settings.read_only
+            self._sign_in = SignIn(
+                neptun, address, settings.state_keys, read_only=read_only, hint=hint, is_refused=people.has_user
+            )
+        self._readiness = _Readiness(neptun, one_account=not self._clients)
+        keeps_sessions = _keeps_mcp_sessions(settings, host)
+        stateless = self._mcp_server(keeps_sessions)
+        self._mcp = McpSessions(stateless) if keeps_sessions else stateless
 
-def _turns(settings: Settings) -> Turns:
-    """The turns of the people who call, and of those who sign in."""
-    if settings.mcp_credentials == "environment":
-        waiting = MAX_WAITING_IN_ONE_ACCOUNT
-        return Turns(2 * settings.max_connections, settings.timeout, waiting=waiting, share=math.inf)
-    # A call takes up to three connections: a person leaves some to the others.
-    return Turns(max(1, settings.max_connections // 4), settings.timeout)
+    def routes(self) -> list[Route]:
+        """What is served, but for the metrics."""
+        signed_in = SignedIn(self._sign_in) if self._sign_in else None
+        gate = Gate(
+            self._mcp.handle_request,
+            methods=("POST", "DELETE") if isinstance(self._mcp, McpSessions) else ("POST",),
+            hosts=self._hosts,
+            authenticate=signed_in or Tokens(self._settings.tokens, own_sessions=self._clients is not None),
+            clients=self._clients,
+            people=self._people,
+            on_ended=signed_in.ended if signed_in else None,
+            turns=self._turns,
+        )
+        routes = [Route(path, gate) for path in MCP_PATHS]
+        if self._sign_in:
+            bodies = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES)
+            for route in self._sign_in.routes():
+                route.app = Public(route.app, bodies, self._turns, self._sign_in.sender)
+                routes.append(route)
+        return [*routes, *map(Route, HEALTH_PATHS, (self._health, self._readiness.answer))]
 
+    async def _health(self, request: Request[Any]) -> Response:
+        self._turns.notice("/health")
+        return JSONResponse({"status": "alive"})
 
-def _gate(
-    settings: Settings,
-    host: str,
-    app: ASGIApp,
-    sign_in: SignIn | None,
-    sessions: Clients | None,
-    people: RefusedPeople,
-    turns: Turns,
-) -> Gate:
-    """The gate in front of `/mcp`."""
-    hosts = settings.mcp_allowed_hosts or ()
-    if settings.mcp_public_url:
-        hosts = (*hosts, urlsplit(settings.mcp_public_url).hostname or "")
-    signed_in = SignedIn(sign_in) if sign_in else None
-    return Gate(
-        app,
-        methods=("POST", "DELETE") if _keeps_mcp_sessions(settings, host) else ("POST",),
-        hosts=hosts or ("127.0.0.1", "localhost", "::1", host),
-        authenticate=signed_in or Tokens(settings.tokens, own_sessions=sessions is not None),
-        sessions=sessions,
-        people=people,
-        on_ended=signed_in.ended if signed_in else None,
-        turns=turns,
-    )
+    def gauges(self) -> dict[str, Callable[[], int]]:
+        """What metrics look at when they are read."""
+        sessions = {"neptun_mcp.sessions": self._mcp.__len__} if isinstance(self._mcp, McpSessions) else {}
+        return {"neptun_mcp.ready": lambda: int(self._readiness.ready), **sessions}
 
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None]:
+        """Serve while the block runs."""
+        async with self._neptun, self._mcp.run(), self._calls.run():
+            with self._people.kept_up_to_date(), self._ending.begins_with_signals():
+                yield
 
-def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:
-    """What people sign in by, open to everybody and therefore limited."""
-    if sign_in is None:
-        return []
-    routes = sign_in.routes()
-    bodies = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES)
-    for route in routes:
-        route.app = Public(route.app, bodies, turns, sign_in.sender)
-    return routes
+    def _mcp_server(self, keeps_sessions: bool) -> StreamableHTTPSessionManager:
+        settings, clients, neptun = self._settings, self._clients, self._neptun
+        app = Shared(
+            clients.client_for if clients else lambda _: neptun,
+            Pages(settings.max_response_bytes),
+            settings.project_id,
+            settings.confirm_delete,
+            report_of_request,
+            keeps_sessions,
+            scope_for=lambda request: caller_of(request).scope,
+            reader=replace(CALLER, renewal=clients.advice if clients else ""),
+        )
+
+        @asynccontextmanager
+        async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
+            yield app
+
+        def principal(ctx: ServerRequestContext[Any, Any]) -> str:
+            assert ctx.request is not None  # noqa: S101
+            return caller_of(ctx.request).principal
+
+        security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=principal)
+        server = build_server(
+            create_tools(read_only=settings.read_only),
+            lifespan,
+            outermost=(follow_trace,),
+            # Answers that are refused for their state are logged, too.
+            around=(end_calls(self._ending), self._calls.log_call),
+            request_state_security=security,
+        )
+        # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
+        server.streamable_http_app(
+            stateless_http=True,
+            json_response=True,
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
+        )
+        # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
+        server.session_manager.app.get_tool_input_schema = dict[str, dict[str, Any]]().get
+        return server.session_manager
 
 
 def check_settings(settings: Settings, host: str) -> None:
@@ -374,59 +399,6 @@ def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
         return settings.mcp_sessions
     address = urlsplit(settings.mcp_public_url or "http://localhost").hostname or ""
     return is_loopback(host) and not settings.mcp_allowed_hosts and is_loopback(address)
-
-
-def _own_sessions(settings: Settings, neptun: NeptunClient) -> Clients | None:
-    """The sessions of callers, if each has one."""
-    if settings.mcp_credentials == "environment":
-        return None
-    return Clients(neptun, ADVICE if settings.mcp_public_url else advice_on_header(neptun.address))
-
-
-def _build_mcp_server(
-    settings: Settings,
-    neptun: NeptunClient,
-    sessions: Clients | None,
-    keeps_sessions: bool,
-    ending: Ending,
-    calls: CallLog,
-) -> StreamableHTTPSessionManager:
-    app = Shared(
-        sessions.client_for if sessions else lambda _: neptun,
-        Pages(settings.max_response_bytes),
-        settings.project_id,
-        settings.confirm_delete,
-        report_of_request,
-        keeps_sessions,
-        scope_for=lambda request: caller_of(request).scope,
-        reader=replace(CALLER, renewal=sessions.advice if sessions else ""),
-    )
-
-    @asynccontextmanager
-    async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
-        yield app
-
-    def principal(ctx: ServerRequestContext[Any, Any]) -> str:
-        assert ctx.request is not None  # noqa: S101
-        return caller_of(ctx.request).principal
-
-    security = RequestStateSecurity(keys=settings.state_keys or [os.urandom(32)], bind_principal=principal)
-    server = build_server(
-        create_tools(read_only=settings.read_only),
-        lifespan,
-        outermost=(follow_trace,),
-        around=(end_calls(ending), calls.log_call),  # answers that are refused for their state are logged, too
-        request_state_security=security,
-    )
-    # Sessions would tie a caller to a process, streams are of no use to tools that answer at once.
-    server.streamable_http_app(
-        stateless_http=True,
-        json_response=True,
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the gate's part
-    )
-    # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
-    server.session_manager.app.get_tool_input_schema = dict[str, dict[str, Any]]().get
-    return server.session_manager
 
 
 async def _not_found(request: Request[Any], error: Exception) -> Response:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -128,7 +129,15 @@ def build_server(
 
 
 async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware of the MCP server: what is wrong with parameters. The SDK says "Invalid request parameters" alone."""
+    """Middleware of the MCP server: what is wrong with parameters. The SDK says "Invalid request parameters" alone.
+
+    A progress token that is null, as hosts send it that leave nothing out, counts as none.
+    """
+    params: Mapping[str, Any] = ctx.params or {}
+    meta = params.get("_meta")
+    if isinstance(meta, dict) and cast("dict[str, Any]", meta).get("progressToken", "") is None:
+        others = {name: value for name, value in cast("dict[str, Any]", meta).items() if name != "progressToken"}
+        ctx = replace(ctx, params={**params, "_meta": others})
     try:
         return await call_next(ctx)
     except ValidationError as error:

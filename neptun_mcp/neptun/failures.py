@@ -226,4 +226,19 @@ def _fault(use: Callable[[str], object], value: str) -> str:
 
 
 def _use_proxy(value: str) -> None:
-    httpx.AsyncHTTPTransport(verify=False, proxy=value if "://" in value else f"http://{value}")
+    httpx.AsyncHTTPTransport(verify=False, proxy=_proxy_url(value))
+
+
+def check_proxies() -> None:
+    """Raises ValueError for a proxy on a port that there is not: HTTPX would notice it only when it connects."""
+    proxies = getproxies()
+    for scheme in ("https", "all"):
+        if value := proxies.get(scheme):
+            _proxy_url(value)
+
+
+def _proxy_url(value: str) -> httpx.URL:
+    url = httpx.URL(value if "://" in value else f"http://{value}")
+    if (url.port or 0) > 65_535:
+        raise ValueError("no such port")
+    return url

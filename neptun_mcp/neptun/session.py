@@ -19,16 +19,17 @@ from functools import partial
 from itertools import repeat
 from operator import contains
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
+from pydantic import Field, TypeAdapter
 from pydantic_core import from_json
 
 from . import errors
 from .cookies import cookie_value
-from .models import COOKIE_NAME, Item, text_fields, texts_of
+from .models import COOKIE_NAME, MAX_ID, Item, text_fields, texts_of
 from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
 from .store import SessionStore
 from .threads import Pace
@@ -37,6 +38,7 @@ from .transport import Transport
 _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value
 _UNESCAPED = re.compile(r"[\w.~-]*", re.ASCII)
 _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs in
+_USER_ID = TypeAdapter(Annotated[int, Field(gt=0, le=MAX_ID)])
 _NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
 _PIECE = 200  # items that are looked through at a time
 _RENEWALS = 2  # from the cookie to the file, from the file to the log-in
@@ -348,7 +350,9 @@ class Session:
             answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
             session: Any = from_json(answer.body)
             user = session.get("user")
-            return None if user is None else User(int(user["id"]), _email(user.get("primary_email")))
+            return (
+                None if user is None else User(_USER_ID.validate_python(user["id"]), _email(user.get("primary_email")))
+            )
         except errors.Unauthorized:
             return None
         except (errors.Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):

@@ -21,7 +21,7 @@ import httpx2 as httpx
 
 from .connections import Connections
 from .errors import ConnectionLost, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
-from .failures import Progress, forgets_frames, refusal, unreachable, unusable_setting
+from .failures import Progress, check_proxies, forgets_frames, refusal, unreachable, unusable_setting
 from .models import COOKIE_NAME
 
 ATTEMPTS = 3
@@ -216,6 +216,8 @@ class Transport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
+        if self._is_encrypted:
+            check_proxies()
         return httpx.create_ssl_context(verify=self._is_encrypted, trust_env=self._is_encrypted)
 
     async def _body(self, response: httpx.Response, transfer: Transfer) -> bytes:

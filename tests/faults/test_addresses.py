@@ -220,6 +220,12 @@ UNREACHABLE = [
         None,
     ),
     Unreachable(
+        "a port of a proxy that there is not",
+        lambda: with_environment("HTTPS_PROXY", "http://127.0.0.1:99999"),
+        unusable("HTTPS_PROXY", NO_PROXY_ADDRESS),
+        None,
+    ),
+    Unreachable(
         "no address of a proxy",
         lambda: with_environment("HTTP_PROXY", "http://[::1"),
         unusable("HTTP_PROXY", NO_PROXY_ADDRESS),

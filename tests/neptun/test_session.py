@@ -162,7 +162,13 @@ async def test_a_configured_user_is_not_asked_for(site: Site) -> None:
     assert SESSION not in site.requests
 
 
-@pytest.mark.parametrize("answer", [{"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"user": {}}, {"user": {"id": "nobody"}}, {"user": [1]}, [], "text", None),
+        *({"user": {"id": number}} for number in (0, -3, 1.5, 10**30, None)),
+    ],
+)
 async def test_a_session_without_a_user_is_not_like_neptun(site: Site, answer: object) -> None:
     site.answers[SESSION] = JSONResponse(answer)
     async with client_for(site) as client:

@@ -158,6 +158,11 @@ ODD_PARAMETERS: list[tuple[str, Json, str]] = [
     ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": [3]}}, "project_id must be text. Pass it"),
     ("prompts/get", {"name": "tidy_imports", "arguments": 3}, "The arguments of tidy_imports must be a JSON object."),
     ("prompts/get", {}, "prompts/get cannot be read: params.name: Field required."),
+    (
+        "tools/call",
+        {"name": "list_imports", "arguments": {"project_id": 9}, "_meta": {"progressToken": None}},
+        "no proj",
+    ),
     ("tools/call", {"name": 3}, "tools/call cannot be read: params.name: Input should be a valid string."),
 ]
 

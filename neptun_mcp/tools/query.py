@@ -229,7 +229,7 @@ def _date(prefix: str, value: str) -> str:
     )
 
 
-@cache
+@lru_cache(maxsize=1_000)  # anything can be a prefix
 def _fields(prefix: str, model: type[Item]) -> tuple[str, ...]:
     """The fields that a prefix stands for. The one of that very name comes first."""
     names = [*model.model_fields]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -227,6 +228,21 @@ def test_what_lies_across_two_pieces_is_found_once(letter: str) -> None:
 
 
 # The cost
+
+
+def test_what_queries_leave_in_memory_is_bounded() -> None:
+    def ask(number: int) -> None:
+        parse_query(f"{number:0400}:x {number:0400}", UserFile).hint(0)
+
+    for number in range(1_500):
+        ask(number)
+    tracemalloc.start()
+    for number in range(1_500, 6_000):
+        ask(number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2_000_000
+
 
 LONG: dict[str, Callable[[int], str]] = {
     "ASCII": lambda size: "ab" * (size // 2),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -145,6 +147,13 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
+    _leaving_seconds = LEAVING_SECONDS
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT:  # somebody waits for the end, and no gateway is there
+            self._leaving_seconds = 0
+        super().handle_exit(sig, frame)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
@@ -158,7 +167,7 @@ class _Server(uvicorn.Server):
         """
         for server in self.servers:
             server.close()
-        for _ in range(20 * LEAVING_SECONDS):
+        for _ in range(20 * self._leaving_seconds):
             if not self.server_state.connections or self.force_exit:
                 break
             await anyio.sleep(1 / 20)

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from secrets import token_hex
@@ -100,6 +100,20 @@ def configure_logging(settings: Settings) -> None:
     level = getattr(logging, settings.log_level.upper())
     logging.getLogger("neptun_mcp").setLevel(level)
     logging.getLogger("mcp").setLevel(max(level, logging.WARNING))
+
+
+def event_log(name: str) -> Callable[..., None]:
+    """What logs the events of one kind, whatever the level of the others: a word or two, and fields.
+
+    Fields without a value are left out. Metrics are made of the same fields, see `serving/telemetry.py`.
+    """
+    logger = logging.getLogger(f"neptun_mcp.{name}")
+    logger.setLevel(logging.INFO)
+
+    def log(event: str, **fields: Any) -> None:
+        logger.info(event, extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+
+    return log
 
 
 def digest(secret: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from ..command_line import command_to_add
-from ..log import digest, request_id_of
+from ..log import digest, event_log, request_id_of
 from ..neptun.client import NeptunClient
 from ..neptun.errors import (
     BadRequest,
@@ -50,13 +50,9 @@ if TYPE_CHECKING:
     from .telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
-_calls = logging.getLogger("neptun_mcp.calls")
-_audit = logging.getLogger("neptun_mcp.audit")
+_log_call, _log_deletion = event_log("calls"), event_log("audit")
 MAX_NAMING, NAMING_SECONDS = 16, 5.0
 """Of how many deletions the project's name is asked for at the same time, and how long it may take."""
-
-for _logger in (_calls, _audit):
-    _logger.setLevel(logging.INFO)  # whatever is set for the others
 
 
 def report_of_request(request: Request[Any]) -> Report:
@@ -110,7 +106,7 @@ class CallLog:
                 "ms": round((perf_counter() - started - turn.waited) * 1000, 1),
                 "waited_ms": round(turn.queued * 1000, 1),
             }
-            _calls.info("call", extra={"fields": {"tool": name[:40], "outcome": outcome, **reason, **times, **common}})
+            _log_call("call", tool=name[:40], outcome=outcome, **reason, **times, **common)
             if name in audited_tools() and outcome != "asked":
                 given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
                 happened = _what_happened(ctx, report, outcome, answer, given)
@@ -122,7 +118,7 @@ class CallLog:
         if neptun and self._tasks and not named and self._naming < MAX_NAMING:
             self._tasks.start_soon(self._name_project, fields, called, caller, neptun)
         else:
-            _write_deletion(fields)
+            _log_deletion("deletion", **fields)
 
     async def _name_project(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient) -> None:
         self._naming += 1
@@ -138,12 +134,7 @@ class CallLog:
             pass
         finally:
             self._naming -= 1
-            _write_deletion(fields)
-
-
-def _write_deletion(fields: Mapping[str, Any]) -> None:
-    """Log a deletion. What is not known of it is left out."""
-    _audit.info("deletion", extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+            _log_deletion("deletion", **fields)
 
 
 def _client_of(ctx: ServerRequestContext[Shared, Request[Any]]) -> NeptunClient | None:

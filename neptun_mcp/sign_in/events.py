@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from starlette.datastructures import Headers
 
-from ..log import digest, request_id_of
+from ..log import digest, event_log, request_id_of
 from .provider import Grant
 
-_log = logging.getLogger("neptun_mcp.sign_in")
-_log.setLevel(logging.INFO)  # whatever is set for the others
+_log = event_log("sign_in")
 
 
 def log_event(
@@ -34,4 +32,4 @@ def log_event(
         fields |= {"user_id": grant.user_id, "may_delete": grant.may_delete, "sign_in": digest(grant.sign_in)[:16]}
     if token:
         fields["token"] = digest(token)[:16]
-    _log.info(event, extra={"fields": {**fields, **more, "request_id": request_id_of(headers)}})
+    _log(event, **fields, **more, request_id=request_id_of(headers))

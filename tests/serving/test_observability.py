@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
 from neptun_mcp.log import RedactingFormatter
-from neptun_mcp.sandbox import COOKIE
+from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import observability
 from neptun_mcp.serving.http import build_asgi_app
@@ -376,6 +376,17 @@ async def test_metrics_count_what_is_logged_and_name_nobody(site: Site) -> None:
         r'http_server_request_duration_seconds_count\{.*status_code="421".*http_route="/mcp"', metrics
     ) or (re.search(r'http_server_request_duration_seconds_count\{.*http_route="/mcp".*status_code="421"', metrics))
     assert not [word for word in ("987654321", "webshop", "users/", COOKIE, "elsewhere") if word in metrics]
+
+
+@with_otel
+async def test_metrics_count_a_sign_in_that_fails_on_the_side_of_neptun(site: Site) -> None:
+    async with sign_in_server(site, mcp_metrics=True) as server:
+        page = await server.page()
+        site.answers["POST /api/auth/login"] = failure(500)
+        failed = await server.browser.submit(page, email=EMAIL, password=PASSWORD)
+        metrics = (await server.app.http.get("/metrics")).text
+    assert failed.status_code == 503
+    assert 'neptun_mcp_sign_in_events_total{event="sign-in",outcome="failed"} 1.0' in metrics
 
 
 def test_metrics_without_the_extra_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,12 +350,12 @@ class Session:
             answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)
             session: Any = from_json(answer.body)
             user = session.get("user")
-            return (
-                None if user is None else User(_USER_ID.validate_python(user["id"]), _email(user.get("primary_email")))
-            )
+            if user is None:
+                return None
+            return User(_USER_ID.validate_python(user["id"]), _email(user.get("primary_email")))
         except errors.Unauthorized:
             return None
-        except (errors.Denied, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        except (errors.Denied, ValueError, TypeError, KeyError, AttributeError):
             raise self._unknown_user() from None
 
     def _meaning(self, refusal: errors.Unauthorized) -> errors.NeptunError:

@@ -168,7 +168,9 @@ class Transport:
         trace.sent |= self._http_transport is not None  # which does not tell
         started, outcome = anyio.current_time(), "given up"
         try:
-            async with self._connections.lease(cookie) as connection:
+            # A deletion has a connection of its own: none that the server may just be closing, or on which the rest of
+            # another answer could pass for the outcome.
+            async with self._connections.lease(None if method == "DELETE" else cookie) as connection:
                 if progress or not connection.used_at:
                     request.extensions["trace"] = trace.follow
                 response = await connection.http.send(request, stream=True)

@@ -16,10 +16,10 @@ import pytest
 
 from neptun_mcp import Credentials, NeptunClient
 from neptun_mcp.neptun import connections
-from neptun_mcp.neptun.errors import ConnectionLost
+from neptun_mcp.neptun.errors import ConnectionLost, DeletionFailed
 from neptun_mcp.sandbox import COOKIE
 from tests.faults.server import Action, Exchange, Server, http, say, serve, to_json
-from tests.support import PATIENCE
+from tests.support import PATIENCE, import_item
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +62,22 @@ async def test_the_rest_of_an_answer_reaches_nobody_else() -> None:
         for _ in range(2):
             for number, client in enumerate(clients, 1):
                 assert await file_owners(client) == [number]
+
+
+async def test_the_rest_of_an_answer_is_not_taken_for_the_outcome_of_a_deletion() -> None:
+    async def fail_to_delete(exchange: Exchange) -> None:
+        listed = http(200, to_json({"imports": [import_item(1)]}))
+        is_deletion = exchange.request.method == "DELETE"
+        await exchange.send(http(500, b"{}") if is_deletion else listed + http(200, b"[]"))
+
+    async with (
+        serve(fail_to_delete) as server,
+        NeptunClient(Credentials(COOKIE), user_id=1, base_url=server.url) as client,
+    ):
+        for _ in range(2):
+            await client.list_imports(1)
+            with pytest.raises(DeletionFailed, match=r"status 500\). Import 1 is still there"):
+                await client.delete_import(1, 1)
 
 
 async def test_a_person_is_served_on_one_connection() -> None:

@@ -27,10 +27,7 @@ def run(options: argparse.Namespace) -> None:
     """Take the server out of the hosts that are named, or of all."""
     names = hosts_or_exit(options.host)
     if bool(names) == options.all:
-        refuse(
-            f"Which host? For all of them: {command_line()} uninstall --all",
-            f"The hosts are: {', '.join(HOSTS)}.",
-        )
+        refuse(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
     if not HOSTS["cursor"].places:  # and no other host's either
         fail(f"Nothing was changed: {NO_HOME}.")
     good, here = True, False

@@ -130,7 +130,7 @@ async def everywhere_page(call: Call, wanted: Wanted) -> dict[str, Any]:
             f"In project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}: {caution}"
             for caution, ids in found.cautions.items()
         ),
-        wanted.query.hint(found.total),
+        wanted.hint(found.total, call.neptun.learned),
         ANEW if anew else "",
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",

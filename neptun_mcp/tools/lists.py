@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ..neptun import threads
-from ..neptun.client import KNOWN_KINDS, is_kind
-from ..neptun.models import Listing, ResourceType, UserFile
+from ..neptun.client import KNOWN_KINDS, Learned, is_kind
+from ..neptun.models import GITHUB_KINDS, Listing, ResourceType, UserFile
 from ..neptun.threads import SMALL, Pace, Stopped
 from ..neptun.time_limit import TimeLimit
 from .context import Call
@@ -26,6 +26,8 @@ EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
 
 NO_STATUS = "Neptun sends no status of these imports, so which of them failed, or are duplicates, is unknown."
+
+ONLY_GITHUB = "This Neptun may call every import from GitHub just github: pass that as source_type to see them."
 
 ANEW = "The list was read again for this page, and may have changed since the page before."
 
@@ -83,6 +85,16 @@ class Wanted:
             return "" if items else EMPTY
         unknown = self.query.asks_status and items and not any(item.import_status for item in items)
         return NO_STATUS if unknown else ""
+
+    def hint(self, total: int, learned: Learned) -> str:
+        """What to know of a list in which so many were found.
+
+        Args:
+            total: how many were found.
+            learned: what the server is like; one as documented need not tell the kinds of GitHub imports apart.
+        """
+        unknown = self.kind in GITHUB_KINDS and learned.imports_by_kind is False and not total
+        return ONLY_GITHUB if unknown else self.query.hint(total)
 
     def find(self, items: Sequence[Any], pace: Pace) -> Sequence[Any]:
         """The items of a list that are wanted, in their order. A duplicate knows what replaces it."""
@@ -148,7 +160,7 @@ async def project_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     page, memory = await wanted.in_time(items, call.limit, made)
     if memory:
         call.pages.remember(sent, memory)
-    note = notes(wanted.caution(items), wanted.query.hint(page["total"]), ANEW if anew else "")
+    note = notes(wanted.caution(items), wanted.hint(page["total"], call.neptun.learned), ANEW if anew else "")
     return {"project_id": call.project_id, "note": note, **page, **left_out(sent.value.left_out, 3)}
 
 

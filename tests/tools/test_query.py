@@ -18,7 +18,7 @@ from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools import query as language
 from neptun_mcp.tools.excerpts import marked
 from neptun_mcp.tools.folding import fold, folded_pieces, unfolded
-from neptun_mcp.tools.lists import NO_STATUS
+from neptun_mcp.tools.lists import NO_STATUS, ONLY_GITHUB
 from neptun_mcp.tools.query import parse_query, search
 from tests.support import WEBSHOP, Host, Json, ids, import_item, resources
 
@@ -182,6 +182,14 @@ async def test_a_newer_completed_import_of_the_same_source_replaces_an_older_one
         kind = older["source_type"]
         page = await tools.gets("list_imports", project_id=WEBSHOP, query="is:duplicate", source_type=kind)
         assert page["total"] == replaced
+
+
+@pytest.mark.parametrize("project", ["webshop", "*"])
+async def test_where_neptun_does_not_tell_kinds_of_github_apart_the_result_says_so(host: Host, project: str) -> None:
+    host.site.sandbox("documented")
+    page = await host.gets("list_imports", project=project, source_type="public_github_repository_url")
+    assert (page["total"], page["note"]) == (0, ONLY_GITHUB)
+    assert "note" not in await host.gets("list_imports", project=project, source_type="github")
 
 
 async def test_where_neptun_sends_no_status_the_result_says_so(host: Host) -> None:

@@ -99,12 +99,10 @@ def write_secret_file(
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     make_directory(path.parent)
-    try:
+    with _named(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
-        with open(descriptor, "wb") as new:
+        with _named(path), open(descriptor, "wb") as new:
             new.write(content)
             new.flush()
             os.fsync(descriptor)
@@ -116,6 +114,15 @@ def write_secret_file(
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+@contextmanager
+def _named(path: Path) -> Generator[None]:
+    """Let errors name the file that a person knows, and not the new one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def make_directory(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,12 +123,18 @@ class SessionStore:
 
     @contextmanager
     def _kept(self, file: Path) -> Generator[dict[str, dict[str, Any]]]:
-        """What the file holds, written again if the block ends without an error, with no other process in between."""
+        """What the file holds, written again if the block ends without an error, with no other process in between.
+
+        A file with nothing in it is deleted.
+        """
         make_directory(file.parent)
         with locked(file):
             kept = _read(file)
             yield kept
-            _write(file, kept)
+            if kept:
+                _write(file, kept)
+            else:  # also where the disk is full
+                Path(os.path.realpath(file)).unlink(missing_ok=True)
 
     def _save_in_keyring(self, address: str, cookie: str) -> bool:
         def save(keyring: Any) -> bool:

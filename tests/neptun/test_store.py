@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -144,6 +145,21 @@ def test_without_a_place_nothing_is_kept_and_nothing_else_fails() -> None:
     assert not store.remove(HERE)
     with pytest.raises(OSError, match="no place"):
         store.save(HERE, "x")
+
+
+def test_a_full_disk_is_named_with_the_file_and_keeps_no_session(
+    store: SessionStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.save(HERE, "x")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.save(THERE, "y")
+    assert caught.value.filename == str(file)
+    assert store.remove(HERE)
+    assert [*file.parent.iterdir()] == []
 
 
 # The keyring

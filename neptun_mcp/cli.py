@@ -138,7 +138,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
     serve = add("serve", common, about="serve on stdin and stdout, or over HTTP for many")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, at http://HOST:PORT/mcp")
-    serve.add_argument("--host", default=argparse.SUPPRESS, help="the address to listen on (127.0.0.1)")
+    serve.add_argument("--host", type=_host, default=argparse.SUPPRESS, help="the address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=_port, default=argparse.SUPPRESS, help="the port to listen on (8000)")
 
     add("demo", about="show a conversation with the server, on sample data")
@@ -187,6 +187,15 @@ def _add_accounts_and_hosts(add: Callable[..., _Parser], common: _Parser) -> Non
     uninstall = add("uninstall", about="take the server out of hosts again")
     uninstall.add_argument("host", nargs="*", help="the hosts")
     uninstall.add_argument("--all", action="store_true", help="take it out of every host that has it")
+
+
+def _host(text: str) -> str:
+    """A name or an address; one of IPv6 without the brackets that it has in a URL."""
+    host = text.strip("[]")
+    is_v6 = re.fullmatch(r"[0-9A-Fa-f:.]+(%\w+)?", host) and host.count(":") > 1
+    if not (is_v6 or re.fullmatch(r"[\w.-]+", host)):
+        raise argparse.ArgumentTypeError("a host is a name or an address, without http:// and without a port")
+    return host
 
 
 def _port(text: str) -> int:

@@ -74,6 +74,14 @@ def test_help_has_a_line_for_each_command_at_every_width(
         ("whoami me", 'neptun-mcp whoami takes no argument "me". `neptun-mcp whoami --help` shows what there is.'),
         ("whoami --base-url", "--base-url: expected one argument. `neptun-mcp whoami --help` shows what there is."),
         ("sandbox --port http", "--port: a port is a number from 0 to 65535. `neptun-mcp sandbox --help` shows"),
+        (
+            "serve --http --host 127.0.0.1:80",
+            "--host: a host is a name or an address, without http:// and without a po",
+        ),
+        (
+            "serve --http --host http://[::1]",
+            "--host: a host is a name or an address, without http:// and without a po",
+        ),
         ("serve --http --port 65536", "--port: a port is a number from 0 to 65535. `neptun-mcp serve --help` shows"),
         ("help", 'There is no command "help". Did you mean --help? `neptun-mcp --help` shows what there is.'),
         ("list-imports", 'There is no command "list-imports". Did you mean call list_imports? `neptun-mcp --h'),
@@ -110,6 +118,10 @@ def test_options_may_stand_anywhere(command: Command, words: str) -> None:
     ran = command(*words.split())
     assert (ran.code, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["total"] == 7
+
+
+def test_an_address_of_ipv6_may_have_the_brackets_of_a_url(command: Command) -> None:
+    assert "it listens on ::2, so it needs" in command("serve", "--http", "--host", "[::2]").stderr
 
 
 def test_the_value_of_an_option_before_the_command_is_not_the_command(command: Command, site: Site) -> None:

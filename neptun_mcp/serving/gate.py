@@ -45,7 +45,7 @@ _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII
 
 
 class Limits:
-    """ASGI middleware for every route: limits the headers and the query, and how fast refusals follow each other.
+    """ASGI middleware for every route: answers what is refused, not too fast, and limits the headers and the query.
 
     Answered at once, peers that try again at once would take all of the processor. A refusal that is held back takes a
     connection, which has one request at a time.
@@ -61,24 +61,28 @@ class Limits:
                 await self._hold_back()
             await send(message)
 
-        if scope["type"] == "http":
-            query = scope["query_string"]
-            refusal = None
-            if any(len(value) > MAX_HEADER for _, value in scope["headers"]):
-                words = f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440."
-                refusal = refused(431, words)
-            elif len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
-                refusal = refused(414, "The query of the address is too long. Send less.")
-            if refusal:
-                await refusal.answer(scope, receive, send_or_hold)
-                return
-        await self._app(scope, receive, send_or_hold)
+        try:
+            if scope["type"] == "http":
+                _check_size(scope)
+            await self._app(scope, receive, send_or_hold)
+        except Disconnected:
+            pass
+        except Refused as refusal:
+            await refusal.answer(scope, receive, send_or_hold)
 
     async def _hold_back(self) -> None:
         now = anyio.current_time()
         self._next = min(max(self._next, now - 1) + 1 / MAX_REFUSALS, now + HOLD_SECONDS)
         if self._next > now:
             await anyio.sleep(self._next - now)
+
+
+def _check_size(scope: Scope) -> None:
+    query = scope["query_string"]
+    if any(len(value) > MAX_HEADER for _, value in scope["headers"]):
+        raise refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
+    if len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
+        raise refused(414, "The query of the address is too long. Send less.")
 
 
 class Gate:
@@ -122,34 +126,29 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        try:
-            self._check_address(headers)
-            caller = self._authenticate(headers)
-            caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
-            self._check_form(scope["method"], headers)
-            person = self._clients.person_behind(caller) if self._clients else f"token {caller.token}"
-            body = await self._bodies.read(person, headers, receive)
-            message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
-            state = {
-                **scope.get("state", {}),
-                "caller": caller,
-                "person": person,
-                "message": message,
-                "size": len(body),
-                "report": Report(),
-            }
-            scope = {**scope, "headers": _tolerant(headers), "state": state}
-            request = Request(scope)
-            # A reply to a question must not wait for calls.
-            kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
-            async with self._turns.take(person, receive, kind) as turn:
-                state["turn"] = turn
-                await self._people.check(request, self._clients)
-                await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
-        except Disconnected:
-            pass
-        except Refused as refusal:
-            await refusal.answer(scope, receive, send)
+        self._check_address(headers)
+        caller = self._authenticate(headers)
+        caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
+        self._check_form(scope["method"], headers)
+        person = self._clients.person_behind(caller) if self._clients else f"token {caller.token}"
+        body = await self._bodies.read(person, headers, receive)
+        message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
+        state = {
+            **scope.get("state", {}),
+            "caller": caller,
+            "person": person,
+            "message": message,
+            "size": len(body),
+            "report": Report(),
+        }
+        scope = {**scope, "headers": _tolerant(headers), "state": state}
+        request = Request(scope)
+        # A reply to a question must not wait for calls.
+        kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
+        async with self._turns.take(person, receive, kind) as turn:
+            state["turn"] = turn
+            await self._people.check(request, self._clients)
+            await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
@@ -258,19 +257,14 @@ class Public:
         self._sender = sender
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            body = b""
-            if scope["method"] == "POST":
-                body = await self._bodies.read(None, Headers(scope=scope), receive)
-            sender = await self._sender(Request(scope, replay(body, receive))) or "strangers"
-            async with self._turns.take(sender, receive, scope["path"]) as turn:
+        body = b""
+        if scope["method"] == "POST":
+            body = await self._bodies.read(None, Headers(scope=scope), receive)
+        sender = await self._sender(Request(scope, replay(body, receive))) or "strangers"
+        async with self._turns.take(sender, receive, scope["path"]) as turn:
 
-                async def send_after_turn(message: Message) -> None:
-                    turn.end()  # who does not read the answer keeps nobody waiting
-                    await send(message)
+            async def send_after_turn(message: Message) -> None:
+                turn.end()  # who does not read the answer keeps nobody waiting
+                await send(message)
 
-                await self._app(scope, replay(body, receive), send_after_turn)
-        except Disconnected:
-            pass
-        except Refused as refusal:
-            await refusal.answer(scope, receive, send)
+            await self._app(scope, replay(body, receive), send_after_turn)

@@ -317,11 +317,11 @@ class Session:
         except errors.Denied as error:
             what = f"it answered the log-in with status {error.status}"
             raise errors.NotLikeNeptun(self._transport.address, what) from None
-        cookies = [cookie_value(line) for line in answer.headers.get_list("set-cookie") if COOKIE_NAME in line]
-        if not cookies or cookies[-1] is None:
+        given = [line for line in answer.headers.get_list("set-cookie") if line.startswith(f"{COOKIE_NAME}=")]
+        if not (cookie := cookie_value(given[-1]) if given else None):
             raise errors.NotLikeNeptun(self._transport.address, "it accepted the log-in but gave no session")
         self._logins_refused = 0
-        return cookies[-1]
+        return cookie
 
     async def check_database(self) -> None:
         """With its database down, a running server refuses every log-in as if the password were wrong (recorded).

@@ -341,6 +341,16 @@ async def test_a_password_that_cannot_be_encoded_is_wrong(site: Site) -> None:
             await client.list_imports(WEBSHOP)
 
 
+async def test_the_cookie_of_that_name_counts_and_no_other(site: Site) -> None:
+    answer = Response('{"user": {"id": 1}}')
+    for line in (f"neptun-session={COOKIE}", "old-neptun-session=x", "theme=neptun-session"):
+        answer.raw_headers.append((b"set-cookie", f"{line}; {ATTRIBUTES}".encode()))
+    site.answers[LOGIN] = answer
+    async with client_for(site, email=EMAIL, password=PASSWORD) as client:
+        assert await owners(client) == {1}
+    assert set(site.cookies) == {None, COOKIE}
+
+
 async def test_a_recorded_log_in_succeeds(site: Site) -> None:
     site.app = replay()
     async with client_for(site, email="alice@example.com", password="Passw0rd!alice") as client:

@@ -179,7 +179,7 @@ def test_a_port_that_is_taken_ends_serve_before_it_starts(command: Command, site
     assert ran == Completed(1, "", said)
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example", "256.1.1.1", "::g"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example", "256.1.1.1"])
 def test_a_host_that_cannot_be_listened_on_ends_serve(host: str, command: Command, monkeypatch: Any) -> None:
     monkeypatch.setenv("NEPTUN_MCP_TOKEN", "bearer-token-" * 3)
     monkeypatch.setenv("NEPTUN_MCP_ALLOWED_HOSTS", "mcp.example.com")

@@ -26,6 +26,7 @@ from tests.serving.support import (
     DELETE_IMPORT,
     HEADERS,
     LIST_FILES,
+    LIST_IMPORTS,
     OTHER_STATE_KEY,
     OTHER_TOKEN,
     REMOTE,
@@ -207,7 +208,13 @@ async def test_sigterm_lets_in_flight_calls_finish(site: Site, tmp_path: Path) -
             sent.append(event)
 
     async with worker(tmp_path / "log", env) as (url, child), http:
-        message = Caller(url, http, HEADERS).message("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
+        alice = Caller(url, http, HEADERS)
+        await alice.call("list_imports", LIST_IMPORTS)  # until Neptun has confirmed who she is, she has other turns
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):  # so that the process has taken the connections
+                tasks.start_soon(alice.call, "list_imports", LIST_IMPORTS)
+        sent.clear()
+        message = alice.message("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
 
         async def call() -> None:
             response = await http.post(f"{url}/mcp", **message, extensions={"trace": note_sent})

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from ..account import create_client, credentials_of
 from ..command_line import command_line
 from ..neptun.errors import NeptunError, Unavailable
+from ..neptun.failures import unusable_setting
 from ..settings import Settings, problems
-from ..tools.words import HOST, advice, happened
+from ..tools.words import HOST, TERMINAL, advice, happened
 from .entries import Entry, find_entries
 from .hosts import HOSTS
 
@@ -139,6 +140,10 @@ async def _check_url(entry: Entry) -> HostStep:
     to_do = f"Start the server there, or correct the entry neptun in {entry.file}."
     try:
         http = httpx.AsyncClient(timeout=_ANSWER_SECONDS)
+    except (OSError, ValueError, ImportError, httpx.InvalidURL):
+        problem = unusable_setting(url)
+        return _step(entry, happened(problem), advice(problem, TERMINAL))
+    try:
         async with http:
             answer = await http.post(url, json=message, headers=asked)
             if session := answer.headers.get("Mcp-Session-Id"):

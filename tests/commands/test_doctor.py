@@ -298,6 +298,20 @@ def test_an_address_that_does_not_work_is_named(
     assert ok or f"the entry neptun in {file}.\n" in printed
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SSL_CERT_FILE", "/no/such/file"), ("ALL_PROXY", "socks5://127.0.0.1:9"), ("ALL_PROXY", "ftp://127.0.0.1:9")],
+)
+def test_a_setting_of_the_machine_that_keeps_an_entry_from_being_looked_at_is_named(
+    doctor: Any, site: Site, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    put("cursor", url=f"{site.url}/mcp")
+    monkeypatch.setenv(variable, value)
+    code, printed = doctor(SANDBOX="1")
+    assert f"FAIL host cursor: {site.url}/mcp cannot be reached: {variable}, a setting of this machine, " in printed
+    assert (code, f"To do: Correct {variable} or unset it." in printed) == (1, True)
+
+
 @pytest.mark.parametrize("program", ["'/gone/neptun-mcp'", "'/gone/neptun-mcp' # mine", '"/gone/neptun-mcp"\t# mine'])
 def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, program: str) -> None:
     file = HOSTS["goose"].file

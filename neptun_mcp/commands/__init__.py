@@ -1,4 +1,4 @@
-"""What a person types: each module is a command, with `run(options)`, which returns if it succeeded.
+"""What a person types: a command is in the module of its name, as `run(options)`, which returns if it succeeded.
 
 This module has what they share. A command imports what it needs when it runs.
 """
@@ -82,7 +82,7 @@ def end_at_once() -> None:
 
 @contextmanager
 def _output_not_lost(result: str = "") -> Generator[None]:
-    """End the program where stdout cannot be written: with a word about it, but after `| head`.
+    """End the program where stdout cannot be written: with a word about it, except after `| head`.
 
     Args:
         result: what has been done, which is told in any case.

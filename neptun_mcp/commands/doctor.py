@@ -125,7 +125,8 @@ async def _address(neptun: NeptunClient, settings: Settings) -> str:
 
 
 async def _http(neptun: NeptunClient, settings: Settings) -> str:
-    """
+    """What is needed to serve over HTTP.
+
     Raises:
         ValueError: a setting is missing that this way to serve needs.
     """

@@ -17,7 +17,7 @@ from .json_text import is_object
 
 _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
-_KEPT = ("timeout", "tools", "enabled")
+_IF_UNSET = ("timeout", "tools", "enabled")
 """What of an entry is only where the person has not set it."""
 
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
@@ -43,14 +43,14 @@ class Entry:
     @property
     def command(self) -> list[str]:
         """The program that it starts, and its arguments; empty if it starts none."""
-        command, args = self._said.get("command") or self._said.get("cmd"), self._said.get("args")
+        command, args = self._flat.get("command") or self._flat.get("cmd"), self._flat.get("args")
         words = cast("list[Any]", command) if isinstance(command, list) else [command] if command else []
         return [str(word) for word in (*words, *(cast("list[Any]", args) if isinstance(args, list) else ()))]
 
     @property
     def url(self) -> str:
         """The address of the server that it connects to; empty if it starts one."""
-        return next((str(self._said[key]) for key in _URLS if self._said.get(key)), "")
+        return next((str(self._flat[key]) for key in _URLS if self._flat.get(key)), "")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -67,11 +67,11 @@ class Entry:
         return self._texts(*(key for key, value in HOSTS[self.host].form.items() if isinstance(value, dict)))
 
     def _texts(self, *keys: str) -> dict[str, str]:
-        found = next((value for key in keys if is_object(value := self._said.get(key))), dict[str, Any]())
+        found = next((value for key in keys if is_object(value := self._flat.get(key))), dict[str, Any]())
         return {name: str(value) for name, value in found.items()}
 
     @property
-    def _said(self) -> dict[str, Any]:
+    def _flat(self) -> dict[str, Any]:
         """The value, with what Cline's own command puts into `transport`."""
         inner = self.value.get("transport")
         return {**self.value, **inner} if is_object(inner) else self.value
@@ -140,7 +140,7 @@ def _merged(key: str, old: Any, new: Any) -> Any:
         return {**{name: value for name, value in old.items() if not name.startswith("NEPTUN_")}, **new}
     if isinstance(old, list) and key == "env_vars":
         return cast("list[str]", old) + [name for name in new if name not in old]
-    return new if old is None or key not in _KEPT else cast("Any", old)
+    return new if old is None or key not in _IF_UNSET else cast("Any", old)
 
 
 def find_entries(unreadable: list[tuple[str, str]] | None = None) -> Iterator[Entry]:

@@ -1,6 +1,6 @@
 """The hosts that `neptun-mcp install` knows: where each keeps its MCP servers, and what an entry looks like there.
 
-A host is a line or two in `HOSTS`. What was tried with which version is in docs/hosts.md.
+A host is an entry in `HOSTS`. What was tried with which version is in docs/hosts.md.
 """
 
 from __future__ import annotations

@@ -90,8 +90,7 @@ def _checked(before: str, after: str, path: Sequence[str], value: Any) -> str:
 
 
 def _filled(value: Any) -> Any:
-    """A value less the tables in it that are empty, in a form in which it equals itself: a number that is none does
-    not."""
+    """A value less the tables in it that are empty, in a form in which it equals itself: NaN does not."""
     if is_object(value):
         return {key: _filled(inner) for key, inner in value.items() if inner != {}}
     return value if value == value else repr(value)

@@ -32,7 +32,8 @@ def set_yaml(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def remove_yaml(text: str, path: Sequence[str]) -> str:
-    """
+    """Not done: see above.
+
     Raises:
         ValueError: always.
     """

@@ -29,7 +29,7 @@ class Connection:
     Attributes:
         http: the client.
         cookie: the session that it belongs to.
-        used_at: when it answered last, by the clock of the wall: others stand still while a laptop sleeps; 0 if never.
+        used_at: when it answered last, by the wall clock: others stand still while a laptop sleeps; 0 if never.
     """
 
     http: httpx.AsyncClient

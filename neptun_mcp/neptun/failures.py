@@ -230,7 +230,7 @@ def _use_proxy(value: str) -> None:
 
 
 def check_proxies() -> None:
-    """Raises ValueError for a proxy on a port that there is not: HTTPX would notice it only when it connects."""
+    """Raises ValueError for a proxy whose port does not exist: HTTPX would notice it only when it connects."""
     proxies = getproxies()
     for scheme in ("https", "all"):
         if value := proxies.get(scheme):

@@ -36,9 +36,9 @@ PUBLIC_GITHUB = "public_github_repository_url"
 GITHUB_KINDS = ("github_repository_installation", PUBLIC_GITHUB)
 """The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
 
-
 _SORTED = 20_000  # items that are sorted at a time
 _PIECE = 200  # items that are read at a time, in about a millisecond
+
 MAX_UNREADABLE = 100
 """How many unreadable items are looked at before the rest of a list is given up."""
 
@@ -47,6 +47,7 @@ Timestamp: TypeAlias = Annotated[
 ]
 """A moment as Neptun sends it, ISO 8601 (years above 9999 with a sign and six digits), or as PostgreSQL writes it. Text
 sorts, and is shown again, without the cost of parsing thousands."""
+
 Id: TypeAlias = Annotated[int, Field(gt=0)]
 
 

@@ -199,6 +199,6 @@ def _ask_keyring(ask: Callable[[Any], T]) -> T:
     try:
         return in_time(work, KEYRING_SECONDS)
     except TimeoutError:
-        raise OSError(errno.ETIMEDOUT, "the system's keyring does not answer: it may be waiting for you") from None
+        raise OSError(errno.ETIMEDOUT, f"{_KEYRING} does not answer: it may be waiting for you") from None
     except Exception:
         raise OSError(errno.EACCES, _NO_KEYRING) from None

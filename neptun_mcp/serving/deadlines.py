@@ -1,4 +1,4 @@
-"""What keeps a server waiting, and for how long: bodies that do not arrive, answers that nobody reads, and its own end.
+"""What a server does not wait for: peers that leave an answer unread, and, at its end, messages that will not arrive.
 
 A head that is never finished and a connection that is never used reach no application: a gateway ends those.
 """

@@ -34,12 +34,10 @@ MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES = 32 * 2**10, 256
 """The same where no token is needed."""
 
 MAX_FIELDS = 64
-"""Fields of a form, or of a query."""
+"""Fields of a query."""
 
 MAX_REFUSALS, HOLD_SECONDS = 50, 10.0
 """Refusals that a process answers in a second, and for how long at most others are held back."""
-
-MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
 
@@ -209,7 +207,7 @@ class Gate:
         return send_unless_ended
 
 
-def _says_session_ended(outcome: BaseException | object) -> bool:
+def _says_session_ended(outcome: object) -> bool:
     """Whether Neptun refused the session in a call, whatever the call was about."""
     while isinstance(outcome, BaseException):
         if isinstance(outcome, SessionRefused):

@@ -67,8 +67,8 @@ GRACE_SECONDS = 5
 """How much longer than the time limit of a call the process takes to end at most."""
 
 LEAVING_SECONDS = 3
-"""How long of it connections that are open stay open for another request, longer than the documented nginx keeps those
-that it does not use."""
+"""How much of that time open connections wait for another request: longer than nginx, set up as in docs/remote.md,
+keeps those that it does not use."""
 
 BACKLOG, QUEUE = 32, 1024
 """How many connections are accepted before anything else runs, and how many the system keeps until then. Of those that
@@ -297,7 +297,7 @@ class _Parts:
 
     def _mcp_server(self, keeps_sessions: bool) -> StreamableHTTPSessionManager:
         settings, clients, neptun = self._settings, self._clients, self._neptun
-        app = Shared(
+        shared = Shared(
             clients.client_for if clients else lambda _: neptun,
             Pages(settings.max_response_bytes),
             settings.project_id,
@@ -310,7 +310,7 @@ class _Parts:
 
         @asynccontextmanager
         async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
-            yield app
+            yield shared
 
         def principal(ctx: ServerRequestContext[Any, Any]) -> str:
             assert ctx.request is not None  # noqa: S101

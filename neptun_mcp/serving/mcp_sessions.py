@@ -31,9 +31,11 @@ from ..tools.context import can_ask
 from ..tools.not_done import NotDone
 from .callers import caller_of
 from .deadlines import Ending
-from .gate import MAX_BODY, MCP_SESSION_HEADER
+from .gate import MAX_BODY
 from .refusals import Refused, refused
 from .turns import Disconnected, Turn
+
+MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
@@ -246,7 +248,7 @@ class _Asking:
             with self._ending.cancels():
                 answer = await self._session.elicit_form(*args, **options)
         finally:
-            self._turn.waited += perf_counter() - asked
+            self._turn.asking += perf_counter() - asked
         try:
             await self._turn.begin()
         except (Refused, Disconnected):

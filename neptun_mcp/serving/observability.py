@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _log_call, _log_deletion = event_log("calls"), event_log("audit")
+
 MAX_NAMING, NAMING_SECONDS = 16, 5.0
 """Of how many deletions the project's name is asked for at the same time, and how long it may take."""
 
@@ -58,7 +59,7 @@ MAX_NAMING, NAMING_SECONDS = 16, 5.0
 def report_of_request(request: Request[Any]) -> Report:
     """Where the tools report the call that came with a request."""
     report: Report = request.state.report
-    report.waited = request.state.turn.queued
+    report.queued = request.state.turn.queued
     return report
 
 
@@ -103,7 +104,7 @@ class CallLog:
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
             common = {"request_id": request_id_of(ctx.request.headers), "caller": caller_name(caller, user_id)}
             times = {
-                "ms": round((perf_counter() - started - turn.waited) * 1000, 1),
+                "ms": round((perf_counter() - started - turn.asking) * 1000, 1),
                 "waited_ms": round(turn.queued * 1000, 1),
             }
             _log_call("call", tool=name[:40], outcome=outcome, **reason, **times, **common)

@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 from ..log import digest, event_log, request_id_of
 from ..sign_in.routes import refusal_at
 
-_REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting"}
-"""The reason of a refusal, by its status; of all others it is the caller's mistake."""
+_REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting", 503: "neptun_failed"}
+"""The reason of a refusal, by its status; all others are the caller's mistake."""
 
 _log_refusal = event_log("requests")
 

@@ -41,9 +41,16 @@ PROBES = ("HEAD /api/auth/check", "GET /api/_auth/session", "GET /api/shared/col
 """Requests that are sent to learn whether they are refused."""
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Seconds: most of those of OpenTelemetry's convention for HTTP, and the usual time limit of a call."""
+
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+"""Callers may invent others, which are counted together."""
+
 NAMES = ("gen_ai.tool.name", "gen_ai.prompt.name")
+"""Attributes with the name of a tool or a prompt, as the caller says it."""
+
 DROPPED = ("http.request.header", "http.response.header", "jsonrpc.request.id", "url.query", "user_agent")
+"""Beginnings of the names of attributes that are not sent."""
 
 
 def _otlp(signal: str) -> bool:

@@ -21,12 +21,10 @@ MAX_IN_FLIGHT = 512
 """Requests in a process, beyond which none waits."""
 
 SHARE, ALONE_SECONDS = 1 / 3, 30.0
-"""How much of the processor the requests of one person may take for long, if those of others came in so many seconds.
-"""
+"""How much of the processor the requests of one person may take for long, if others sent some in so many seconds."""
 
 CREDIT_SECONDS, REST_SECONDS = 0.5, 2.0
 """How much processor time they may take in one go, for some 200 calls; and for how long at most they then rest."""
-
 
 REQUEST_SECONDS = 0.0005
 """The processor time that a request takes before its turn and after it: to read, to authenticate, to answer."""
@@ -42,7 +40,7 @@ class Turn:
     Attributes:
         call: what the request has begun in a session, as long as it lasts; cancelled when the request is over.
         queued: for how many seconds it has waited for turns.
-        waited: for how many seconds the person was asked, in all.
+        asking: for how many seconds the person was asked, in all.
     """
 
     def __init__(self, turns: Turns, line: _Line, receive: Receive) -> None:
@@ -53,7 +51,7 @@ class Turn:
         self._begun: float | None = None
         self.call: anyio.CancelScope | None = None
         self.queued = 0.0
-        self.waited = 0.0
+        self.asking = 0.0
 
     async def begin(self) -> None:
         """Wait for the turn.

@@ -35,7 +35,7 @@ class Report:
         asked: whether a question was put to the person before a deletion; None if the call did not come to that.
         answered: what came back: the form with yes or no, or without it `declined` or `cancelled`, which some hosts
             also do by themselves; None if nobody was asked.
-        waited: the seconds that the call has waited for its turns. They count against its time limit.
+        queued: the seconds that the call has waited for its turns. They count against its time limit.
     """
 
     outcome: BaseModel | BaseException | None = None
@@ -44,7 +44,7 @@ class Report:
     project_name: str | None = None
     asked: bool | None = None
     answered: Answered | None = None
-    waited: float = 0.0
+    queued: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def call_of(ctx: Context[Shared, Any]) -> Call:
     """The call, which has one time limit for all that it does."""
     shared, request = ctx.request_context.lifespan_context, ctx.request_context.request
     client, report = shared.client_for(request), shared.report_for(request)
-    limit = TimeLimit(client.timeout - report.waited)
+    limit = TimeLimit(client.timeout - report.queued)
     neptun = client.with_options(time_limit=limit, transfer=current_transfer.get())
     return Call(neptun, limit, shared, report, shared.scope_for(request))
 

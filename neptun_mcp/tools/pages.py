@@ -37,8 +37,9 @@ class Key(NamedTuple):
     Attributes:
         session: the person's session.
         changes: how often its cookie had changed.
-        project_id: the project; None for the list of projects.
-        what: the type of the resources, and the id of a single one; or the kind of the imports.
+        project_id: the project; `EVERY_PROJECT` for all of them, None for the list of projects.
+        what: `imports` and their kind, or the type of the resources and the id of a single one; over all projects also
+            the query. Empty for the list of projects.
     """
 
     session: Session

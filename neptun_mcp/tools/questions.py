@@ -25,16 +25,15 @@ from .words import NOTHING_DELETED, happened, listed
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
-_KEPT = AcceptedElicitation[Any]
+_ACCEPTED = AcceptedElicitation[Any]
+
+_ELSEWHERE = 5  # requests for the imports of other projects
+_NAMED = 5  # projects of which is said that nobody looked there
 
 
 class Confirmation(Form):
     # Only JSON `true` is a yes, and an untouched form a no: some hosts select Yes where there is no default.
     delete: bool = Field(default=False, strict=True, title="Delete it for good", description="This cannot be undone")
-
-
-_ELSEWHERE = 5  # requests for the imports of other projects
-_NAMED = 5  # projects of which is said that nobody looked there
 
 
 async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int) -> ProjectImport:

@@ -65,13 +65,15 @@ async def test_a_person_is_stopped_and_no_other(
     assert COOKIE not in caplog.text
 
 
-async def test_who_cannot_be_told_is_not_served(site: Site, tmp_path: Path) -> None:
+async def test_who_cannot_be_told_is_not_served(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "refused"
     file.write_text("user-7")
     async with start_in_process(site, mcp_refused_file=file, **TEAM) as caller:
         caller.headers = HEADERS
         site.answers["GET /api/_auth/session"] = failure(503)
         assert (await caller.post("tools/list", {})).status_code == 503
+        (refused,) = [vars(record)["fields"] for record in caplog.records if record.name == "neptun_mcp.requests"]
+        assert (refused["status"], refused["reason"]) == (503, "neptun_failed")
         del site.answers["GET /api/_auth/session"]
         assert (await caller.post("tools/list", {})).status_code == 200
 

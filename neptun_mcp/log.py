@@ -121,6 +121,16 @@ def digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+def ids_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The fields of a line about a request that no span belongs to: its id, and the caller's trace, if it has one."""
+    from opentelemetry.propagate import extract
+    from opentelemetry.trace import format_trace_id, get_current_span
+
+    trace = get_current_span(extract(headers)).get_span_context()
+    traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
+    return {"request_id": request_id_of(headers), **traced}
+
+
 def request_id_of(headers: Mapping[str, str]) -> str:
     """The gateway's id of a request with these headers, else a new one."""
     given = headers.get("x-request-id", "")

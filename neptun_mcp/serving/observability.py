@@ -102,7 +102,12 @@ class CallLog:
             reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
             caller, neptun = caller_of(ctx.request), _client_of(ctx)
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
-            common = {"request_id": request_id_of(ctx.request.headers), "caller": caller_name(caller, user_id)}
+            used = {"sign_in": digest(caller.sign_in)[:16]} if caller.sign_in else {"token": caller.token[:16] or None}
+            common = {
+                "request_id": request_id_of(ctx.request.headers),
+                "caller": caller_name(caller, user_id),
+                **used,
+            }
             times = {
                 "ms": round((perf_counter() - started - turn.asking) * 1000, 1),
                 "waited_ms": round(turn.queued * 1000, 1),

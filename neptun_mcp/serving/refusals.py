@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..log import digest, event_log, request_id_of
+from ..log import digest, event_log, ids_of
 from ..sign_in.routes import refusal_at
 
 _REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting", 503: "neptun_failed"}
@@ -40,7 +40,7 @@ class Refused(Exception):
             fields["reason"] = "wrong_token" if status == 401 else fields["reason"]
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
-            _log_refusal(said, **fields, request_id=request_id_of(headers))
+            _log_refusal(said, **fields, **ids_of(headers))
         at_sign_in = refusal_at(scope["path"], status, self.words, self.response.headers) if self.words else None
         await (at_sign_in or self.response)(scope, receive, send)
 

@@ -101,8 +101,8 @@ class RefusedPeople:
                 pass  # without a session no call succeeds
             except NeptunError:
                 raise refused(503, UNKNOWN) from None
-        if not self._callers.isdisjoint({caller_name(caller, user_id), caller_name(caller, None)}):
-            raise refused(403, STOPPED)
+        if found := self._callers & {caller_name(caller, user_id), caller_name(caller, None)}:
+            raise refused(403, STOPPED, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""

@@ -146,8 +146,8 @@ class Telemetry:
 
     async def answer(self, request: Request) -> Response:
         """`/metrics`, for those who call this process by its address: a gateway passes on a name."""
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
         try:
+            host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
             local = host == "localhost" or bool(ip_address(host))
         except ValueError:
             local = False

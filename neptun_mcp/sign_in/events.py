@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from ..log import digest, event_log, request_id_of
+from ..log import digest, event_log, ids_of
 from .provider import Grant
 
 _log = event_log("sign_in")
@@ -32,4 +32,4 @@ def log_event(
         fields |= {"user_id": grant.user_id, "may_delete": grant.may_delete, "sign_in": digest(grant.sign_in)[:16]}
     if token:
         fields["token"] = digest(token)[:16]
-    _log(event, **fields, **more, request_id=request_id_of(headers))
+    _log(event, **fields, **more, **ids_of(headers))

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,10 +160,9 @@ class SignIn:
             check_type(request.headers, "application/json")
             client, answer = register(await request.body())
         except Unreadable as error:
-            return _refusal(error.status, "invalid_client_metadata", error.words)
+            return _refused("registration", request.headers, error.status, "invalid_client_metadata", error.words)
         except RegistrationError as error:
-            log_event("registration", request.headers, error.error, 400)
-            return _refusal(400, error.error, error.error_description or "")
+            return _refused("registration", request.headers, 400, error.error, error.error_description or "")
         leads_to = sorted({uri.host or "" for uri in client.redirect_uris or ()})
         log_event("registration", request.headers, "registered", 201, application=client.short_id, leads_to=leads_to)
         return JSONResponse(answer, 201, _NO_STORE)
@@ -230,10 +230,12 @@ class SignIn:
         try:
             fields = await read_fields(request)
         except Unreadable as error:
+            log_event("sign-in", request.headers, "unreadable", error.status)
             return message("This form cannot be read", f"{error.words} Nothing was changed.", error.status)
         sealed = fields.get("request", "")
         pending = self._opened(request, sealed)
         if pending is None:
+            log_event("sign-in", request.headers, "expired", 400)
             return _expired()
         leads_to = pending.params.redirect_uri.host
         if log_in is None:
@@ -289,31 +291,29 @@ class SignIn:
 
     async def _exchange(self, request: Request) -> Response:
         """The SDK's handler, which ignores the resource that a token is asked for (RFC 8707, 2.2)."""
+        headers = request.headers
         try:
             fields = await read_application_fields(request)
         except Unreadable as error:
-            return _refusal(error.status, _error_of(error), error.words, request.headers)
-        if not self._provider.serves(fields.get("resource")):
-            return _refusal(400, "invalid_target", f"this server gives access to {self._provider.resource} only")
-        if fields.get("grant_type", GRANTS[0]) not in GRANTS:
-            return _refusal(400, "unsupported_grant_type", f"grant_type has to be {' or '.join(GRANTS)}")
+            return _refused("exchange", headers, error.status, _error_of(error), error.words)
         renewal = fields.get("grant_type") == "refresh_token"
-        brought = fields.get("refresh_token" if renewal else "code", "")
+        event, brought = "renewal" if renewal else "exchange", fields.get("refresh_token" if renewal else "code", "")
         grant = (self._provider.refresh_tokens if renewal else self._provider.codes).open(brought)
-        event = "renewal" if renewal else "exchange"
+        refused = partial(_refused, event, headers, grant=grant, token=brought)
+        if not self._provider.serves(fields.get("resource")):
+            return refused(400, "invalid_target", f"this server gives access to {self._provider.resource} only")
+        if fields.get("grant_type", GRANTS[0]) not in GRANTS:
+            return refused(400, "unsupported_grant_type", f"grant_type has to be {' or '.join(GRANTS)}")
         if grant and grant.user_id and self._is_refused(grant.user_id):
-            log_event(event, request.headers, "access_denied", 403, grant=grant, token=brought)
-            return _refusal(403, "access_denied", "this person may not use this server any more", request.headers)
+            return refused(403, "access_denied", "this person may not use this server any more")
         if "redirect_uri" not in fields and isinstance(grant, Code):
             # Nobody need repeat it (OAuth 2.1, 10.2), but the SDK's handler compares it.
             fields["redirect_uri"] = str(grant.redirect_uri)
         response = await self._tokens.handle(with_fields(request, fields))
         answer: dict[str, Any] = json.loads(bytes(response.body))
-        outcome = answer.get("error", "granted")
-        status = response.status_code
-        log_event(event, request.headers, outcome, status, grant=grant, token=brought)
         if "error" in answer:
-            return _refusal(status, outcome, answer.get("error_description", ""), request.headers)
+            return refused(response.status_code, answer["error"], answer.get("error_description", ""))
+        log_event(event, headers, "granted", response.status_code, grant=grant, token=brought)
         return response
 
     async def _revoke(self, request: Request) -> Response:
@@ -322,13 +322,12 @@ class SignIn:
             fields = await read_application_fields(request)
             client = await self._authenticator.authenticate_request(with_fields(request, fields))
         except Unreadable as error:
-            return _refusal(error.status, _error_of(error), error.words, request.headers)
+            return _refused("revocation", request.headers, error.status, _error_of(error), error.words)
         except AuthenticationError as error:
-            log_event("revocation", request.headers, "invalid_client", 401)
-            return _refusal(401, "invalid_client", error.message, request.headers)
+            return _refused("revocation", request.headers, 401, "invalid_client", error.message)
         token = fields.get("token", "")
         if not token:
-            return _refusal(400, "invalid_request", "token is missing")
+            return _refused("revocation", request.headers, 400, "invalid_request", "token is missing")
         grant = self._provider.revoke(client, token)
         log_event("revocation", request.headers, "revoked" if grant else "unknown", 200, grant=grant, token=token)
         return Response(headers=_NO_STORE)
@@ -374,6 +373,12 @@ def _refusal(status: int, error: str, description: str, headers: Headers | None 
     said = {"error": error, "error_description": _UNSAID.sub("?", description)[:MAX_DESCRIPTION]}
     challenge = {"WWW-Authenticate": "Basic"} if status == 401 and headers and "authorization" in headers else {}
     return JSONResponse(said, status, {**_NO_STORE, **challenge})
+
+
+def _refused(event: str, headers: Headers, status: int, error: str, description: str, **known: Any) -> Response:
+    """The same, logged as the outcome of an event, with what is known of it."""
+    log_event(event, headers, error, status, **known)
+    return _refusal(status, error, description, headers)
 
 
 def _error_of(error: Unreadable) -> str:

@@ -119,6 +119,8 @@ async def test_each_call_and_each_deletion_is_a_json_line(site: Site, tmp_path: 
     everyone = {(line["request_id"], line["caller"]) for line in (*calls[:-1], *deletions)}
     assert everyone == {("gateway-1", "user-1")}
     assert calls[-1]["caller"] == UNKNOWN
+    # Which token was used shows during a rotation who still sends the old one.
+    assert {line["token"] for line in (*calls, *deletions)} == {UNKNOWN.removeprefix("token-")}
     assert not any(secret in log for secret in (COOKIE, TOKEN, STATE_KEY))
 
 
@@ -158,6 +160,7 @@ async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
         error_in(await caller.call("delete_import", DELETE_IMPORT))
     (line,) = fields_of(caplog, "audit")
     assert (line["outcome"], line["reason"], line["caller"], line["user_id"]) == ("error", "refused", "user-1", 1)
+    assert line["sign_in"] in [event.get("sign_in") for event in fields_of(caplog, "sign_in")]
 
 
 @pytest.mark.parametrize("confirm", ["ask", "off", "require"])
@@ -215,7 +218,8 @@ async def test_each_call_is_a_line_of_text(site: Site, caplog: pytest.LogCapture
     (call,) = [record for record in caplog.records if record.name == "neptun_mcp.calls"]
     line = r'.* INFO neptun_mcp.calls: call tool="no \\"such\\" tool" outcome=error reason=caller_mistake '
     line += r"ms=[\d.]+ waited_ms=[\d.]+ request_id=[0-9a-f]{32} caller="
-    assert re.fullmatch(line + UNKNOWN, RedactingFormatter([]).format(call))
+    line += f"{UNKNOWN} token={UNKNOWN.removeprefix('token-')}"
+    assert re.fullmatch(line, RedactingFormatter([]).format(call))
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -360,7 +364,7 @@ async def test_metrics_count_what_is_logged_and_name_nobody(site: Site) -> None:
         await caller.http.get(f"{caller.url}/ready")
         await caller.http.post(f"{caller.url}/mcp", headers={"Host": "elsewhere"})
         metrics = (await caller.http.get(f"{caller.url}/metrics")).text
-        for host in ("mcp.example.com", "localhost.example.com", ""):
+        for host in ("mcp.example.com", "localhost.example.com", "", "[::1", "[x]"):
             assert (await caller.http.get(f"{caller.url}/metrics", headers={"Host": host})).status_code in (400, 404)
     counts = dict(re.findall(r"^(\w+\{.*\}) ([\d.]+)$", metrics, re.MULTILINE))
     assert {"list_imports", "_OTHER"} == set(re.findall(r'gen_ai_tool_name="(.*?)"', metrics))
@@ -398,11 +402,48 @@ def test_metrics_without_the_extra_are_refused_in_a_line(monkeypatch: pytest.Mon
 async def test_a_refused_request_is_a_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     async with start_in_process(site, mcp_token=TOKEN) as caller:
         for header in ({}, {"Authorization": "Bearer stolen"}):
+            header["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
             assert (await caller.http.post(f"{caller.url}/mcp", headers=header)).status_code == 401
     lines = fields_of(caplog, "requests")
+    assert [line["trace_id"] for line in lines] == [TRACE] * 2
     assert [(line["status"], line["reason"], line.get("token")) for line in lines] == [
         (401, "no_token", None),
         (401, "wrong_token", sha256(b"stolen").hexdigest()[:16]),
+    ]
+
+
+async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with sign_in_server(site) as server:
+        tokens, app = await server.tokens(), server.app
+        old = await server.page()
+        server.browser.http.cookies.clear()
+        caplog.clear()
+        await server.browser.submit(old, email=EMAIL, password=PASSWORD)
+        for path in ("/sign-in", "/token", "/revoke", "/register"):
+            await app.http.post(path, content=b"5", headers={"Content-Type": "text/plain"})
+        await app.token(grant_type="password")
+        await app.exchange("invented", resource="https://elsewhere.example.com/mcp")
+        await app.token(
+            grant_type="refresh_token",
+            refresh_token=tokens["refresh_token"],
+            resource="https://elsewhere.example.com/mcp",
+        )
+        await app.http.post("/revoke", data={"client_id": app.registration["client_id"]})
+    events = [
+        (record.getMessage(), getattr(record, "fields", {})["outcome"])
+        for record in caplog.records
+        if record.name == "neptun_mcp.sign_in"
+    ]
+    assert events == [
+        ("sign-in", "expired"),
+        ("sign-in", "unreadable"),
+        ("exchange", "invalid_request"),
+        ("revocation", "invalid_request"),
+        ("registration", "invalid_client_metadata"),
+        ("exchange", "unsupported_grant_type"),
+        ("exchange", "invalid_target"),
+        ("renewal", "invalid_target"),
+        ("revocation", "invalid_request"),
     ]
 
 

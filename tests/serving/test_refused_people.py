@@ -57,6 +57,7 @@ async def test_a_person_is_stopped_and_no_other(
         response = await caller.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})
         assert response.status_code == 403
         assert "may not use this server" in response.json()["error"]["message"]
+        assert "refused: NEPTUN_MCP_REFUSED_FILE names user-1" in caplog.text
         caller.headers = {**HEADERS, "Neptun-Session": BOB_COOKIE}
         assert (await caller.post("tools/list", {})).status_code == 200
         file.write_text("")

@@ -31,7 +31,6 @@ from .neptun.secret_files import read_secret_file
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
 
-
 # How Python reads bytes that are not UTF-8. They could neither be sent nor printed.
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
@@ -94,12 +93,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands in an address: one of IPv6 in brackets."""
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+
+
 def _hosts(text: Any) -> Any:
     """Host names in lower case, as they are compared. A bare IPv6 address gets its brackets."""
     if not isinstance(text, str):
         return text
     words = text.lower().replace(",", " ").split()
-    hosts = tuple(f"[{word}]" if word.count(":") > 1 and word[0] != "[" else word for word in words)
+    hosts = tuple(map(bracketed, words))
     if not all(re.fullmatch(_HOST, host, re.ASCII) for host in hosts):
         raise ValueError("must hold host names such as mcp.example.com, without https:// and without a path")
     return hosts
@@ -113,7 +117,6 @@ def _path(path: Path) -> Path:
 
 
 _File: TypeAlias = Annotated[Path, AfterValidator(_path)]
-
 
 MIN_CHARACTERS = 8
 """Different ones in a key. A random key has more, in hexadecimal too."""

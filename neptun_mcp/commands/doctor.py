@@ -22,7 +22,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, WrongUser, quoted
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable
-from ..tools.words import TERMINAL, advice, happened
+from ..tools.words import TERMINAL, advice, happened, listed
 from . import FAILURE, as_typed, end_at_once, read_settings, say, show
 from .console import as_text
 from .host_checks import Step, check_entries
@@ -151,8 +151,7 @@ async def _session(neptun: NeptunClient, settings: Settings) -> str:
 
 async def _projects(neptun: NeptunClient, settings: Settings) -> str:
     projects = (await neptun.list_projects()).items
-    names = ", ".join(f"{project.id} {quoted(project.name)}" for project in projects[:10])
-    return f"{names}{f' and {len(projects) - 10} more' if len(projects) > 10 else ''}" if projects else "none yet"
+    return listed((f"{project.id} {quoted(project.name)}" for project in projects), 10) or "none yet"
 
 
 async def _imports(neptun: NeptunClient, settings: Settings) -> str:

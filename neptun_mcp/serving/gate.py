@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
+from ..settings import bracketed
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients
@@ -214,11 +215,6 @@ def _says_session_ended(outcome: object) -> bool:
             return True
         outcome = outcome.__cause__
     return False
-
-
-def bracketed(host: str) -> str:
-    """A host as it stands in an address: one of IPv6 in brackets."""
-    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
 def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -36,7 +36,7 @@ from ..log import configure_logging
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..server import build_server
-from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback, problems
+from ..settings import HOW_TO_MAKE_KEY, Settings, bracketed, is_loopback, problems
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools import create_tools
 from ..tools.context import Shared
@@ -47,7 +47,7 @@ from . import process
 from .bodies import Bodies
 from .callers import Clients, SignedIn, Tokens, advice_on_header, caller_of
 from .deadlines import Ending, end_unread_connections
-from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public, bracketed
+from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public
 from .mcp_sessions import McpSessions, end_calls, let_calls_finish
 from .observability import CallLog, follow_trace, report_of_request, start_telemetry
 from .refused_people import RefusedPeople

@@ -66,8 +66,8 @@ def report_of_request(request: Request[Any]) -> Report:
 class CallLog:
     """The log of the calls of tools, and the trail of what may have changed something.
 
-    The latter names the project. If its name is not known, Neptun is asked for it once the call is over, which waits
-    for nothing.
+    The latter names the project. If its name is not known, Neptun is asked for it once the call is over: no call waits
+    for that.
     """
 
     def __init__(self) -> None:

@@ -91,6 +91,7 @@ class Turn:
             raise Disconnected
 
     def end(self) -> None:
+        """End the turn, if it has begun."""
         if self._begun is not None:
             self._turns.charge(self._line, self._turns.work.end(self._begun))
             self._begun = None

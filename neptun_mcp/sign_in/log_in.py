@@ -104,8 +104,7 @@ class LogIn:
         Raises:
             NotLoggedIn: it is none.
         """
-        pasted = fields.get("cookie", "")
-        cookie = cookie_value(pasted) if len(pasted) <= MAX_COOKIE else None
+        cookie = cookie_value(fields.get("cookie", ""), MAX_COOKIE)
         if cookie is None or not _SEALED_SESSION.fullmatch(cookie):
             wrong = "This is not a session cookie. Copy the value of neptun-session again."
             raise NotLoggedIn("wrong", 422, {"cookie": wrong})

@@ -33,7 +33,7 @@ class AnswersOnce:
 
     def __init__(self, tools: Collection[str]) -> None:
         self._tools = tools
-        self._used = OrderedDict[object, float]()  # when, the oldest first
+        self._used = OrderedDict[str, float]()  # when, the oldest first
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         given = ctx.params or {}
@@ -44,7 +44,8 @@ class AnswersOnce:
         try:
             return await call_next(ctx)
         except MCPError as error:  # nothing ran: somebody else's state, or a malformed call
-            self._used.pop(state, None)
+            if isinstance(state, str):
+                self._used.pop(state, None)
             if error.error.data != REFUSED:
                 raise
             raise MCPError(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx2 as httpx
@@ -95,7 +96,7 @@ async def question(asking: Caller) -> str:
     return (await asking.call("delete_import", DELETE_IMPORT))["result"]["requestState"]
 
 
-async def reply(answered: Caller, state: str, arguments: Json = DELETE_IMPORT) -> Json:
+async def reply(answered: Caller, state: Any, arguments: Json = DELETE_IMPORT) -> Json:
     return await answered.call("delete_import", arguments, inputResponses=AGREED, requestState=state)
 
 
@@ -135,6 +136,13 @@ async def test_an_answer_to_another_question_deletes_nothing(site: Site) -> None
         assert refused(await reply(two, state, {**DELETE_IMPORT, "import_id": 101}))
         listing: Json = {"project_id": 1}
         assert refused(await two.call("list_imports", listing, inputResponses=AGREED, requestState=state))
+    assert site.deletions() == []
+
+
+@pytest.mark.parametrize("state", [{"v": 1}, ["v1"], 1])
+async def test_an_answer_whose_state_is_no_text_deletes_nothing(site: Site, state: Any) -> None:
+    async with two_servers(site) as (one, _):
+        assert refused(await reply(one, state))
     assert site.deletions() == []
 
 

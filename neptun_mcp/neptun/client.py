@@ -14,7 +14,7 @@ import httpx2 as httpx
 
 from . import errors
 from .errors import Effect
-from .failures import Progress, forgets_frames
+from .failures import Progress, forget_frames
 from .models import (
     DEFAULT_BASE_URL,
     GITHUB_KINDS,
@@ -240,7 +240,6 @@ class NeptunClient:
         async with self._within(), self._explained(project_id):
             return await self._resources(project_id, resource_type)
 
-    @forgets_frames
     async def _resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         path = f"/projects/{project_id}/resources/{resource_type}"
         sent = await self._get(path)
@@ -291,7 +290,6 @@ class NeptunClient:
             raise errors.NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
         return found
 
-    @forgets_frames
     async def _only(self, path: str, resource_type: ResourceType) -> Resource:
         sent = await self._get(path)
         one = replace(sent, value=[sent.value])
@@ -389,6 +387,9 @@ class NeptunClient:
                 yield
         except TimeoutError:
             raise errors.TimedOut(self.address, limit.spent) from None
+        except errors.NeptunError as error:
+            forget_frames(error)
+            raise
 
     async def _ask(self, send: Callable[..., Awaitable[Answer]], path: str) -> Answer:
         """What `send` returns for a path below the person's own, in their session."""
@@ -416,7 +417,6 @@ class NeptunClient:
         what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
         raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected")
 
-    @forgets_frames
     async def _projects(self) -> Listing[Project]:
         def by_name(projects: list[Project]) -> list[Project]:
             return sorted({p.id: p for p in projects}.values(), key=lambda p: (p.name.casefold(), p.id))
@@ -445,7 +445,6 @@ class NeptunClient:
             return errors.ServerFailed(self.address, error.status)
         return errors.ProjectNotFound(error.status, project_id, projects)
 
-    @forgets_frames
     async def _imports(
         self, project_id: int, kind: str | None, arranged: Callable[[list[ProjectImport]], list[ProjectImport]]
     ) -> Listing[ProjectImport]:

@@ -6,12 +6,12 @@ import math
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from traceback import clear_frames
+from typing import Any, cast
 from urllib.request import getproxies
 
 import httpx2 as httpx
@@ -19,9 +19,6 @@ from pydantic_core import from_json
 
 from . import errors
 from .errors import Obstacle
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _LONGEST_DATE = 64
@@ -186,28 +183,14 @@ def unusable_setting(address: str) -> errors.Unreachable:
     return errors.Unreachable(address, Obstacle.SETTING)
 
 
-def forgets_frames(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The method, whose errors let go of what the frames hold in which they arose, such as a whole answer.
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames hold in which an error arose, and those before it, such as a whole answer.
 
     Whoever keeps an error would keep that, too; and in a cycle of both it would stay until Python looks for garbage.
     """
-
-    @wraps(method)
-    async def wrapped(*args: P.args, **options: P.kwargs) -> T:
-        try:
-            return await method(*args, **options)
-        except errors.NeptunError as error:
-            _forget_frames(error)
-            raise
-
-    return wrapped
-
-
-def _forget_frames(error: BaseException) -> None:
-    error.__traceback__ = None
-    for cause in (error.__cause__, error.__context__):
-        if cause and cause.__traceback__:
-            _forget_frames(cause)
+    while error:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _fault(use: Callable[[str], object], value: str) -> str:

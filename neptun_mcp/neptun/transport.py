@@ -21,7 +21,7 @@ import httpx2 as httpx
 
 from .connections import Connections
 from .errors import ConnectionLost, NotLikeNeptun, RateLimited, ServerFailed, TooLarge
-from .failures import Progress, check_proxies, forgets_frames, refusal, unreachable, unusable_setting
+from .failures import Progress, check_proxies, refusal, unreachable, unusable_setting
 from .models import COOKIE_NAME
 
 ATTEMPTS = 3
@@ -133,7 +133,6 @@ class Transport:
             await anyio.sleep(pause)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    @forgets_frames
     async def send(
         self,
         method: str,

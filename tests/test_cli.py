@@ -82,6 +82,7 @@ def test_help_has_a_line_for_each_command_at_every_width(
             "serve --http --host http://[::1]",
             "--host: a host is a name or an address, without http:// and without a po",
         ),
+        ("serve --http --host ::g", "--host: a host is a name or an address, without http:// and without a po"),
         ("serve --http --port 65536", "--port: a port is a number from 0 to 65535. `neptun-mcp serve --help` shows"),
         ("help", 'There is no command "help". Did you mean --help? `neptun-mcp --help` shows what there is.'),
         ("list-imports", 'There is no command "list-imports". Did you mean call list_imports? `neptun-mcp --h'),

@@ -92,6 +92,7 @@ async def ask_deletion(ctx: Context[Shared, Any], call: InProject, found: Found)
         return True
     if can_ask(ctx.client_capabilities):
         call.report.project_name = await project_name(call)
+        call.report.asked = True  # also if no answer comes
         return Elicit(_question(found, call.project_id, call.report.project_name), Confirmation)
     why, how = "the person has to agree, and this host cannot ask", "from a host that asks"
     if ctx.client_capabilities is None:

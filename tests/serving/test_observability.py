@@ -43,8 +43,9 @@ from tests.serving.support import (
     start_in_process,
     worker,
 )
+from tests.serving.test_mcp_sessions import Session
 from tests.sign_in.support import sign_in_server
-from tests.support import ERAS, Json, Site, failure, http_client, resources
+from tests.support import ERAS, Json, Site, failure, http_client, resources, until
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +162,17 @@ async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
     (line,) = fields_of(caplog, "audit")
     assert (line["outcome"], line["reason"], line["caller"], line["user_id"]) == ("error", "refused", "user-1", 1)
     assert line["sign_in"] in [event.get("sign_in") for event in fields_of(caplog, "sign_in")]
+
+
+async def test_a_question_without_an_answer_was_asked(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        session = await Session.begin(caller)
+        async with session.calling("delete_import", DELETE_IMPORT) as messages:
+            assert (await anext(messages))["method"] == "elicitation/create"
+        await until(lambda: bool(fields_of(caplog, "audit")))
+    (line,) = fields_of(caplog, "audit")
+    assert (line["outcome"], line["asked"], line.get("answered")) == ("failed", True, None)
+    assert site.deletions() == []
 
 
 @pytest.mark.parametrize("confirm", ["ask", "off", "require"])

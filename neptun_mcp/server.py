@@ -18,6 +18,7 @@ from ._version import __version__
 from .account import create_client
 from .neptun.client import NeptunClient
 from .neptun.errors import quoted
+from .neptun.models import DEFAULT_BASE_URL
 from .settings import Settings
 from .tools import create_tools
 from .tools.answers import AnswersOnce
@@ -103,7 +104,7 @@ def build_server(
         title="Neptun",
         version=__version__,
         instructions=INSTRUCTIONS.replace(DELETING, "") if withheld else INSTRUCTIONS,
-        website_url="https://neptun-webui.vercel.app",
+        website_url=DEFAULT_BASE_URL,
         tools=tools,
         lifespan=lifespan,
         subscriptions=False,  # tools and prompts never change, so there is nothing to notify hosts of

@@ -274,14 +274,15 @@ def newest_first(items: Iterable[DatedT]) -> list[DatedT]:
     The documentation promises this order ("sorted by creation date in descending order"); a running server
     sends its storage order.
     """
-
-    def age(item: DatedT) -> tuple[str, int]:
-        return (sortable(item.created_at) if item.created_at else "", item.id)
-
     each = [*{item.id: item for item in items}.values()]
     # Other threads wait until a sort is done.
     parts = [sorted(each[i : i + _SORTED], key=age, reverse=True) for i in range(0, len(each), _SORTED)]
     return parts[0] if len(parts) == 1 else [*merge(*parts, key=age, reverse=True)]
+
+
+def age(item: Dated) -> tuple[str, int]:
+    """What items are sorted by."""
+    return (sortable(item.created_at) if item.created_at else "", item.id)
 
 
 def sortable(moment: str) -> str:

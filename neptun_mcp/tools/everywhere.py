@@ -13,7 +13,7 @@ import anyio
 from pydantic_core import to_json
 
 from ..neptun.errors import BadRequest, Denied, NeptunError, NotLikeNeptun, Unavailable, quoted
-from ..neptun.models import Listing, Project, sortable
+from ..neptun.models import Listing, Project, age
 from ..neptun.threads import Pace
 from .context import Call
 from .excerpts import PREVIEW
@@ -93,16 +93,12 @@ class Everywhere:
 
     def keep_within_memory(self) -> bool:
         """Keep all rows, or if there is no memory for them, those up to the wanted page; whether there is for those."""
-        self.rows.sort(key=_age, reverse=True)
+        self.rows.sort(key=lambda row: age(row.item), reverse=True)
         if self.memory > self.max_bytes:
             first = self.wanted.offset
             self.rows = self.rows[first:] if first < 0 else self.rows[: first + self.wanted.limit]
             self.memory = _memory(self.rows, Pace())
         return self.memory <= self.max_bytes
-
-
-def _age(row: Row) -> tuple[str, int]:
-    return (sortable(row.item.created_at) if row.item.created_at else "", row.item.id)
 
 
 def _memory(rows: Sequence[Row], pace: Pace) -> int:

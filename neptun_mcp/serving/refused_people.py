@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ STOPPED = "You may not use this server any more. Ask its operator."
 
 READ_SECONDS = 1.0
 """How often the file is read."""
+
+_CALLER = re.compile(r"user-[1-9][0-9]*|(token|session)-[0-9a-f]{16}|-")
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class RefusedPeople:
                 self.read_again(file)
 
         if self._file:
+            _warn_of_nobody(self._callers)
             Thread(target=watch, args=(self._file,), name="refused people", daemon=True).start()
         try:
             yield
@@ -78,6 +82,7 @@ class RefusedPeople:
             return
         if callers != self._callers or self._problem:
             _log.info("NEPTUN_MCP_REFUSED_FILE was read again", extra={"fields": {"callers": len(callers)}})
+            _warn_of_nobody(callers)
         self._callers, self._problem = callers, ""
 
     async def check(self, request: Request[Any], sessions: Clients | None) -> None:
@@ -107,6 +112,16 @@ class RefusedPeople:
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""
         return f"user-{user_id}" in self._callers
+
+
+def _warn_of_nobody(callers: frozenset[str]) -> None:
+    """Log that a file names some who are no callers: they would not be stopped, and nobody would notice."""
+    if strange := [caller for caller in callers if not _CALLER.fullmatch(caller)]:
+        _log.error(
+            "NEPTUN_MCP_REFUSED_FILE names nobody in %d of its lines. Write one caller of the log on each, such as "
+            "user-7, and a # before a comment.",
+            len(strange),
+        )
 
 
 def _read(file: Path) -> frozenset[str]:

@@ -134,6 +134,22 @@ def test_a_file_is_read_however_it_was_written(tmp_path: Path, content: bytes) -
     assert [refused.has_user(7), refused.has_user(8)] == [True, False]
 
 
+def test_a_line_that_names_nobody_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "refused"
+    file.write_text("user-7 left in March\nuser-8\ntoken-0123456789abcdef\n")
+    refused = RefusedPeople(file)
+    with refused.kept_up_to_date():
+        pass
+    file.write_text("User-7\nuser-07\nuser-8")
+    refused.read_again(file)
+    assert [refused.has_user(7), refused.has_user(8)] == [False, True]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [line.partition(".")[0] for line in told] == [
+        "NEPTUN_MCP_REFUSED_FILE names nobody in 1 of its lines",
+        "NEPTUN_MCP_REFUSED_FILE names nobody in 2 of its lines",
+    ]
+
+
 async def test_no_request_waits_for_the_file(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk may hang."""
     monkeypatch.setattr(refused_people, "READ_SECONDS", 3600)

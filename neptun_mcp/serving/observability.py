@@ -213,6 +213,8 @@ def _what_happened(
         "path": found.source_path[:200] if found else None,
         "host": host.name[:100] if host else None,
         "host_version": host.version[:100] if host else None,
+        # Without a session, a host of MCP 2025-11-25 and before does not say its name.
+        "user_agent": ctx.request.headers.get("user-agent", "")[:100] or None if ctx.request and not host else None,
         "asked": report.asked,
         "answered": report.answered,
         "why": answer["content"][0]["text"] if answer and outcome == "error" else None,

@@ -164,6 +164,18 @@ async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
     assert line["sign_in"] in [event.get("sign_in") for event in fields_of(caplog, "sign_in")]
 
 
+async def test_a_deletion_names_the_program_of_a_host_that_says_no_name(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start_in_process(site, session_cookie=COOKIE, confirm_delete="off") as caller:
+        caller.era, caller.headers = "2025-11-25", {"User-Agent": "codex/0.171"}
+        content_in(await caller.call("delete_import", DELETE_IMPORT))
+        caller.era = "2026-07-28"
+        content_in(await caller.call("delete_import", {"project_id": 1, "import_id": 105}))
+    named = [(line.get("host"), line.get("user_agent")) for line in fields_of(caplog, "audit")]
+    assert named == [(None, "codex/0.171"), ("test", None)]
+
+
 async def test_a_question_without_an_answer_was_asked(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     async with start_in_process(site, session_cookie=COOKIE) as caller:
         session = await Session.begin(caller)

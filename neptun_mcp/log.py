@@ -65,6 +65,7 @@ class RedactingFormatter(logging.Formatter):
         return self.redacted(value) if isinstance(value, str) else value
 
     def redacted(self, text: str) -> str:
+        """A text with `[secret]` in place of each secret."""
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return _COOKIE.sub(r"\1[secret]", text)

@@ -56,7 +56,10 @@ def run(options: argparse.Namespace) -> None:
         fail(f"The session cannot be kept: {why(error)}. Correct that, or move the file away, and log in again.")
     say(f"Logged in to {settings.base_url} as {shown_user(user)}. The session is kept in {place}.")
     if settings.has_credentials:
-        tell("NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and goes first.")
+        tell(
+            "NEPTUN_SESSION_COOKIE, NEPTUN_SESSION_COOKIE_FILE or NEPTUN_EMAIL is set here, and is used instead. "
+            "Unset it to use this session."
+        )
     say(f"Next: {command_line()} install adds the server to your host; one that has it needs no restart.")
 
 

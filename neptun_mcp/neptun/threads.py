@@ -57,6 +57,7 @@ class Pace:
             time.sleep(0)
 
     def run(self, work: Callable[[Pace], T]) -> T:
+        """What `work` returns; its time begins now."""
         self._until = time.thread_time() + (self._seconds or 0)
         return work(self)
 

@@ -147,6 +147,8 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
+    """A web server that loses no request when it ends."""
+
     _leaving_seconds = LEAVING_SECONDS
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -61,6 +61,7 @@ class Reader:
         return self.who == "{}"
 
     def can_set(self, variable: str) -> bool:
+        """Whether the reader can set a variable."""
         return self.decides and (variable in self.names or not self.names)
 
 

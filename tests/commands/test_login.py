@@ -274,7 +274,7 @@ def test_the_environment_goes_first(
     paste: Command, command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEPTUN_SESSION_COOKIE", COOKIE)
-    assert "is set here, and goes first" in paste(BOB_COOKIE).stderr
+    assert "is set here, and is used instead. Unset it" in paste(BOB_COOKIE).stderr
     assert command("whoami").stdout.count("(user 1), by") == 1
     monkeypatch.delenv("NEPTUN_SESSION_COOKIE")
     assert command("whoami").stdout.count("(user 2), by") == 1

@@ -147,7 +147,7 @@ class Gate:
         async with self._turns.take(person, receive, kind) as turn:
             state["turn"] = turn
             await self._people.check(request, self._clients)
-            await self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send))
+            await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
@@ -261,4 +261,4 @@ class Public:
                 turn.end()  # who does not read the answer keeps nobody waiting
                 await send(message)
 
-            await self._app(scope, replay(body, receive), send_after_turn)
+            await turn.measured(self._app(scope, replay(body, receive), send_after_turn))

@@ -217,10 +217,10 @@ def end_calls(ending: Ending) -> ServerMiddleware[Any]:
         turn: Turn = ctx.request.state.turn
         try:
             if not ctx.session.can_send_request:
-                return await call_next(ctx)
+                return await turn.measured(call_next(ctx))
             with anyio.CancelScope() as turn.call:
                 asking = _Asking(ctx.session, turn, ending)
-                return await call_next(replace(ctx, session=cast("ServerSession", asking)))
+                return await turn.measured(call_next(replace(ctx, session=cast("ServerSession", asking))))
         finally:
             turn.call = None
             turn.end()

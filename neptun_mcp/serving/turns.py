@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import inf
-from time import process_time
+from time import process_time, thread_time
+from typing import Any, Generic, TypeVar
 
 import anyio
 from starlette.types import Receive
@@ -28,6 +29,9 @@ CREDIT_SECONDS, REST_SECONDS = 0.5, 2.0
 
 REQUEST_SECONDS = 0.0005
 """The processor time that a request takes before its turn and after it: to read, to authenticate, to answer."""
+
+
+T = TypeVar("T")
 
 
 class Disconnected(Exception):
@@ -68,7 +72,7 @@ class Turn:
                 raise _too_busy("the server has too much to do")
             await self._wait()
         self._turns.charge(self._line, REQUEST_SECONDS)
-        self._begun = self._turns.work.begin()
+        self._begun = self._turns.threads.begin()
 
     async def _wait(self) -> None:
         started, is_due = anyio.current_time(), False
@@ -90,10 +94,18 @@ class Turn:
         if not is_due:
             raise Disconnected
 
+    async def measured(self, work: Awaitable[T]) -> T:
+        """What a part of the request returns that is carried out in a task of its own; its work is counted."""
+        return await _Measured(work, self)
+
+    def worked(self, seconds: float) -> None:
+        """So much of the event loop's time was taken in this request."""
+        self._turns.charge(self._line, seconds)
+
     def end(self) -> None:
         """End the turn, if it has begun."""
         if self._begun is not None:
-            self._turns.charge(self._line, self._turns.work.end(self._begun))
+            self._turns.charge(self._line, self._turns.threads.end(self._begun))
             self._begun = None
         if self._is_held:
             self._is_held = False
@@ -130,16 +142,48 @@ class _Line:
         return not self.requests and self.rest < -seconds
 
 
-class _Work:
-    """The processor time of this process, as if what is carried out at the same time took equal parts of it."""
+class _Measured(Generic[T]):
+    """Awaits something, and tells its turn how much time each step of it took, without the waits in between.
+
+    If all the work were shared among what is under way, that of somebody who asks for much would be counted against
+    those, too, who only wait for Neptun meanwhile.
+    """
+
+    def __init__(self, work: Awaitable[T], turn: Turn) -> None:
+        self._work = work
+        self._turn = turn
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        steps = self._work.__await__()
+        resume: Callable[[Any], Any] = steps.send
+        argument: Any = None
+        while True:
+            begun = thread_time()
+            try:
+                waits_for = resume(argument)
+            except StopIteration as over:
+                return over.value
+            finally:
+                self._turn.worked(thread_time() - begun)
+            try:
+                resume, argument = steps.send, (yield waits_for)
+            except BaseException as error:
+                resume, argument = steps.throw, error
+
+
+class _Threads:
+    """The processor time of threads, as if all that is carried out meanwhile took equal parts of it.
+
+    Whose it is cannot be seen. The event loop's own is measured, see `_Measured`.
+    """
 
     def __init__(self) -> None:
         self._running = 0
         self._of_each = 0.0
-        self._seen = process_time()
+        self._seen = 0.0
 
     def _so_far(self) -> float:
-        now = process_time()
+        now = process_time() - thread_time()
         self._of_each += (now - self._seen) / max(1, self._running)
         self._seen = now
         return self._of_each
@@ -170,7 +214,7 @@ class Turns:
     def __init__(self, at_once: int, seconds: float, waiting: int = MAX_WAITING, share: float = SHARE) -> None:
         self.seconds = seconds
         self._share = share
-        self.work = _Work()
+        self.threads = _Threads()
         self._at_once = at_once
         self._most = at_once + waiting
         self._last, self._seen, self._other_seen = "", -inf, -inf  # who came last, when, and when somebody else did

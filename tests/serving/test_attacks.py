@@ -228,6 +228,12 @@ async def connected() -> Message:
     raise AssertionError
 
 
+async def busy(seconds: float) -> None:
+    until = process_time() + seconds
+    while process_time() < until:
+        pass
+
+
 async def test_waiting_for_a_turn_takes_no_longer_than_a_call_may() -> None:
     line = turns.Turns(1, seconds=0.1)
     async with line.take("alice", connected):
@@ -246,10 +252,8 @@ async def test_who_keeps_the_processor_busy_leaves_room_for_others(monkeypatch: 
     line = turns.Turns(1, seconds=0.1, share=1e-6)
 
     async def call(person: str) -> None:
-        async with line.take(person, connected):
-            until = process_time() + 0.01
-            while process_time() < until:
-                pass
+        async with line.take(person, connected) as turn:
+            await turn.measured(busy(0.01))
 
     await call("alice")
     await call("alice")  # nobody else is there
@@ -290,6 +294,32 @@ async def test_every_kind_of_request_is_work(site: Site, monkeypatch: pytest.Mon
         assert wait.cancelled_caught
         assert (await bob.post("tools/list", {})).status_code == 200
         assert (await server.app.http.get("/health")).status_code == 200
+
+
+async def test_the_work_for_one_person_is_not_counted_against_another_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "CREDIT_SECONDS", 0)
+    monkeypatch.setattr(turns, "REQUEST_SECONDS", 0)
+    monkeypatch.setattr(turns, "REST_SECONDS", 600)
+    line, bob_has_his_turn, alice_is_done = turns.Turns(1, 600, share=1e-3), anyio.Event(), anyio.Event()
+
+    async def bobs() -> None:
+        async with line.take("bob", connected) as turn:
+            bob_has_his_turn.set()
+            await turn.measured(alice_is_done.wait())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bobs)
+        await bob_has_his_turn.wait()
+        async with line.take("alice", connected) as turn:
+            await turn.measured(busy(0.05))
+        alice_is_done.set()
+    for person, must_wait in (("bob", False), ("alice", True)):
+        with anyio.move_on_after(0.1 if must_wait else 10) as wait:
+            async with line.take(person, connected):
+                pass
+        assert wait.cancelled_caught == must_wait, person
 
 
 # MCP sessions

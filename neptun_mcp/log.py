@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from secrets import token_hex
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .neptun.models import COOKIE_NAME
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 # A cookie that this process has not held yet, as in a Set-Cookie header of a log-in.
 _COOKIE = re.compile(rf"({COOKIE_NAME}=|Fe26\.2(?:\*|%2A))[^\s;,\"']+")
@@ -50,14 +53,9 @@ class RedactingFormatter(logging.Formatter):
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """What belongs to a record besides its message: its own fields, and the trace that it was made in."""
-        from opentelemetry.trace import format_trace_id, get_current_span  # at hand in a server, and slow to import
-
-        trace = get_current_span().get_span_context()
-        traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
+        fields: dict[str, Any] = {**getattr(record, "fields", {}), **_trace_id()}
         # Before anything escapes them: a password may hold a quote.
-        return {
-            name: self._without_secrets(value) for name, value in {**getattr(record, "fields", {}), **traced}.items()
-        }
+        return {name: self._without_secrets(value) for name, value in fields.items()}
 
     def _without_secrets(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -125,11 +123,16 @@ def digest(secret: str) -> str:
 def ids_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The fields of a line about a request that no span belongs to: its id, and the caller's trace, if it has one."""
     from opentelemetry.propagate import extract
-    from opentelemetry.trace import format_trace_id, get_current_span
 
-    trace = get_current_span(extract(headers)).get_span_context()
-    traced = {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
-    return {"request_id": request_id_of(headers), **traced}
+    return {"request_id": request_id_of(headers), **_trace_id(extract(headers))}
+
+
+def _trace_id(context: Context | None = None) -> dict[str, str]:
+    """The field with the trace of a context, or of what runs now; none if there is no trace."""
+    from opentelemetry.trace import format_trace_id, get_current_span  # at hand in a server, and slow to import
+
+    trace = get_current_span(context).get_span_context()
+    return {"trace_id": format_trace_id(trace.trace_id)} if trace.is_valid else {}
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:

@@ -294,7 +294,7 @@ class _Parts:
     async def run(self) -> AsyncGenerator[None]:
         """Serve while the block runs."""
         async with self._neptun, self._mcp.run(), self._calls.run():
-            with self._people.kept_up_to_date(), self._ending.begins_with_signals():
+            with self._people.kept_up_to_date(), self._ending.begins_with_signals(), process.one_line_when_full():
                 yield
 
     def _mcp_server(self, keeps_sessions: bool) -> StreamableHTTPSessionManager:

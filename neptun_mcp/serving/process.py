@@ -3,10 +3,15 @@ that imports this package finds its process untouched."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import gc
+import logging
+import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 READ_BYTES = 2**18
 """How much of a body HTTPX reads at a time. asyncio receives that much at once; handed on in HTTPX's quarters, a long
@@ -18,6 +23,13 @@ under way are looked at again and again, for a tenth of the time that a busy ser
 
 MAX_OPEN = 2**16
 """Files and connections that a process asks to be allowed; most systems start it with 1,024."""
+
+FULL_SECONDS = 60.0
+"""How long nothing more is said of connections that cannot be accepted."""
+
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -74,3 +86,29 @@ def allow_many_connections() -> None:
     if limit != resource.RLIM_INFINITY and limit < wanted:
         with suppress(ValueError, OSError):  # macOS may allow less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+@contextmanager
+def one_line_when_full() -> Generator[None]:
+    """During the block, say in a line now and then that the event loop cannot accept connections.
+
+    It would log a hundred tracebacks a second, as long as peers hold all the files that the process may open.
+    """
+    loop, said = asyncio.get_running_loop(), -math.inf
+    former = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal said
+        error = context.get("exception")
+        if "socket" not in context or not isinstance(error, OSError) or error.errno not in _FULL:
+            former(loop, context) if former else loop.default_exception_handler(context)
+        elif loop.time() > said + FULL_SECONDS:
+            said = loop.time()
+            words = "no further connection can be accepted now (%s). Let the process open more files, or put a gateway "
+            _log.error(words + "before it that ends unused connections", error.strerror)
+
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(former)

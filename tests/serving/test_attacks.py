@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from dataclasses import replace
 from time import process_time
 from urllib.parse import urlsplit
@@ -226,6 +228,24 @@ async def test_a_request_whose_client_has_left_the_line_is_dropped(site: Site) -
 async def connected() -> Message:
     await anyio.sleep_forever()
     raise AssertionError
+
+
+async def test_a_full_process_says_so_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    loop, others = asyncio.get_running_loop(), list[str]()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda loop, context: others.append(context["message"]))
+    async with start_in_process(site, session_cookie=COOKIE):
+        full = {
+            "message": "socket.accept() out of system resource",
+            "exception": OSError(errno.EMFILE, ""),
+            "socket": 0,
+        }
+        for _ in range(100):
+            loop.call_exception_handler(full)
+        loop.call_exception_handler({"message": "another fault", "exception": ValueError()})
+    loop.set_exception_handler(before)
+    assert caplog.text.count("no further connection can be accepted now") == 1
+    assert others == ["another fault"]
 
 
 async def busy(seconds: float) -> None:

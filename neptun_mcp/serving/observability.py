@@ -205,6 +205,8 @@ def _what_happened(
     if isinstance(result, DeletionResult):
         outcome = "deleted" if result.deleted else "declined"
     host = ctx.session.client_params.client_info if ctx.session.client_params else None
+    # Without a session, a host of MCP 2025-11-25 and before does not say its name.
+    user_agent = ctx.request.headers.get("user-agent", "") if ctx.request and not host else ""
     return {
         "outcome": outcome,
         "project_id": report.project_id or _number(given.get("project_id")) or None,
@@ -213,8 +215,7 @@ def _what_happened(
         "path": found.source_path[:200] if found else None,
         "host": host.name[:100] if host else None,
         "host_version": host.version[:100] if host else None,
-        # Without a session, a host of MCP 2025-11-25 and before does not say its name.
-        "user_agent": ctx.request.headers.get("user-agent", "")[:100] or None if ctx.request and not host else None,
+        "user_agent": user_agent[:100] or None,
         "asked": report.asked,
         "answered": report.answered,
         "why": answer["content"][0]["text"] if answer and outcome == "error" else None,

@@ -1,4 +1,4 @@
-"""People whom whoever runs the server has stopped: a file with the `caller` of the log on each line."""
+"""People whom the operator has stopped: a file with the `caller` of the log on each line."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ class Turn:
         call: what the request has begun in a session, as long as it lasts; cancelled when the request is over.
         queued: for how many seconds it has waited for turns.
         asking: for how many seconds the person was asked, in all.
+        is_measured: whether a step of the request is being measured: what is measured within it was counted then.
     """
 
     def __init__(self, turns: Turns, line: _Line, receive: Receive) -> None:
@@ -56,6 +57,7 @@ class Turn:
         self.call: anyio.CancelScope | None = None
         self.queued = 0.0
         self.asking = 0.0
+        self.is_measured = False
 
     async def begin(self) -> None:
         """Wait for the turn.
@@ -158,13 +160,17 @@ class _Measured(Generic[T]):
         resume: Callable[[Any], Any] = steps.send
         argument: Any = None
         while True:
-            begun = thread_time()
+            begun, is_inner = thread_time(), self._turn.is_measured
+            self._turn.is_measured = True
             try:
                 waits_for = resume(argument)
             except StopIteration as over:
                 return over.value
             finally:
-                self._turn.worked(thread_time() - begun)
+                argument = None  # an error that passes here would keep itself, and all that its frames hold
+                self._turn.is_measured = is_inner
+                if not is_inner:
+                    self._turn.worked(thread_time() - begun)
             try:
                 resume, argument = steps.send, (yield waits_for)
             except BaseException as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
+import weakref
 from dataclasses import replace
-from time import process_time
+from time import process_time, thread_time
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,6 +21,7 @@ from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import Login
 from neptun_mcp.serving import bodies, gate, mcp_sessions, turns
 from neptun_mcp.serving import http as serving
+from neptun_mcp.serving.deadlines import Ending
 from neptun_mcp.serving.refusals import Refused
 from neptun_mcp.serving.turns import MAX_WAITING
 from tests.running_neptun import BOB_COOKIE
@@ -340,6 +343,42 @@ async def test_the_work_for_one_person_is_not_counted_against_another_who_waits(
             async with line.take(person, connected):
                 pass
         assert wait.cancelled_caught == must_wait, person
+
+
+async def test_what_a_cancelled_request_held_goes_with_it() -> None:
+    """Long answers would stay in memory until Python looks for garbage."""
+    held = list[weakref.ref[Ending]]()
+
+    async def wait() -> None:
+        large = Ending()  # anything
+        held.append(weakref.ref(large))
+        await anyio.sleep_forever()
+
+    gc.disable()
+    try:
+        async with turns.Turns(1, 600).take("alice", connected) as turn:
+            task = asyncio.create_task(turn.measured(wait()))
+            await until(lambda: bool(held))
+            task.cancel()
+            await asyncio.wait([task])
+        del task
+        assert held[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_the_work_of_a_call_in_the_task_of_its_request_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With MCP 2026-07-28 the SDK carries a call out there, else in another task."""
+    counted = list[float]()
+
+    def count(turn: turns.Turn, seconds: float) -> None:
+        counted.append(seconds)
+
+    monkeypatch.setattr(turns.Turn, "worked", count)
+    async with turns.Turns(1, 600).take("alice", connected) as turn:
+        begun = thread_time()
+        await turn.measured(turn.measured(busy(0.05)))
+    assert 0 < sum(counted) <= thread_time() - begun
 
 
 # MCP sessions

@@ -30,7 +30,6 @@ CREDIT_SECONDS, REST_SECONDS = 0.5, 2.0
 REQUEST_SECONDS = 0.0005
 """The processor time that a request takes before its turn and after it: to read, to authenticate, to answer."""
 
-
 T = TypeVar("T")
 
 

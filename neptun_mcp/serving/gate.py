@@ -132,22 +132,27 @@ class Gate:
         person = self._clients.person_behind(caller) if self._clients else f"token {caller.token}"
         body = await self._bodies.read(person, headers, receive)
         message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
+        report = Report()
         state = {
             **scope.get("state", {}),
             "caller": caller,
             "person": person,
             "message": message,
             "size": len(body),
-            "report": Report(),
+            "report": report,
         }
         scope = {**scope, "headers": _tolerant(headers), "state": state}
         request = Request(scope)
         # A reply to a question must not wait for calls.
         kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
-        async with self._turns.take(person, receive, kind) as turn:
-            state["turn"] = turn
-            await self._people.check(request, self._clients)
-            await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
+        try:
+            async with self._turns.take(person, receive, kind) as turn:
+                state["turn"] = turn
+                await self._people.check(request, self._clients)
+                await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
+        finally:
+            # What it holds of an error leads back to the request, and would keep it until garbage is looked for.
+            report.outcome = None
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""

@@ -24,6 +24,7 @@ from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.deadlines import Ending
 from neptun_mcp.serving.refusals import Refused
 from neptun_mcp.serving.turns import MAX_WAITING
+from neptun_mcp.tools.context import Report
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     DELETE_IMPORT,
@@ -32,6 +33,7 @@ from tests.serving.support import (
     Caller,
     HeldNeptun,
     content_in,
+    error_in,
     start_in_process,
 )
 from tests.serving.test_mcp_sessions import ALICE, INITIALIZE, Session
@@ -379,6 +381,19 @@ async def test_the_work_of_a_call_in_the_task_of_its_request_is_counted_once(mon
         begun = thread_time()
         await turn.measured(turn.measured(busy(0.05)))
     assert 0 < sum(counted) <= thread_time() - begun
+
+
+async def test_a_failing_call_leaves_no_garbage(site: Site) -> None:
+    """It would hold the request's body, of 256 kB, until it is looked for."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with start_in_process(site, session_cookie=COOKIE) as caller:
+            for _ in range(3):
+                error_in(await caller.call("list_imports", {"project_id": 1, "query": "a" * 2000}))
+        assert sum(isinstance(found, Report) for found in gc.get_objects()) < 3
+    finally:
+        gc.enable()
 
 
 # MCP sessions

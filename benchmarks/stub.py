@@ -118,12 +118,14 @@ def import_items(project_id: int, data: DataSet, documented: bool) -> list[Recor
             kind,
             source_path(kind, number),
             created_at(index, len(kinds), documented),
-            source_ref=None if kind == LOCAL else "main",
             status="completed" if completed else "pending",
-            file_tree=file_tree(number, data.tree_files) if completed else None,
-            title=f"Service {number}",
-            description=f"Import of service {number}",
         )
+        item |= {
+            "source_ref": None if kind == LOCAL else "main",
+            "file_tree": file_tree(number, data.tree_files) if completed else None,
+            "title": f"Service {number}",
+            "description": f"Import of service {number}",
+        }
         items.append(documented_import(item) if documented else observed_import(item))
     return items
 

@@ -11,6 +11,9 @@ from .neptun.session import Credentials
 from .neptun.store import SessionStore
 from .settings import Settings
 
+NO_HOME = "the home directory is not known; set HOME"
+"""Why there is no place for a person's files."""
+
 
 def create_client(settings: Settings) -> NeptunClient:
     """A client as the settings describe it; with `sandbox`, of an embedded Neptun."""
@@ -56,7 +59,7 @@ def session_store() -> SessionStore:
         except RuntimeError:
             file = Path("~")
         if not file.is_absolute():  # `~` without a home directory
-            raise OSError(errno.ENOENT, "the home directory is not known; set HOME", "sessions.json")
+            raise OSError(errno.ENOENT, NO_HOME, "sessions.json")
         return file
 
     return SessionStore(find_file, "neptun-mcp")

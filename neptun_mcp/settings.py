@@ -319,10 +319,15 @@ PRIVATE = {"email"} | {name for name, field in Settings.model_fields.items() if 
 """The settings whose values are shown to nobody."""
 
 
+def variable_name(setting: str) -> str:
+    """The environment variable of a setting."""
+    return f"NEPTUN_{setting.upper()}"
+
+
 def variable(setting: str) -> str:
     """The value of a setting's variable, without what files of variables leave around it: line ends, blanks, a pair of
     quotes. Around a password blanks stay."""
-    text = os.environ.get(f"NEPTUN_{setting.upper()}", "").strip("\r\n")
+    text = os.environ.get(variable_name(setting), "").strip("\r\n")
     blanks = "" if setting == "password" else None
     text = text.strip(blanks)
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -339,6 +344,6 @@ def problems(error: ValidationError) -> list[str]:
     lines: list[str] = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         message = detail["msg"].removeprefix("Value error, ")
-        name = f"NEPTUN_{str(detail['loc'][0]).upper()}: " if detail["loc"] else ""
+        name = f"{variable_name(str(detail['loc'][0]))}: " if detail["loc"] else ""
         lines.append(f"{name}{message[0].lower() if name else message[0]}{message[1:]}")
     return lines

@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
+from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.listening import serve
 from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store, seal
@@ -60,6 +61,17 @@ PATIENCE = 60.0
 HELLO: Json = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 GREETING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO})
 """How a host begins a session."""
+
+
+class CountingPace(Pace):
+    """Notes how large the pieces of work are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def step(self, work: int) -> None:
+        self.steps.append(work)
 
 
 async def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..account import NO_HOME
 from ..neptun.secret_files import read_file, write_secret_file
-from .hosts import NO_HOME
 from .json_text import is_object, read_json, remove_json, set_json
 from .toml_text import read_toml, remove_toml, set_toml
 from .yaml_text import read_yaml, remove_yaml, set_yaml

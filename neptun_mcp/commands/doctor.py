@@ -21,7 +21,7 @@ from ..command_line import command_line
 from ..neptun.client import NeptunClient
 from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, WrongUser, quoted
 from ..neptun.secret_files import shown_path
-from ..settings import PRIVATE, Settings, is_unset, problems, variable
+from ..settings import PRIVATE, Settings, is_unset, problems, variable, variable_name
 from ..tools.words import TERMINAL, advice, happened, listed
 from . import FAILURE, as_typed, end_at_once, read_settings, say, show
 from .console import as_text
@@ -69,7 +69,7 @@ def check_environment(malformed: Collection[str] = ()) -> Step:
     """The versions, and the `NEPTUN_*` variables, fit for a bug report: a malformed value may be a misplaced secret."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("neptun-mcp", "mcp", "httpx2", "pydantic"))
     settings = sorted(name.removeprefix("NEPTUN_").lower() for name in os.environ if name.startswith("NEPTUN_"))
-    shown = [f"NEPTUN_{setting.upper()}={_shown(setting, setting in malformed)}" for setting in settings]
+    shown = [f"{variable_name(setting)}={_shown(setting, setting in malformed)}" for setting in settings]
     return Step(
         "environment",
         f"{versions}, Python {platform.python_version()} on {sys.platform}; {', '.join(shown) or 'no NEPTUN_* is set'}",

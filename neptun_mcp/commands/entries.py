@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..settings import PRIVATE
+from ..settings import PRIVATE, variable_name
 from ..tools.words import why
 from . import permission
 from .config_file import ConfigFile
@@ -23,7 +23,7 @@ _IF_UNSET = ("timeout", "tools", "enabled")
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
 """Programs that start others on what is another machine to them, where a log-in of this one is not kept."""
 
-_SECRETS = {f"NEPTUN_{setting.upper()}" for setting in PRIVATE}
+_SECRETS = set(map(variable_name, PRIVATE))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..account import create_client, credentials_of
 from ..command_line import command_line
 from ..neptun.errors import NeptunError, Unavailable
 from ..neptun.failures import unusable_setting
-from ..settings import Settings, problems
+from ..settings import Settings, problems, variable_name
 from ..tools.words import HOST, TERMINAL, advice, happened
 from .entries import Entry, find_entries
 from .hosts import HOSTS
@@ -116,7 +116,7 @@ def _settings_of(entry: Entry) -> Settings:
         given["NEPTUN_SANDBOX"] = "1"
     if address := re.search(r"--base-url[= ](\S+)", options):
         given["NEPTUN_BASE_URL"] = address[1]
-    return Settings.model_validate({name: given.get(f"NEPTUN_{name.upper()}", "") for name in Settings.model_fields})
+    return Settings.model_validate({name: given.get(variable_name(name), "") for name in Settings.model_fields})
 
 
 def _expanded(entry: Entry, text: str) -> str:

@@ -17,9 +17,6 @@ from typing import Any
 NAME = "neptun"
 """The server's name in every host."""
 
-NO_HOME = "the home directory is not known; set HOME"
-"""Why no host has a place for its file."""
-
 # As a plain string: type checkers skip what is for another system.
 PLATFORM: str = sys.platform
 

@@ -19,7 +19,7 @@ from ..account import session_store
 from ..command_line import command_line
 from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, SessionRefused
 from ..neptun.models import DEFAULT_BASE_URL
-from ..settings import PRIVATE, Settings
+from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
 from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, settings_or_exit, show, tell
@@ -140,7 +140,7 @@ def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[st
     plain, secret = dict[str, str](), dict[str, str]()
     for setting in Settings.model_fields:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
-            variable, value = f"NEPTUN_{setting.upper()}", getattr(settings, setting)
+            variable, value = variable_name(setting), getattr(settings, setting)
             text = value if setting in options else variable_of(setting) or value
             if isinstance(value, Path):  # a host may start the server in any folder
                 text = value.expanduser().absolute()
@@ -226,7 +226,7 @@ def _account(settings: Settings, env: dict[str, str]) -> str:
     """Whose account the server in the host will use, or how to log in."""
     if settings.sandbox != "off":
         return "The server uses sample data, because NEPTUN_SANDBOX is set: no log-in is needed."
-    without = {setting: None for setting in PRIVATE if f"NEPTUN_{setting.upper()}" not in env}
+    without = {setting: None for setting in PRIVATE if variable_name(setting) not in env}
     changed = {**without, "base_url": env.get(_BASE_URL, settings.base_url), "timeout": _SECONDS_TO_ASK}
     used = settings.model_copy(update=changed)
     try:

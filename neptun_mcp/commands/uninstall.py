@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from ..account import NO_HOME
 from ..command_line import command_line
 from ..tools.words import why
 from . import FAILURE, fail, refuse, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
-from .hosts import HOSTS, NAME, NO_HOME, Host
+from .hosts import HOSTS, NAME, Host
 from .install import hosts_or_exit, report
 from .json_text import is_object
 

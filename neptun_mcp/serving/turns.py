@@ -72,8 +72,9 @@ class Turn:
             if self._turns.is_nearly_full:
                 raise _too_busy("the server has too much to do")
             await self._wait()
-        self._turns.charge(self._line, REQUEST_SECONDS)
-        self._begun = self._turns.threads.begin()
+        if self._turns.are_paced:
+            self._turns.charge(self._line, REQUEST_SECONDS)
+            self._begun = self._turns.threads.begin()
 
     async def _wait(self) -> None:
         started, is_due = anyio.current_time(), False
@@ -97,7 +98,7 @@ class Turn:
 
     async def measured(self, work: Awaitable[T]) -> T:
         """What a part of the request returns that is carried out in a task of its own; its work is counted."""
-        return await _Measured(work, self)
+        return await (_Measured(work, self) if self._turns.are_paced else work)
 
     def worked(self, seconds: float) -> None:
         """So much of the event loop's time was taken in this request."""
@@ -225,6 +226,11 @@ class Turns:
         self._last, self._seen, self._other_seen = "", -inf, -inf  # who came last, when, and when somebody else did
         self._lines = OrderedDict[str, _Line]()  # the one not used for longest first
         self._in_flight = 0
+
+    @property
+    def are_paced(self) -> bool:
+        """Whether it counts how much of the processor each takes."""
+        return self._share < inf
 
     @property
     def is_nearly_full(self) -> bool:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from neptun_mcp.neptun.models import ProjectImport, read_items
 from neptun_mcp.neptun.threads import SMALL, THREADS, Pace, Stopped, paced
-from tests.support import PATIENCE, WEBSHOP, Site, client_for, import_item, resources
+from tests.support import PATIENCE, WEBSHOP, CountingPace, Site, client_for, import_item, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -89,19 +89,8 @@ async def test_only_a_long_list_is_read_in_a_thread(
     assert len(works) == (2 if is_long else 0)  # to parse it, and to read the items
 
 
-class Counting(Pace):
-    """Notes how large the pieces are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-
-    def step(self, work: int) -> None:
-        self.steps.append(work)
-
-
 def test_no_piece_is_long() -> None:
-    pace = Counting()
+    pace = CountingPace()
     steps = pace.steps
     raw = [import_item(id) for id in range(1, 5_001)]
     assert len(read_items(ProjectImport, raw, pace).items) == 5_000

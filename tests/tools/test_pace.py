@@ -16,7 +16,7 @@ from neptun_mcp.tools.folding import ITEM, contained, work_on
 from neptun_mcp.tools.lists import Wanted
 from neptun_mcp.tools.not_done import NotDone
 from neptun_mcp.tools.query import Query, parse_query, search
-from tests.support import PATIENCE
+from tests.support import PATIENCE, CountingPace
 
 pytestmark = pytest.mark.anyio
 
@@ -54,27 +54,16 @@ async def test_it_has_a_ceiling_whatever_the_time_limit(monkeypatch: pytest.Monk
         await FILES.in_time(LARGE, TimeLimit(10 * PATIENCE), work)
 
 
-class Counting(Pace):
-    """Counts the pieces, and how large they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-
-    def step(self, work: int) -> None:
-        self.steps.append(work)
-
-
 @pytest.mark.parametrize("text", [GROWS * 300_000, "x" * 30_000_000])
 def test_no_piece_is_long(text: str) -> None:
-    pace = Counting()
+    pace = CountingPace()
     assert search([UserFile(id=1, text=text)], parse_query("absent", UserFile), pace) == []
     assert max(pace.steps) <= 5_000
     assert sum(pace.steps) >= work_on(text)
 
 
 def test_each_item_counts() -> None:
-    pace = Counting()
+    pace = CountingPace()
     files = [UserFile(id=id, text="x") for id in range(1, 1_001)]
     search(files, parse_query("absent", UserFile), pace)
     assert len(pace.steps) >= 1_000

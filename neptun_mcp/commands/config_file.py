@@ -1,13 +1,12 @@
-"""A host's configuration file: set a value in it or take it out, and leave the rest of it as it is."""
+"""A host's configuration file: what is in it, and how it comes to say something else with the rest as it is."""
 
 from __future__ import annotations
 
 import os
 import stat
 from codecs import BOM_UTF8
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,17 +14,10 @@ from ..account import NO_HOME
 from ..neptun.secret_files import read_file, write_secret_file
 from .json_text import is_object, read_json, remove_json, set_json
 from .toml_text import read_toml, remove_toml, set_toml
-from .yaml_text import read_yaml, remove_yaml, set_yaml
 
 MAX_FILE = 32 * 2**20
 """Bytes. Claude Code keeps much else in its file."""
 
-# What was read is remembered: a file is looked at many times while it is edited.
-_JSON = (lru_cache(maxsize=4)(read_json), set_json, remove_json)
-_OTHERS = {
-    ".toml": (lru_cache(maxsize=4)(read_toml), set_toml, remove_toml),
-    ".yaml": (lru_cache(maxsize=4)(read_yaml), set_yaml, remove_yaml),
-}
 _TRIES = 5
 
 T = TypeVar("T")
@@ -44,6 +36,7 @@ class ConfigFile:
     Attributes:
         path: where it is.
         text: what is to be in it, with "\\n" at the ends of lines.
+        value: what the text says.
     """
 
     def __init__(self, path: Path, content: bytes | None = None) -> None:
@@ -56,17 +49,19 @@ class ConfigFile:
         """
         self.path = path
         self._content = content
-        self._read, self._set, self._remove = _OTHERS.get(path.suffix, _JSON)
+        self._read, self._set, self._remove = _FORMATS.get(path.suffix, _JSON)
         try:
             text = (content or b"").decode("utf-8-sig")
             self._newline = "\r\n" if 0 < text.count("\r\n") == text.count("\n") else "\n"
             self.text = self._first = text.replace(self._newline, "\n")
-            if not is_object(self._read(self.text)):
-                raise ValueError("what it holds is not an object")
+            value = self._read(self.text)
         except UnicodeDecodeError:
             raise ValueError(f"{path} cannot be read: it is not UTF-8 text") from None
         except (RecursionError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
+        if not is_object(value):
+            raise ValueError(f"{path} cannot be read: what it holds is not an object")
+        self.value = value
 
     @classmethod
     def read(cls, path: Path) -> ConfigFile:
@@ -101,55 +96,26 @@ class ConfigFile:
         """Whether there was such a file when it was read."""
         return self._content is not None
 
-    def get(self, *path: str) -> Any:
-        """The value at a path; None if there is none."""
-        value: Any = self._read(self.text)
-        for key in path:
-            value = value.get(key) if is_object(value) else None
-        return value
-
-    def set(self, path: Sequence[str], value: Any) -> None:
-        """Change the text, not yet the file.
-
-        Raises:
-            ValueError: something on the path is not an object.
-        """
-        try:
-            self.text = self._set(self.text, path, value)
-        except ValueError as error:
-            raise ValueError(f"{self.path} has no place for the entry: {str(error).rstrip('.')}") from None
-
-    def update(self, path: Sequence[str], value: Any) -> None:
-        """Make the value at a path another, and leave what is the same in both as it is in the text.
-
-        Raises:
-            ValueError: something on the path is not an object, or is one that cannot be edited.
-        """
-        now = self.get(*path)
-        if is_object(now) and is_object(value):
-            for key, inner in value.items():
-                self.update([*path, key], inner)
-            for key in [key for key in now if key not in value]:
-                self.remove([*path, key], self)
-        elif now != value:
-            self.set(path, value)
-
-    def remove(self, path: Sequence[str], before: ConfigFile) -> None:
-        """Undo `set` in the text, not yet in the file. Objects on the path that are empty then go, too.
+    def update(self, value: Mapping[str, Any]) -> None:
+        """Make the text say something else, not yet the file. What is the same in both stays as it is in the text.
 
         Args:
-            before: the file as it was before `set`: what was in it stays.
+            value: what of the file is to change; None takes something out.
 
         Raises:
-            ValueError: the value cannot be taken out by itself.
+            ValueError: it cannot be edited so exactly.
         """
+        wanted = {**self.value, **value}
         try:
-            self.text = self._remove(self.text, path)
+            for path, _, new in _differences(self.value, wanted):
+                self.text = self._remove(self.text, path) if new is None else self._set(self.text, path, new)
+            found = self._read(self.text)
         except ValueError as error:
-            raise ValueError(f"{self.path} has an entry that cannot be removed: {error}") from None
-        *above, _ = path
-        if above and self.get(*above) == {} and before.get(*above) is None:
-            self.remove(above, before)
+            raise ValueError(f"{self.path} cannot be edited: {error}") from None
+        # Where a comment is left, or a table of TOML is only named, an object without anything is the same as none.
+        if any((old or None) != (new or None) for _, old, new in _differences(found, wanted)):
+            raise ValueError(f"{self.path} cannot be edited: the entry is not in a place of its own")
+        self.value = found
 
     def save(self, *, keep: bool = False, private: bool = False) -> None:
         """Write the file, at once and whole. Its owner and mode stay; a new one is for its owner alone.
@@ -225,3 +191,29 @@ def file_content(path: Path) -> bytes | None:
         return read_file(path, MAX_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _differences(old: Any, new: Any, path: Sequence[str] = ()) -> Iterator[tuple[Sequence[str], Any, Any]]:
+    """Where two values differ: the path, and what is there in each; None where nothing is."""
+    if is_object(old) and is_object(new):
+        for key in {**new, **old}:
+            yield from _differences(old.get(key), new.get(key), [*path, key])
+    elif old != new and (old == old or new == new):  # NaN is not what it is
+        yield path, old, new
+
+
+def _read_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _left_alone(*_: object) -> str:
+    raise ValueError("it is YAML, which is left to you")  # editors for it change more than they are told
+
+
+_JSON = (read_json, set_json, remove_json)
+_FORMATS = {".toml": (read_toml, set_toml, remove_toml), ".yaml": (_read_yaml, _left_alone, _left_alone)}

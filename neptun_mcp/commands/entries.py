@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ..settings import PRIVATE, variable_name
-from ..tools.words import why
 from . import permission
 from .config_file import ConfigFile
-from .hosts import HOSTS, NAME, Host
+from .hosts import HOSTS, NAME
 from .json_text import is_object
 
 _HEADERS = ("headers", "http_headers")
@@ -114,24 +112,28 @@ def entry_in(name: str, file: ConfigFile) -> Entry | None:
     Raises:
         ValueError: it is something other than an object.
     """
-    value = file.get(*HOSTS[name].path, NAME)
+    servers = file.value.get(HOSTS[name].servers)
+    value = servers.get(NAME) if is_object(servers) else None
     if value is None or is_object(value):
         return Entry(name, file.path, value) if value is not None else None
     raise ValueError(f"{file.path} has another kind of entry {NAME}")
 
 
-def put_entry(host: Host, config: ConfigFile, entry: dict[str, Any]) -> None:
-    """Put an entry into a file, and make the host ask. What a person has added to one that is there stays.
+def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> None:
+    """Put an entry into a host's file, and make the host ask. What a person has added to one that is there stays.
 
     Raises:
         ValueError: the file has no place for the entry.
     """
-    path = [*host.path, NAME]
-    old: dict[str, Any] = config.get(*path) or {}
-    kept = {key: value for key, value in old.items() if host.dropped.get(key) != value}
-    config.update(path, {**kept, **{key: _merged(key, old.get(key), value) for key, value in entry.items()}})
+    host, old = HOSTS[name], entry_in(name, file)
+    servers: Any = file.value.get(host.servers)
+    if servers is not None and not is_object(servers):
+        raise ValueError(f"{file.path} has no place for the entry: {host.servers} is not an object")
+    kept = {key: value for key, value in (old.value if old else {}).items() if host.dropped.get(key) != value}
+    new = {**kept, **{key: _merged(key, kept.get(key), value) for key, value in entry.items()}}
+    file.update({host.servers: {**(servers or {}), NAME: new}})
     if host.has_permissions:
-        permission.ask(config)
+        permission.ask(file)
 
 
 def _merged(key: str, old: Any, new: Any) -> Any:
@@ -141,19 +143,3 @@ def _merged(key: str, old: Any, new: Any) -> Any:
     if isinstance(old, list) and key == "env_vars":
         return cast("list[str]", old) + [name for name in new if name not in old]
     return new if old is None or key not in _IF_UNSET else cast("Any", old)
-
-
-def find_entries(unreadable: list[tuple[str, str]] | None = None) -> Iterator[Entry]:
-    """The entries of every host on this machine.
-
-    Args:
-        unreadable: gets the hosts whose files cannot be read, and why, in words.
-    """
-    for name, host in HOSTS.items():
-        for file in host.places:
-            try:
-                if entry := entry_in(name, ConfigFile.read(file)):
-                    yield entry
-            except (OSError, ValueError) as error:
-                if unreadable is not None:
-                    unreadable.append((name, why(error)))

@@ -16,8 +16,9 @@ from ..command_line import command_line
 from ..neptun.errors import NeptunError, Unavailable
 from ..neptun.failures import unusable_setting
 from ..settings import Settings, problems, variable_name
-from ..tools.words import HOST, TERMINAL, advice, happened
-from .entries import Entry, find_entries
+from ..tools.words import HOST, TERMINAL, advice, happened, why
+from .config_file import ConfigFile
+from .entries import Entry, entry_in
 from .hosts import HOSTS
 
 _ANSWER_SECONDS = 5.0
@@ -34,6 +35,7 @@ class Step:
         to_do: what to do about it; empty if there is nothing to do.
         ok: whether a call gets past it.
         milliseconds: how long it took; None if that says nothing.
+        shares_log_in: whether it is an entry that uses the log-in which the settings of this command name.
     """
 
     name: str
@@ -41,41 +43,34 @@ class Step:
     to_do: str = ""
     ok: bool = True
     milliseconds: float | None = None
-
-
-@dataclass(frozen=True)
-class HostStep(Step):
-    """What was found of an entry.
-
-    Attributes:
-        shares_log_in: whether it uses the log-in that the settings of this command name.
-    """
-
     shares_log_in: bool = False
 
 
-async def check_entries(settings: Settings) -> AsyncGenerator[HostStep]:
+async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
     """What is found of each entry on this machine.
 
     Args:
         settings: those of this command; a log-in that is the same is left to its own steps.
     """
-    unreadable: list[tuple[str, str]] = []
-    for entry in find_entries(unreadable):
-        if entry.is_off:
-            yield _step(entry, "switched off there")
-        else:
-            yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
-    for host, problem in unreadable:
-        to_do = f"Correct the file of {HOSTS[host].title}: {problem}."
-        yield HostStep(f"host {host}", f"its file cannot be read: {problem}", to_do, ok=False)
+    for name, host in HOSTS.items():
+        for file in host.places:
+            try:
+                entry = entry_in(name, ConfigFile.read(file))
+            except (OSError, ValueError) as error:
+                to_do = f"Correct the file of {host.title}: {why(error)}."
+                yield Step(f"host {name}", f"its file cannot be read: {why(error)}", to_do, ok=False)
+                continue
+            if entry and entry.is_off:
+                yield _step(entry, "switched off there")
+            elif entry:
+                yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
 
 
-def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = False) -> HostStep:
-    return HostStep(f"host {entry.host}", found, to_do, not to_do, shares_log_in=shares_log_in)
+def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = False) -> Step:
+    return Step(f"host {entry.host}", found, to_do, not to_do, shares_log_in=shares_log_in)
 
 
-async def _check_program(entry: Entry, settings: Settings) -> HostStep:
+async def _check_program(entry: Entry, settings: Settings) -> Step:
     again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
     program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
@@ -130,7 +125,7 @@ def _expanded(entry: Entry, text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-async def _check_url(entry: Entry) -> HostStep:
+async def _check_url(entry: Entry) -> Step:
     """Greet a server as the host does."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}

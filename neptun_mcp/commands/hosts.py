@@ -48,10 +48,6 @@ def _goose(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]
 
 _ASKS_FIRST = "Before a deletion {title} asks you; then the server does, and says what would be lost."
 _UNTIL_ALLOWED = "Before a deletion {title} asks you, until you allow the tool for good."
-_REFUSES = (
-    "{title} may run tools without asking you, and does not show the server's question. So the entry makes "
-    "delete_import refuse (NEPTUN_CONFIRM_DELETE=require)."
-)
 
 
 @dataclass(frozen=True)
@@ -61,12 +57,12 @@ class Host:
     Attributes:
         title: its name.
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
-        path: where the servers are in the file.
+        servers: the name under which its file has them.
         entry: makes the server's entry of a command, its arguments and its environment.
         dropped: what the entry of an earlier version had and must not have any more.
         has_permissions: whether the file says before what the host asks, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
-        asks: whether anybody is asked before a deletion, a sentence with `{title}` in it.
+        asks: whom it asks before a deletion without that, a sentence with `{title}` in it.
         note: what else the person has to know.
         expands: what the host replaces in the texts of an entry, so that no value may hold it; there is no escape.
         program: the command that starts it, if it has one.
@@ -74,7 +70,7 @@ class Host:
 
     title: str
     files: tuple[str, ...] = ()
-    path: tuple[str, ...] = ("mcpServers",)
+    servers: str = "mcpServers"
     entry: Callable[[str, list[str], dict[str, str]], dict[str, Any]] = _stdio
     dropped: dict[str, Any] = field(default_factory=dict[str, Any])
     has_permissions: bool = False
@@ -141,7 +137,7 @@ HOSTS = {
     "vscode": Host(
         "VS Code",
         ("{app}/Code/User/mcp.json", "{app}/Code - Insiders/User/mcp.json"),
-        ("servers",),
+        "servers",
         partial(_stdio, type="stdio"),
         expands=r"\$\{",
     ),
@@ -151,10 +147,10 @@ HOSTS = {
         asks=_UNTIL_ALLOWED,
         expands=r"\$\{",
     ),
-    "zed": Host("Zed", ("{config}/zed/settings.json",), ("context_servers",), asks=_UNTIL_ALLOWED),
+    "zed": Host("Zed", ("{config}/zed/settings.json",), "context_servers", asks=_UNTIL_ALLOWED),
     # Where the entry is required, Codex does not start at all once the program is gone.
     "codex": Host(
-        "Codex", ("{codex}/config.toml",), ("mcp_servers",), _codex, dropped={"required": True}, program="codex"
+        "Codex", ("{codex}/config.toml",), "mcp_servers", _codex, dropped={"required": True}, program="codex"
     ),
     "gemini-cli": _GEMINI,
     "qwen-code": replace(_GEMINI, title="Qwen Code", files=("{qwen}/settings.json",), program="qwen"),
@@ -168,7 +164,7 @@ HOSTS = {
     "opencode": Host(
         "opencode",
         ("{xdg}/opencode/opencode.jsonc", "{xdg}/opencode/opencode.json"),
-        ("mcp",),
+        "mcp",
         _opencode,
         has_permissions=True,
         expands=r"\{(env|file):",
@@ -179,25 +175,19 @@ HOSTS = {
         ("{cline}/data/settings/cline_mcp_settings.json",),
         entry=partial(_stdio, timeout=60),  # seconds; without it, a server has 3 to start
         require=True,
-        asks=_REFUSES,
+        note="{title} may run tools without asking you, and does not show the server's question.",
         program="cline",
     ),
     "goose": Host(
         "goose",
         ("{goose}/config.yaml",),
-        ("extensions",),
+        "extensions",
         _goose,
         require=True,
-        asks="{title} runs tools without asking you. So the entry makes delete_import refuse unless {title} shows the "
-        "server's question (NEPTUN_CONFIRM_DELETE=require).",
+        note="{title} runs tools without asking you.",
         program="goose",
     ),
-    "generic": Host(
-        "Your host",
-        require=True,
-        asks="Not every host asks you before a deletion. So the entry makes delete_import refuse unless your host "
-        "shows the server's question (NEPTUN_CONFIRM_DELETE=require).",
-    ),
+    "generic": Host("Your host", require=True, note="Not every host asks you before a deletion."),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
 from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, settings_or_exit, show, tell
-from .config_file import ConfigFile, edit
+from .config_file import ConfigFile, edit, file_content
 from .console import write
 from .entries import entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
@@ -122,12 +123,16 @@ def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:
 def _print(name: str, entry: dict[str, Any]) -> None:
     """Show the entry, in a form that can be added to the host's file."""
     host, file = HOSTS[name], HOSTS[name].file
-    config = ConfigFile(file or Path((*host.files, "generic.json")[0]))
-    put_entry(host, config, entry)
-    text, where = config.text.rstrip(), f"Add this to {file or 'the configuration of your host'}."
-    if file and host.by_hand and file.exists() and ConfigFile.read(file).get(*host.path) is not None:
-        text = text.partition("\n")[2]
-        where = f'Add this to {file}, below its line "{host.path[0]}:".'
+    where = f"Add this to {file or 'the configuration of your host'}."
+    config = ConfigFile(Path("" if host.by_hand else "".join(host.files[:1])))
+    put_entry(name, config, entry)
+    text = config.text.rstrip()
+    if host.by_hand:  # in YAML, every JSON value is a value
+        text = "\n".join([f"  {NAME}:", *(f"    {key}: {json.dumps(value)}" for key, value in entry.items())])
+        if file and re.search(rb"^%b:\s*$" % host.servers.encode(), file_content(file) or b"", re.MULTILINE):
+            where = f'Add this to {file}, below its line "{host.servers}:".'
+        else:
+            text = f"{host.servers}:\n{text}"
     show(text)
     tell(where, *_about(name, config))
 
@@ -162,12 +167,10 @@ def _about(name: str, config: ConfigFile) -> Iterator[str]:
         yield host.note.format(title=host.title)
     if TypeAdapter(bool).validate_strings(environment.get(_READ_ONLY, "0")):
         yield f"There is no tool that deletes ({_READ_ONLY})."
-    elif host.require and confirm != "require":
-        yield f"{_CONFIRM} is {confirm}, as you set it: {host.title} may delete imports without asking anyone."
-    elif confirm == "off":
-        yield f"{_CONFIRM} is off, as you set it: the server does not ask before a deletion."
-    elif confirm == "require" and not host.require:
-        yield f"delete_import refuses unless {host.title} shows the server's question ({_CONFIRM}=require)."
+    elif confirm == "require":
+        yield f"delete_import refuses unless the server's question is shown to you ({_CONFIRM}=require)."
+    elif confirm == "off" or host.require:
+        yield f"{_CONFIRM} is {confirm}, as you set it: the server may delete imports without asking you."
     else:
         yield permission.sentence(config) if host.has_permissions else host.asks.format(title=host.title)
 
@@ -182,10 +185,10 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
         OSError: the file cannot be written.
         ValueError: the file has no place for the entry.
     """
-    host, file, old = HOSTS[name], config.path, entry_in(name, config)
+    title, file, old = HOSTS[name].title, config.path, entry_in(name, config)
     if old and "command" not in old.value:
         raise ValueError(f"{file} has another kind of entry {NAME}, which install does not replace")
-    put_entry(host, config, entry)
+    put_entry(name, config, entry)
     new = entry_in(name, config)
     entries = [one for one in (old, new) if one]
     gone = entries[0].environment.keys() - entries[-1].environment.keys()
@@ -200,12 +203,12 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
         config.close()
     kept = config.changed and config.was_there and config.backup.exists()
     return [
-        f"{host.title}: {done}",
+        f"{title}: {done}",
         *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
         *([f"As a secret is in it, only you can read {file} and its backup."] if private else []),
         *([f"The file as it was: {config.backup}."] if kept else []),
         *_about(name, config),
-        *([f"Restart {host.title}."] if config.changed else []),
+        *([f"Restart {title}."] if config.changed else []),
     ]
 
 

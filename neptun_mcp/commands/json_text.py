@@ -32,28 +32,18 @@ def read_json(text: str) -> Any:
 
 
 def set_json(text: str, path: Sequence[str], value: Any) -> str:
-    """The text with the value at the path. Missing objects on the way are made.
+    """The text with the value at the path. All but the last of the path are objects in the text.
 
     Args:
         text: one in which `read_json` finds an object.
-
-    Raises:
-        ValueError: something on the way is not an object.
     """
-    strict = _strict(text)
-    if not strict.strip():
+    if not _strict(text).strip():
         gap = "" if not text.strip() or text.endswith("\n") else "\n"
-        return f"{text}{gap}{json.dumps(nested(path, value), indent=2, ensure_ascii=False)}\n"
-    for depth in range(len(path), -1, -1):
-        if not (found := _find(text, path[:depth])):
-            continue
-        if depth == len(path) or strict[found.start : found.end] == "null":
-            new = _dump(nested(path[depth:], value), _indentation(text, found.start), text)
-            return f"{text[: found.start]}{new}{text[found.end :]}"
-        if strict[found.start] == "{":
-            return _insert(text, found.start, path[depth], nested(path[depth + 1 :], value))
-        break
-    raise ValueError(f"{'.'.join(path[:-1])} is not an object")
+        text = f"{text}{gap}{{}}\n"
+    around, found = _find(text, path)
+    if not found:
+        return _insert(text, around.start, path[-1], value)
+    return f"{text[: found.start]}{_dump(value, _indentation(text, found.start), text)}{text[found.end :]}"
 
 
 def remove_json(text: str, path: Sequence[str]) -> str:
@@ -62,23 +52,15 @@ def remove_json(text: str, path: Sequence[str]) -> str:
     Args:
         text: one in which `read_json` finds an object.
     """
-    while (around := _find(text, path[:-1])) and (found := _find(text, path)):
-        inside = text[found.start : found.end].strip("{}").strip()
-        if inside and not _without_comments(inside).strip():
-            return text
-        text = _cut(text, around, found)  # and once more, as a name may be there twice
-    return text
+    around, found = _find(text, path)
+    inside = text[found.start : found.end].strip("{}").strip() if found else ""
+    if not found or (inside and not _without_comments(inside).strip()):
+        return text
+    return remove_json(_cut(text, around, found), path)  # once more, as a name may be there twice
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
-
-
-def nested(path: Sequence[str], value: Any) -> Any:
-    """The value in objects, one for each step of the path."""
-    for key in reversed(path):
-        value = {key: value}
-    return value
 
 
 class _Member(NamedTuple):
@@ -104,16 +86,14 @@ def _members(strict: str, opening: int) -> list[_Member]:
     return members
 
 
-def _find(text: str, path: Sequence[str]) -> _Member | None:
-    """The member at a path, of several with one name the last, as in every parser; for an empty path, the whole."""
+def _find(text: str, path: Sequence[str]) -> tuple[_Member, _Member | None]:
+    """The object around the end of a path, and the member there: of several with one name the last, as parsers do."""
     strict = _strict(text)
-    found: _Member | None = _Member("", 0, strict.index("{"), strict.rindex("}") + 1)
+    around, found = _Member("", 0, strict.index("{"), strict.rindex("}") + 1), None
     for key in path:
-        if not found or strict[found.start] != "{":
-            return None
-        members = _members(strict, found.start)
-        found = next((member for member in reversed(members) if member.key == key), None)
-    return found
+        around = found or around
+        found = next((member for member in reversed(_members(strict, around.start)) if member.key == key), None)
+    return around, found
 
 
 def _cut(text: str, around: _Member, member: _Member) -> str:

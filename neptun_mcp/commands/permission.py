@@ -9,31 +9,30 @@ from .config_file import ConfigFile
 from .json_text import is_object
 
 _TOOL = "neptun_delete_import"
-_PATH = "permission"
+_KEY = "permission"
 
 
 def ask(file: ConfigFile) -> None:
     """Make opencode ask before a deletion, unless the person has said otherwise for this tool."""
-    rules = file.get(_PATH)
+    rules: Any = file.value.get(_KEY) or {}
     if rules == "allow":
-        file.set([_PATH], {"*": "allow", _TOOL: "ask"})
-    elif not isinstance(rules, str) and _answer(file) == "allow":
-        own: Any = file.get(_PATH, _TOOL)
-        if own == "ask":  # a later rule overrides it
-            file.remove([_PATH, _TOOL], file)
-        if own in (None, "ask"):
-            file.set([_PATH, _TOOL], "ask")
+        file.update({_KEY: {"*": "allow", _TOOL: "ask"}})
+    elif is_object(rules) and _answer(file) == "allow" and rules.get(_TOOL, "ask") == "ask":
+        others = {tool: rule for tool, rule in rules.items() if tool != _TOOL}
+        if _TOOL in rules:  # a later rule overrides it
+            file.update({_KEY: others})
+        file.update({_KEY: {**others, _TOOL: "ask"}})
 
 
 def sentence(file: ConfigFile) -> str:
     """What opencode does before a deletion, as its file says."""
     what = {"ask": "asks before a deletion", "deny": "refuses every deletion", "allow": "deletes without asking anyone"}
-    return f'opencode {what[_answer(file)]}, because "{_PATH}" in this file says so for {_TOOL}.'
+    return f'opencode {what[_answer(file)]}, because "{_KEY}" in this file says so for {_TOOL}.'
 
 
 def _answer(file: ConfigFile) -> str:
     """`ask`, `deny` or `allow`."""
-    rules: Any = file.get(_PATH)
+    rules: Any = file.value.get(_KEY)
     if is_object(rules):
         rules = next((rules[tool] for tool in reversed(rules) if fnmatchcase(_TOOL, tool.replace("[", "[[]"))), None)
     if is_object(rules):  # by arguments

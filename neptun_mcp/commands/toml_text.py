@@ -1,17 +1,16 @@
 """TOML, as Codex keeps it: sets a value in a server's table, or takes it out; the rest of the text stays.
 
 tomlkit edits. Of a table with a header it only ever sees the lines: given the whole file, it moves comments that belong
-to the next one. What it makes is parsed again: the file has to say what it said, but for the edit.
+to the next one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
-from .json_text import is_object, nested
+from .json_text import is_object
 
 _HEADER = re.compile(r"""\[\[?([\w"'. \t-]+)\]\]?\s*(?:#.*)?""")
 
@@ -38,30 +37,31 @@ def set_toml(text: str, path: Sequence[str], value: Any) -> str:
         path: the first two names are those of the server's table.
 
     Raises:
-        ValueError: something on the path is no table.
+        ValueError: the server's table cannot be edited by itself.
     """
     import tomlkit
     from tomlkit.items import InlineTable
 
     document: Any = tomlkit.parse(text)
-    servers: Any = document.get(path[0], {})
-    if isinstance(servers, InlineTable) or not is_object(servers) or path[1] in servers:
+    if len(path) > 2 or isinstance(document.get(path[0]), InlineTable):
         return _edited(text, path, value)
+    for key in reversed(path):
+        value = {key: value}
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    return _checked(text, f"{text}{gap}{tomlkit.dumps(nested(path, value))}", path, value)
+    return f"{text}{gap}{tomlkit.dumps(value)}"
 
 
 def remove_toml(text: str, path: Sequence[str]) -> str:
     """The text without the value at the path: the inverse of `set_toml`.
 
     Raises:
-        ValueError: it cannot be taken out by itself.
+        ValueError: the server's table cannot be edited by itself.
     """
     block = _block(text, path[:2])
     if len(path) > 2 or not block:
         return _edited(text, path, None)
     above, below = text[: block[0]], text[block[1] :]
-    return _checked(text, (above[:-1] if above.endswith("\n\n") else above) + below, path, None)
+    return (above[:-1] if above.endswith("\n\n") else above) + below
 
 
 def _edited(text: str, path: Sequence[str], value: Any) -> str:
@@ -71,41 +71,19 @@ def _edited(text: str, path: Sequence[str], value: Any) -> str:
     block = _block(text, path[:2])
     start, end = block or (0, len(text))
     read_toml(text[start:end])
-    document, new = tomlkit.parse(text[start:end]), value
+    document: Any = tomlkit.parse(text[start:end])
     if not block and is_object(value):  # beside keys with dots, as within a line, a table is one in a line
-        new = tomlkit.inline_table()
-        for key, inner in value.items():
-            new[key] = inner
-    _put(document, path, new)
-    return _checked(text, f"{text[:start]}{tomlkit.dumps(document)}{text[end:]}", path, value)
-
-
-def _checked(before: str, after: str, path: Sequence[str], value: Any) -> str:
-    """The text after an edit, if that did what it was meant to."""
-    wanted, found = deepcopy(read_toml(before)), read_toml(after)
-    _put(wanted, path, value)
-    if _filled(found) != _filled(wanted):
-        raise ValueError(f"{'.'.join(path[:2])} is not in a table of its own")
-    return after
-
-
-def _filled(value: Any) -> Any:
-    """A value less the tables in it that are empty, in a form in which it equals itself: NaN does not."""
-    if is_object(value):
-        return {key: _filled(inner) for key, inner in value.items() if inner != {}}
-    return value if value == value else repr(value)
-
-
-def _put(table: Any, path: Sequence[str], value: Any) -> None:
+        value, inner = tomlkit.inline_table(), value
+        value.update(inner)
     *above, last = path
+    table = document
     for key in above:
         table = table.setdefault(key, {})
-        if not is_object(table):
-            raise ValueError(f"{key} is no table")
     if value is None:
         table.pop(last, None)
     else:
         table[last] = value
+    return f"{text[:start]}{tomlkit.dumps(document)}{text[end:]}"
 
 
 def _block(text: str, path: Sequence[str]) -> tuple[int, int] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..tools.words import why
 from . import FAILURE, fail, refuse, tell
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
-from .hosts import HOSTS, NAME, Host
+from .hosts import HOSTS, NAME
 from .install import hosts_or_exit, report
 from .json_text import is_object
 
@@ -63,53 +62,49 @@ def _uninstall(name: str) -> tuple[list[str], list[str]]:
 
 def _take_out(name: str, config: ConfigFile) -> list[str]:
     """Take the entry out of a file, and the rest of what `install` did to it; what was done, in words."""
-    host, entry = HOSTS[name], entry_in(name, config)
+    title, entry = HOSTS[name].title, entry_in(name, config)
     if entry is None:
         return _without_backup(config)
     if not entry.is_ours:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
         raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
     befores = [*filter(None, [config.read_backup()]), ConfigFile(config.path)]
-    afters = [_installed(host, before, entry) for before in befores]
+    afters = [_installed(name, before, entry) for before in befores]
     exact = next((before for before, after in zip(befores, afters, strict=True) if after.text == config.text), None)
     if exact and not exact.was_there:
         config.delete()
         done = f"deleted {config.path}, which held nothing but the server"
-        return [f"{host.title}: {done}.", *_without_backup(config), f"Restart {host.title}."]
+        return [f"{title}: {done}.", *_without_backup(config), f"Restart {title}."]
     if exact:
         config.text = exact.text
     else:  # something else has changed since
-        for key in afters[0].get():
-            _undo(config, befores[0], afters[0], [key], [*host.path, NAME])
+        was, made = befores[0].value, afters[0].value
+        undone = {key: _undone(was.get(key), made.get(key), config.value.get(key)) for key in made}
+        # First what is in the objects that go, so that a comment in them stays.
+        config.update({key: {} for key, value in undone.items() if value is None and key in config.value})
+        config.update(undone)
     config.save()
     is_back = entry_in(name, befores[0]) is not None
-    done = "the entry that install had replaced is back in" if is_back else "took the server out of"
-    return [f"{host.title}: {done} {config.path}.", *_without_backup(config), f"Restart {host.title}."]
+    what = "the entry that install had replaced is back in" if is_back else "took the server out of"
+    return [f"{title}: {what} {config.path}.", *_without_backup(config), f"Restart {title}."]
 
 
-def _installed(host: Host, before: ConfigFile, entry: Entry) -> ConfigFile:
-    """What `install` makes of a file."""
+def _installed(name: str, before: ConfigFile, entry: Entry) -> ConfigFile:
+    """What `install` makes of a file. An entry that is new there is all ours, with whatever was added to it."""
     after = ConfigFile(before.path, before.text.encode())
-    put_entry(host, after, entry.installed)
+    put_entry(name, after, entry.installed if entry_in(name, before) else entry.value)
     return after
 
 
-def _undo(
-    config: ConfigFile, before: ConfigFile, after: ConfigFile, path: Sequence[str], entry_path: Sequence[str]
-) -> None:
-    """Make the value at a path what it was before `install`, unless it is no longer what that made of it."""
-    was, made, now = (file.get(*path) for file in (before, after, config))
-    is_new = was is None and path == entry_path  # with whatever has been added to it
-    if was == made:
-        return
-    inside: Any = was or {}
-    if is_object(made) and is_object(now) and is_object(inside) and not is_new:
-        for key in {**inside, **made}:
-            _undo(config, before, after, [*path, key], entry_path)
-    elif was is None and (now == made or is_new):
-        config.remove(path, before)
-    elif now == made:
-        config.set(path, was)
+def _undone(was: Any, made: Any, now: Any) -> Any:
+    """A value as it was before `install`, with what has changed since that made of it what it then was."""
+    if now == made:
+        return was
+    before: Any = {} if was is None else was
+    if was == made or not (is_object(before) and is_object(made) and is_object(now)):
+        return now
+    undone = {key: _undone(before.get(key), made.get(key), now.get(key)) for key in {**now, **before}}
+    return {key: value for key, value in undone.items() if value is not None}
 
 
 def _without_backup(config: ConfigFile) -> list[str]:

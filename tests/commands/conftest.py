@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from neptun_mcp.commands import hosts
+from neptun_mcp.commands.config_file import ConfigFile
+from neptun_mcp.commands.entries import Entry, entry_in
 
 VARIABLES = {
     "CLAUDE_CONFIG_DIR": ("claude-code", ".claude.json"),
@@ -15,6 +18,16 @@ VARIABLES = {
     "CLINE_DIR": ("cline", "data/settings/cline_mcp_settings.json"),
 }
 """What moves the files of hosts, and where they then are."""
+
+
+def find_entries() -> list[Entry]:
+    """The entries in the files that can be read."""
+    found: list[Entry | None] = []
+    for name, host in hosts.HOSTS.items():
+        for file in host.places:
+            with suppress(OSError, ValueError):
+                found.append(entry_in(name, ConfigFile.read(file)))
+    return [entry for entry in found if entry]
 
 
 @pytest.fixture

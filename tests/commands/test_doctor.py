@@ -128,7 +128,7 @@ def put(host: str, **entry: Any) -> Path:
     file = HOSTS[host].file
     assert file
     file.parent.mkdir(parents=True, exist_ok=True)
-    whole = {HOSTS[host].path[0]: {"neptun": entry}}
+    whole = {HOSTS[host].servers: {"neptun": entry}}
     file.write_text(tomlkit.dumps(whole) if file.suffix == ".toml" else json.dumps(whole), "utf-8")
     return file
 
@@ -312,12 +312,12 @@ def test_a_setting_of_the_machine_that_keeps_an_entry_from_being_looked_at_is_na
     assert (code, f"To do: Correct {variable} or unset it." in printed) == (1, True)
 
 
-@pytest.mark.parametrize("program", ["'/gone/neptun-mcp'", "'/gone/neptun-mcp' # mine", '"/gone/neptun-mcp"\t# mine'])
-def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, program: str) -> None:
+@pytest.mark.parametrize("entry", ["\n    cmd: '/gone/neptun-mcp' # mine\n    args: []", " {cmd: /gone/neptun-mcp}"])
+def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, entry: str) -> None:
     file = HOSTS["goose"].file
     assert file
     file.parent.mkdir(parents=True)
-    file.write_text(f"extensions:\n  other:\n    cmd: x\n  neptun:\n    cmd: {program}\n    args: []\n", "utf-8")
+    file.write_text(f"extensions:\n  other:\n    cmd: x\n  neptun:{entry}\n", "utf-8")
     code, printed = doctor()
     assert code == 1
     assert "FAIL host goose: the command in its entry does not exist\n" in printed

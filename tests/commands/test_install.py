@@ -15,6 +15,7 @@ from typing import Any, cast
 import hypothesis
 import pytest
 import tomlkit
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.client.client import Client
@@ -22,12 +23,10 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp.account import session_store
 from neptun_mcp.commands import config_file, hosts
-from neptun_mcp.commands.entries import find_entries
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.commands.json_text import read_json, remove_json, set_json
-from neptun_mcp.commands.yaml_text import read_yaml
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from tests.commands.conftest import VARIABLES
+from tests.commands.conftest import VARIABLES, find_entries
 from tests.processes import COMMAND as PROGRAM
 from tests.processes import Command, Completed, environment
 from tests.support import Json, Site
@@ -130,7 +129,7 @@ def test_goose_is_shown_what_to_add_below_the_servers_that_it_has(command: Comma
     file = put(home, "goose", "extensions:\n  other:\n    cmd: x\n")
     ran = command("install", "goose", "--print")
     pasted = file.read_text() + ran.stdout
-    assert list(read_yaml(pasted)["extensions"]) == ["other", "neptun"]
+    assert list(yaml.safe_load(pasted)["extensions"]) == ["other", "neptun"]
     assert pasted.count("extensions:") == 1
     assert ran.stderr.startswith(f'Add this to {file}, below its line "extensions:".\n')
     file.write_text("GOOSE_MODEL: x\n")
@@ -333,7 +332,9 @@ def test_the_person_may_say_that_cline_need_not_ask(
     ran = command("install", "cline")
     entry = json.loads((home / FILES["cline"][0]).read_text("utf-8"))["mcpServers"]["neptun"]
     assert entry["env"] == {**SANDBOX, "NEPTUN_CONFIRM_DELETE": "off"}
-    assert "NEPTUN_CONFIRM_DELETE is off, as you set it: Cline may delete imports without asking anyone." in ran.stdout
+    assert (
+        "NEPTUN_CONFIRM_DELETE is off, as you set it: the server may delete imports without asking you." in ran.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -341,8 +342,12 @@ def test_the_person_may_say_that_cline_need_not_ask(
     [
         ("READ_ONLY", "yes", "There is no tool that deletes (NEPTUN_READ_ONLY)."),
         ("READ_ONLY", "0", None),
-        ("CONFIRM_DELETE", "off", "NEPTUN_CONFIRM_DELETE is off, as you set it: the server does not ask"),
-        ("CONFIRM_DELETE", "require", "delete_import refuses unless {} shows the server's question"),
+        (
+            "CONFIRM_DELETE",
+            "off",
+            "NEPTUN_CONFIRM_DELETE is off, as you set it: the server may delete imports without asking you.",
+        ),
+        ("CONFIRM_DELETE", "require", "delete_import refuses unless the server's question is shown to you"),
         ("CONFIRM_DELETE", "ask", None),
     ],
 )
@@ -759,7 +764,7 @@ def test_nobody_reads_the_output_and_the_file_is_written_all_the_same(home: Path
 def test_only_our_variables_are_replaced(command: Command, home: Path, host: str) -> None:
     entry: Json = {"command": "/x/neptun-mcp", "args": [], "env": {"NEPTUN_TIMEOUT": "9", "NODE_EXTRA_CA_CERTS": "/ca"}}
     file = HOSTS[host]
-    path = file.path[0]
+    path = file.servers
     text = json.dumps({path: {"neptun": entry}}) if host == "cursor" else tomlkit.dumps({path: {"neptun": entry}})
     put(home, host, text)
     ran = command("install", host)

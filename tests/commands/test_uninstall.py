@@ -10,9 +10,9 @@ import pytest
 import tomlkit
 
 from neptun_mcp.commands import config_file
-from neptun_mcp.commands.entries import find_entries
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.commands.json_text import read_json
+from tests.commands.conftest import find_entries
 from tests.processes import Command
 from tests.support import Json
 
@@ -96,12 +96,12 @@ def check_there_and_back(command: Command, home: Path, host: str, text: str) -> 
 def test_install_and_uninstall_leave_json_as_it_was(
     command: Command, home: Path, text: str, host: str, newline: str
 ) -> None:
-    check_there_and_back(command, home, host, text.replace("PATH", HOSTS[host].path[0]).replace("\n", newline))
+    check_there_and_back(command, home, host, text.replace("PATH", HOSTS[host].servers).replace("\n", newline))
 
 
 @pytest.mark.parametrize("host", JSON)
 def test_so_they_do_in_every_host(command: Command, home: Path, host: str) -> None:
-    check_there_and_back(command, home, host, TEXTS["tabs"].replace("PATH", HOSTS[host].path[0]))
+    check_there_and_back(command, home, host, TEXTS["tabs"].replace("PATH", HOSTS[host].servers))
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
@@ -216,7 +216,7 @@ def test_without_a_backup_the_entry_goes_and_the_rest_stays(command: Command, ho
     ],
 )
 def test_an_entry_that_is_not_ours_is_left(command: Command, home: Path, host: str, entry: Json, why: str) -> None:
-    whole = {HOSTS[host].path[0]: {"neptun": entry}}
+    whole = {HOSTS[host].servers: {"neptun": entry}}
     file = put(host, tomlkit.dumps(whole) if host == "codex" else json.dumps(whole))
     before = files(home)
     for arguments in ([host], ["--all"]):
@@ -289,7 +289,7 @@ def test_what_cannot_be_edited_is_left_to_the_person(command: Command, home: Pat
     ran = command("uninstall", "goose")
     assert ran.code == 1
     assert ran.stderr == (
-        f"goose: nothing was changed: {file} has an entry that cannot be removed: it is YAML, which is left to you. "
+        f"goose: nothing was changed: {file} cannot be edited: it is YAML, which is left to you. "
         "If the entry neptun is there, remove it by hand.\n"
     )
     assert command("uninstall", "generic").code == 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
@@ -127,6 +128,12 @@ def build_server(
     for prompt in prompts:
         server.add_prompt(prompt)
     return server
+
+
+def lowlevel_server(server: MCPServer[Any]) -> Server[Any]:
+    """The SDK's server that runs on streams. `MCPServer` wraps it, and gives it out only beside an HTTP application."""
+    server.streamable_http_app()  # 0.2 ms; nothing listens
+    return server.session_manager.app
 
 
 async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

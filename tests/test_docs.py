@@ -12,7 +12,7 @@ import pytest
 
 from neptun_mcp import Settings
 from neptun_mcp.commands.hosts import HOSTS
-from neptun_mcp.serving import bodies, callers, deadlines, gate, http, mcp_sessions, process, turns
+from neptun_mcp.serving import bodies, callers, deadlines, gate, http, mcp_sessions, process, turns, web_server
 from neptun_mcp.sign_in import attempts, provider
 from neptun_mcp.tools import create_tools, pages
 from tests.processes import Command
@@ -136,8 +136,8 @@ FIGURES: dict[str, list[tuple[str, float]]] = {
     "docs/remote.md": [
         ("after {} hours without use", mcp_sessions.IDLE_SECONDS / HOUR),
         ("A process keeps {} sessions", mcp_sessions.MAX_SESSIONS),
-        ("give a process `NEPTUN_TIMEOUT` and {} seconds more", http.GRACE_SECONDS),
-        ("For {} seconds, connections that are open", http.LEAVING_SECONDS),
+        ("give a process `NEPTUN_TIMEOUT` and {} seconds more", web_server.GRACE_SECONDS),
+        ("For {} seconds, connections that are open", web_server.LEAVING_SECONDS),
         ("until {} others have been used since", callers.MAX_CLIENTS),
         ("checked every {} seconds at most", http.READY_SECONDS),
         ("headers of at most {} kB each", gate.MAX_HEADER / KB),

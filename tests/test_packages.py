@@ -23,7 +23,6 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from neptun_mcp import Settings
 from neptun_mcp._version import __version__
-from neptun_mcp.serving.http import HEALTH_PATHS
 from neptun_mcp.tools import create_tools
 from tests.support import WEBSHOP, Json, content_of
 
@@ -215,7 +214,7 @@ def test_the_settings_for_containers_are_settings() -> None:
 def test_the_cluster_runs_this_version_and_asks_what_the_server_answers() -> None:
     cluster = (PACKAGING / "kubernetes.yaml").read_text("utf-8")
     assert re.findall(r"image: \S+:(.*)", cluster) == [__version__]
-    assert set(re.findall(r"path: (\S+),", cluster)) == set(HEALTH_PATHS)
+    assert set(re.findall(r"path: (\S+),", cluster)) == {"/health", "/ready"}
 
 
 def test_nginx_in_front_of_containers_does_what_the_documentation_says() -> None:

@@ -130,7 +130,7 @@ async def _http(neptun: NeptunClient, settings: Settings) -> str:
     Raises:
         ValueError: a setting is missing that this way to serve needs.
     """
-    from ..serving.http import check_settings
+    from ..serving.checks import check_settings
 
     check_settings(settings, "127.0.0.1")
     return "the settings are complete"

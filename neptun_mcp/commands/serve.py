@@ -54,7 +54,8 @@ def _over_http(options: argparse.Namespace) -> None:
     host, port = getattr(options, "host", "127.0.0.1"), getattr(options, "port", 8000)
     with process.start_up():
         settings = settings_or_exit(options)
-        from ..serving.http import build_asgi_app, serve
+        from ..serving.http import build_asgi_app
+        from ..serving.web_server import serve
 
         try:
             with process.without_rich():

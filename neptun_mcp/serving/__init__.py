@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def create_app() -> Starlette:
-    """The ASGI application of `neptun_mcp.serving.http`, which stdio does without: it costs a tenth of the start."""
-    from .http import create_app
+    """The ASGI application of `web_server`, which stdio does without: it costs a tenth of the start."""
+    from .web_server import create_app
 
     return create_app()

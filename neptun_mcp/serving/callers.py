@@ -38,7 +38,7 @@ class Caller:
         token: the token's digest, or the number of the application to which a person signed in; empty if no token is
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
-        no_session: what is wrong with that header, in sentences; empty if nothing is.
+        no_session: what is wrong with that header and what to do, in sentences; empty if nothing is.
         sign_in: tells one sign-in of a person from another; empty without.
         user_id: the person's id in Neptun, if the token says it.
         scope: what the person allowed when signing in, less what the address takes away.
@@ -72,42 +72,40 @@ class Tokens:
 
     Args:
         tokens: any of them lets a caller in; without tokens everybody is let in.
-        own_sessions: use the header `Neptun-Session`.
+        advice: what to do if the header `Neptun-Session` does not hold a session; empty if it is not used.
     """
 
-    def __init__(self, tokens: Sequence[str], *, own_sessions: bool) -> None:
+    def __init__(self, tokens: Sequence[str], advice: str) -> None:
         self._tokens = [digest(token) for token in tokens]
-        self._own_sessions = own_sessions
+        self._advice = advice
 
     def __call__(self, headers: Headers) -> Caller:
         token = self._token(headers.getlist("authorization")) if self._tokens else ""
-        if not self._own_sessions:
+        if not self._advice:
             return Caller(token)
         given = headers.getlist(SESSION_HEADER)
-        if len(given) > 1:
-            # One of them may not be the gateway's.
+        cookie = cookie_value(given[0]) if len(given) == 1 else None
+        if cookie:
+            return Caller(token, cookie)
+        wrong = f"The header {SESSION_HEADER} holds no session cookie."
+        if not given:
+            wrong = f"The request carries no header {SESSION_HEADER}."
+        elif len(given) > 1:  # one of them may not be the gateway's
             advice = "A gateway has to replace the one that arrives, not to add another."
-            return Caller(token, None, f"The request carries the header {SESSION_HEADER} more than once. {advice}")
-        cookie = cookie_value(given[0]) if given else None
-        if cookie is None:
-            wrong = "The header {} holds no session cookie" if given else "The request carries no header {}"
-            return Caller(token, None, f"{wrong.format(SESSION_HEADER)}.")
-        return Caller(token, cookie)
+            wrong = f"The request carries the header {SESSION_HEADER} more than once. {advice}"
+        return Caller(token, None, f"{wrong} {self._advice}")
 
     def _token(self, given: Sequence[str]) -> str:
         """The digest of the caller's token."""
+        how = "Send the header Authorization: Bearer TOKEN, once."
         if not given:
-            words = "The request carries no token. Send one in the header Authorization: Bearer TOKEN."
-            raise unauthorized(words, no_token=True)
-        if len(given) > 1:
-            raise unauthorized("The request carries the header Authorization more than once. Send it once.")
+            raise unauthorized(f"The request carries no token. {how}", no_token=True)
         scheme, _, token = given[0].strip().partition(" ")
-        if scheme.lower() != "bearer":
-            raise unauthorized("The header Authorization lacks the word Bearer. Send Authorization: Bearer TOKEN.")
+        if len(given) > 1 or scheme.lower() != "bearer":
+            raise unauthorized(f"The header Authorization does not hold the word Bearer and one token. {how}")
         known = digest(token.strip())
         # Every one is compared, so that the time tells nothing.
-        good = [hmac.compare_digest(known, good) for good in self._tokens]
-        if not any(good):
+        if not any([hmac.compare_digest(known, good) for good in self._tokens]):
             raise unauthorized("This server does not know the token. Ask its operator for one.")
         return known
 
@@ -153,26 +151,23 @@ def advice_on_header(address: str) -> str:
 
 
 class Clients:
-    """The clients for callers' sessions, over the connections of `neptun`, and whose they are.
+    """The clients for callers' sessions, over the connections of one that all use who have none, and whose they are."""
 
-    Args:
-        advice: what to do if a session is missing or has ended.
-    """
-
-    def __init__(self, neptun: NeptunClient, advice: str) -> None:
+    def __init__(self, neptun: NeptunClient) -> None:
         self._neptun = neptun
-        self.advice = advice
         self._clients = OrderedDict[str, NeptunClient]()  # by cookie, the one not used for longest first
 
     def client_for(self, request: Request[Any]) -> NeptunClient:
         """The client for a request, in its caller's session.
 
         Raises:
-            NoSession: the request has none.
+            NoSession: the caller should have one.
         """
         caller = caller_of(request)
+        if caller.no_session:
+            raise NoSession(caller.no_session)
         if caller.cookie is None:
-            raise NoSession(f"{caller.no_session} {self.advice}")
+            return self._neptun
         if caller.cookie not in self._clients:
             self._make_room()
             self._clients[caller.cookie] = self._neptun.with_options(credentials=Credentials(cookie=caller.cookie))

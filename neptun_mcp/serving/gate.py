@@ -95,7 +95,7 @@ class Gate:
         methods: the HTTP methods that it answers.
         hosts: the names by which callers reach the server.
         authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
-        clients: those of callers, if each has one.
+        clients: those of callers.
         people: who is refused.
         on_ended: the answer to a call for which Neptun refused the session; None if words for the assistant will do.
         turns: of the people who call.
@@ -108,7 +108,7 @@ class Gate:
         methods: Sequence[str],
         hosts: Sequence[str],
         authenticate: Callable[[Headers], Caller],
-        clients: Clients | None,
+        clients: Clients,
         people: RefusedPeople,
         on_ended: Callable[[], Refused] | None = None,
         turns: Turns,
@@ -129,7 +129,7 @@ class Gate:
         caller = self._authenticate(headers)
         caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
         self._check_form(scope["method"], headers)
-        person = self._clients.person_behind(caller) if self._clients else f"token {caller.token}"
+        person = self._clients.person_behind(caller)
         body = await self._bodies.read(person, headers, receive)
         message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
         report = Report()

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.lowlevel import Server
 from mcp.server.session import ServerSession
-from mcp.server.streamable_http import REQUEST_CANCELLED, check_accept_headers
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, REQUEST_CANCELLED, check_accept_headers
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult, InitializeRequestParams, JSONRPCMessage, JSONRPCRequest
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
-from sse_starlette.sse import AppStatus
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
@@ -34,8 +34,6 @@ from .deadlines import Ending
 from .gate import MAX_BODY
 from .refusals import Refused, refused
 from .turns import Disconnected, Turn
-
-MCP_SESSION_HEADER = "Mcp-Session-Id"
 
 MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
@@ -50,11 +48,6 @@ IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
 
 
-def let_calls_finish() -> None:
-    """At the end of this process, let streams last as long as their calls; by default the library cuts them off."""
-    AppStatus.disable_automatic_graceful_drain()
-
-
 class _Owner(NamedTuple):
     """Who began a session: nobody else can use it, and those of one person are counted together."""
 
@@ -63,15 +56,23 @@ class _Owner(NamedTuple):
 
 
 class McpSessions:
-    """ASGI application with sessions for hosts that can ask in them, in front of one without for all other requests.
+    """ASGI application: the MCP server, with sessions for hosts that can ask in them, without for all other requests.
 
     A session belongs to who began it: nobody else can use it. What it began with stays.
+
+    Args:
+        server: the SDK's.
+        are_kept: whether there are sessions. They tie a caller to a process.
     """
 
-    def __init__(self, stateless: StreamableHTTPSessionManager) -> None:
-        self._stateless = stateless
+    def __init__(self, server: Server[Any], *, are_kept: bool) -> None:
+        self._are_kept = are_kept
+        # Streams are of no use to tools that answer at once.
+        self._stateless = StreamableHTTPSessionManager(
+            server, stateless=True, json_response=True, max_request_body_size=MAX_BODY
+        )
         self._stateful = StreamableHTTPSessionManager(
-            stateless.app, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
+            server, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
         )
         self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
         self._in_flight = dict[tuple[str, str], anyio.Event]()  # by session and id, and when it is over
@@ -88,17 +89,25 @@ class McpSessions:
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""
         request = Request(scope)
-        session = request.headers.get(MCP_SESSION_HEADER)
-        era = request.headers.get("mcp-protocol-version", "2025-03-26")
-        if era not in HANDSHAKE_PROTOCOL_VERSIONS or (session is None and not _opens_session(request)):
+        if not self._are_kept or not _belongs_to_session(request):
             await self._stateless.handle_request(scope, receive, send)
             return
+        session = request.headers.get(MCP_SESSION_ID_HEADER, "")
         owner = _Owner(caller_of(request).principal, request.state.person)
-        known = self._owners.get(session or "")
-        if session and (known is None or known.principal != owner.principal):
+        if session and (session not in self._owners or self._owners[session].principal != owner.principal):
             raise _unknown()
-        async with self._only_once(session or "", request.state.message):
-            await self._stateful.handle_request(scope, receive, self._noting(scope, owner, receive, send))
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] == 404:
+                    raise _unknown()
+                # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
+                if message["status"] < 400:
+                    await self._note(scope["method"], Headers(raw=message["headers"]), owner)
+            await send(message)
+
+        async with self._only_once(session, request.state.message):
+            await self._stateful.handle_request(scope, receive, send_and_note)
 
     @asynccontextmanager
     async def _only_once(self, session: str, message: JSONRPCMessage | None) -> AsyncGenerator[None]:
@@ -127,26 +136,10 @@ class McpSessions:
         finally:
             self._in_flight.pop(request).set()
 
-    def _noting(self, scope: Scope, owner: _Owner, receive: Receive, send: Send) -> Send:
-        """`send`, which notes from an answer that a session is used, has begun or has ended."""
-        is_unknown = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal is_unknown
-            if message["type"] == "http.response.start":
-                is_unknown = message["status"] == 404
-                # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
-                await self._note(scope["method"], message, owner)
-                if is_unknown:
-                    await _unknown().answer(scope, receive, send)
-            if not is_unknown:
-                await send(message)
-
-        return send_and_note
-
-    async def _note(self, method: str, start: Message, owner: _Owner) -> None:
-        session = Headers(raw=start["headers"]).get(MCP_SESSION_HEADER)
-        if session is None or start["status"] >= 400:
+    async def _note(self, method: str, headers: Headers, owner: _Owner) -> None:
+        """Note from the headers of an answer that a session is used, has begun or has ended."""
+        session = headers.get(MCP_SESSION_ID_HEADER)
+        if session is None:
             return
         if method == "DELETE":
             self._owners.pop(session, None)
@@ -159,11 +152,16 @@ class McpSessions:
 
     async def _end(self, session: str) -> None:
         del self._owners[session]
-        headers = [(MCP_SESSION_HEADER.lower().encode(), session.encode())]
+        headers = [(MCP_SESSION_ID_HEADER.encode(), session.encode())]
         scope: Scope = {"type": "http", "method": "DELETE", "headers": headers}
         # Whole, even if the request that took its place is over.
         with anyio.CancelScope(shield=True):
-            await self._stateful.handle_request(scope, _receive_nothing, _send_nowhere)
+            await self._stateful.handle_request(scope, _nothing, _nothing)
+
+
+async def _nothing(*_: Message) -> Any:
+    """What is received from, and sent to, a peer that is not there."""
+    return {"type": "http.disconnect"}
 
 
 def _unknown() -> Refused:
@@ -177,11 +175,14 @@ def _unknown() -> Refused:
     )
 
 
-def _opens_session(request: Request[Any]) -> bool:
-    """Whether it is the `initialize` of a host that can ask the person.
+def _belongs_to_session(request: Request[Any]) -> bool:
+    """Whether it names a session, or is the `initialize` of a host that can ask the person.
 
     The others gain nothing by a session, and some of them do not survive its end.
     """
+    era = request.headers.get("mcp-protocol-version", HANDSHAKE_PROTOCOL_VERSIONS[0])
+    if era not in HANDSHAKE_PROTOCOL_VERSIONS or MCP_SESSION_ID_HEADER in request.headers:
+        return era in HANDSHAKE_PROTOCOL_VERSIONS
     message = request.state.message
     if (
         not isinstance(message, JSONRPCRequest)
@@ -195,14 +196,6 @@ def _opens_session(request: Request[Any]) -> bool:
     except ValidationError:
         return False
     return can_ask(opening.capabilities)
-
-
-async def _receive_nothing() -> Message:
-    return {"type": "http.request", "body": b""}
-
-
-async def _send_nowhere(message: Message) -> None:
-    pass
 
 
 def end_calls(ending: Ending) -> ServerMiddleware[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -238,12 +238,12 @@ async def follow_trace(ctx: ServerRequestContext[Any, Request[Any] | None], call
         detach(token)
 
 
-def start_telemetry(settings: Settings, **parts: Any) -> Telemetry | None:
+def start_telemetry(settings: Settings, gauges: Mapping[str, Callable[[], int]]) -> Telemetry | None:
     """Traces and metrics as the settings and the usual `OTEL_*` variables say; None if there are none.
 
     Args:
         settings: say whether there is `/metrics`.
-        parts: see `Telemetry`.
+        gauges: see `Telemetry`.
 
     Raises:
         ValueError: metrics are set, and the extra `otel` is not installed.
@@ -257,4 +257,4 @@ def start_telemetry(settings: Settings, **parts: Any) -> Telemetry | None:
             raise ValueError(f"NEPTUN_MCP_METRICS needs the extra otel: {command_to_add('otel')}") from None
         _log.warning("no traces are sent, which needs the extra otel: %s", command_to_add("otel"))
         return None
-    return Telemetry(**parts, metrics=settings.mcp_metrics)
+    return Telemetry(gauges, metrics=settings.mcp_metrics)

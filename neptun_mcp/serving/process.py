@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 READ_BYTES = 2**18
 """How much of a body HTTPX reads at a time. asyncio receives that much at once; handed on in HTTPX's quarters, a long
@@ -55,14 +55,22 @@ def without_rich() -> Generator[None]:
     Where it is, the SDK (read in 2.3) imports it for a log that a process without one would get: a twentieth of the
     start, and 1.5 MB of memory, for nothing.
     """
-    if "rich" in sys.modules:
-        yield
-        return
-    sys.modules["rich"] = None  # pyright: ignore[reportArgumentType] - Python's way to say that there is none
+    modules = cast("dict[str, Any]", sys.modules)
+    modules.setdefault("rich", None)  # Python's way to say that there is none
     try:
         yield
     finally:
-        del sys.modules["rich"]
+        if modules["rich"] is None:
+            del modules["rich"]
+
+
+def serve_many() -> None:
+    """Set what a process needs that serves many people over HTTP."""
+    from sse_starlette.sse import AppStatus
+
+    AppStatus.disable_automatic_graceful_drain()  # at its end, let streams last as long as their calls
+    read_long_bodies()
+    _allow_many_connections()
 
 
 def read_long_bodies() -> None:
@@ -75,7 +83,7 @@ def read_long_bodies() -> None:
     AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def allow_many_connections() -> None:
+def _allow_many_connections() -> None:
     """Raise the limit of files and connections that this process may have open as far as it may; Windows has none."""
     try:
         import resource

@@ -85,12 +85,12 @@ class RefusedPeople:
             _warn_of_nobody(callers)
         self._callers, self._problem = callers, ""
 
-    async def check(self, request: Request[Any], clients: Clients | None) -> None:
+    async def check(self, request: Request[Any], clients: Clients) -> None:
         """Refuse these callers with 403: at 401 hosts would sign in again.
 
         Args:
             request: it went through a `Gate`.
-            clients: those of callers, if each has one: then they are asked for their user id.
+            clients: those of callers, who are asked for their user id if each has a session.
 
         Raises:
             Refused: the caller is one of them, or it cannot be found out (503).
@@ -99,7 +99,7 @@ class RefusedPeople:
             return
         caller = caller_of(request)
         user_id = caller.user_id
-        if clients and user_id is None:
+        if caller.cookie and user_id is None:
             try:
                 user_id = (await clients.client_for(request).user()).id
             except (NotDone, CredentialsMissing, SessionRefused):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
@@ -19,7 +20,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
-from opentelemetry.metrics import CallbackOptions, Histogram, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -33,6 +34,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._version import __version__
 from ..neptun.transport import route_of
+from ..tools import create_tools
+from ..tools.prompts import create_prompts
 
 MAX_TEXT = 200
 """Characters of an attribute."""
@@ -49,8 +52,8 @@ METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 NAMES = ("gen_ai.tool.name", "gen_ai.prompt.name")
 """Attributes with the name of a tool or a prompt, as the caller says it."""
 
-DROPPED = ("http.request.header", "http.response.header", "jsonrpc.request.id", "url.query", "user_agent")
-"""Beginnings of the names of attributes that are not sent."""
+SENT = ("mcp.", "gen_ai.", "rpc.", "error.", "http.request.method", "http.response.status_code", "server.", "network.")
+"""Beginnings of the names of attributes that are sent as they are."""
 
 
 def _otlp(signal: str) -> bool:
@@ -63,19 +66,14 @@ class Telemetry:
     """Traces and metrics of one server, while it runs.
 
     Args:
-        names: the tools and prompts that there are; what callers call them otherwise is shown nowhere.
-        routes: the paths that are served.
         gauges: what is looked at when metrics are read, by name.
         metrics: whether `/metrics` is served.
     """
 
-    def __init__(
-        self, names: Collection[str], routes: Collection[str], gauges: Mapping[str, Callable[[], int]], *, metrics: bool
-    ) -> None:
+    def __init__(self, gauges: Mapping[str, Callable[[], int]], *, metrics: bool) -> None:
         os.environ.setdefault("OTEL_SERVICE_NAME", "neptun-mcp")
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
         resource = Resource.create({"service.version": __version__})
-        self._names, self._routes = names, routes
         self._tracer = TracerProvider(resource=resource, span_limits=SpanLimits(max_attribute_length=MAX_TEXT))
         self._registry = CollectorRegistry()
         readers: list[MetricReader] = []
@@ -87,37 +85,32 @@ class Telemetry:
             readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
         self._meter = MeterProvider(readers, resource=resource)
         meter = self._meter.get_meter("neptun-mcp", __version__)
-        self._requests = _seconds(meter.create_histogram, "http.server.request.duration")
-        counted = _Counter(
-            names,
-            _seconds(meter.create_histogram, "mcp.server.operation.duration"),
-            _seconds(meter.create_histogram, "neptun_mcp.turn.wait.duration"),
-            meter.create_counter("neptun_mcp.sign_in.events"),
-        )
-        self._handlers = [(logging.getLogger(f"neptun_mcp.{name}"), counted) for name in ("calls", "sign_in")]
+        self._requests = _seconds(meter, "http.server.request.duration")
+        # What callers call tools and prompts otherwise is shown nowhere.
+        self._names = {known.name for known in (*create_tools(read_only=False), *create_prompts())}
+        self._counter = _Counter(meter, self._names)
         for name, value in gauges.items():
             meter.create_observable_gauge(name, [_observer(value)])
 
-    def start(self) -> None:
-        """Begin to trace and to count, in the whole process."""
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Trace and count, in the whole process, while the block runs."""
         tracer = NoOpTracerProvider()
         if _otlp("TRACES"):
-            # Further variables may capture headers; no header is sent (see `RedactingExporter`).
             self._tracer.add_span_processor(_NameCutter())
             self._tracer.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), self._names)))
             set_tracer_provider(self._tracer)
             tracer = self._tracer
-        for logger, handler in self._handlers:
-            logger.addHandler(handler)
+        logger = logging.getLogger("neptun_mcp")
+        logger.addHandler(self._counter)
         HTTPX2ClientInstrumentor().instrument(tracer_provider=tracer, meter_provider=self._meter)
-
-    def stop(self) -> None:
-        """Send the rest."""
-        HTTPX2ClientInstrumentor().uninstrument()
-        for logger, handler in self._handlers:
-            logger.removeHandler(handler)
-        self._tracer.shutdown()
-        self._meter.shutdown()
+        try:
+            yield
+        finally:
+            HTTPX2ClientInstrumentor().uninstrument()
+            logger.removeHandler(self._counter)
+            self._tracer.shutdown()
+            self._meter.shutdown()
 
     def measuring(self, app: ASGIApp) -> ASGIApp:
         """ASGI middleware that takes the time of each request."""
@@ -126,20 +119,19 @@ class Telemetry:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            started, status = perf_counter(), 0
+            method, started = scope["method"], perf_counter()
+            attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
 
             async def noting(message: Message) -> None:
-                nonlocal status
-                status = message.get("status", status)
+                if message["type"] == "http.response.start":
+                    attributes["http.response.status_code"] = str(message["status"])
                 await send(message)
 
             try:
                 await app(scope, receive, noting)
             finally:
-                method, path = scope["method"], scope["path"]
-                attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
-                attributes |= {"http.route": path} if path in self._routes else {}
-                attributes |= {"http.response.status_code": str(status)} if status else {}
+                if "endpoint" in scope:  # else the path is not served, and anything
+                    attributes["http.route"] = scope["path"]
                 self._requests.record(perf_counter() - started, attributes)
 
         return measured
@@ -156,8 +148,8 @@ class Telemetry:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _seconds(create: Callable[..., Histogram], name: str) -> Histogram:
-    return create(name, unit="s", explicit_bucket_boundaries_advisory=BUCKETS)
+def _seconds(meter: Meter, name: str) -> Histogram:
+    return meter.create_histogram(name, unit="s", explicit_bucket_boundaries_advisory=BUCKETS)
 
 
 def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Observation]]:
@@ -167,22 +159,23 @@ def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Obse
 class _Counter(logging.Handler):
     """Counts what is logged of calls and of sign-ins."""
 
-    def __init__(self, names: Collection[str], calls: Histogram, waits: Histogram, sign_ins: Any) -> None:
+    def __init__(self, meter: Meter, names: Collection[str]) -> None:
         super().__init__(logging.INFO)
-        self._names, self._calls, self._waits, self._sign_ins = names, calls, waits, sign_ins
+        self._names = names
+        self._calls = _seconds(meter, "mcp.server.operation.duration")
+        self._waits = _seconds(meter, "neptun_mcp.turn.wait.duration")
+        self._sign_ins = meter.create_counter("neptun_mcp.sign_in.events")
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: Mapping[str, Any] = getattr(record, "fields", {})
-        if "outcome" not in fields:  # a warning
-            return
-        if record.name == "neptun_mcp.sign_in":
+        if record.name == "neptun_mcp.sign_in" and "outcome" in fields:
             self._sign_ins.add(1, {"event": str(record.msg), "outcome": fields["outcome"]})
-            return
-        tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
-        about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
-        about |= {"error.type": fields["reason"]} if "reason" in fields else {}
-        self._calls.record(fields["ms"] / 1000, about)
-        self._waits.record(fields["waited_ms"] / 1000)
+        elif record.name == "neptun_mcp.calls" and "outcome" in fields:
+            tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
+            about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
+            about |= {"error.type": fields["reason"]} if "reason" in fields else {}
+            self._calls.record(fields["ms"] / 1000, about)
+            self._waits.record(fields["waited_ms"] / 1000)
 
 
 class _NameCutter(SpanProcessor):
@@ -209,19 +202,18 @@ class RedactingExporter(SpanExporter):
         self._exporter.shutdown()
 
     def _redacted(self, span: ReadableSpan) -> ReadableSpan:
-        attributes = {key: value for key, value in (span.attributes or {}).items() if not key.startswith(DROPPED)}
-        unknown = [key for key in NAMES if key in attributes and attributes.pop(key) not in self._names]
-        name, code = span.name, span.status.status_code
-        if unknown:
-            name = name.partition(" ")[0]
-        else:
-            attributes |= {key: value for key, value in (span.attributes or {}).items() if key in NAMES}
-        if "url.full" in attributes:
-            parts = urlsplit(str(attributes["url.full"]))
+        name, code, given = span.name, span.status.status_code, span.attributes or {}
+        attributes = {key: value for key, value in given.items() if key.startswith(SENT)}
+        for key in NAMES:
+            if attributes.get(key, "") not in ("", *self._names):
+                del attributes[key]
+                name = name.partition(" ")[0]
+        if "url.full" in given:
+            parts = urlsplit(str(given["url.full"]))
             route = route_of(parts.path)
-            name = f"{attributes['http.request.method']} {route}"
+            name = f"{given['http.request.method']} {route}"
             attributes |= {"url.full": f"{parts.scheme}://{parts.netloc}{route}", "http.route": route}
-            if name in PROBES and "http.response.status_code" in attributes:
+            if name in PROBES and "http.response.status_code" in given:
                 # It was answered, and that is what was asked.
                 code = StatusCode.UNSET
                 attributes.pop("error.type", None)

@@ -30,6 +30,7 @@ import json
 import socket
 import sys
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,6 +53,8 @@ Query = dict[str, list[str]]
 CUSTOM_PROJECT = 9
 PACE = 0.01
 """Seconds between two parts of a paced answer."""
+PIECE = 2**20
+"""Bytes that are written at once: what the other side does not take, asyncio copies, twice."""
 MAX_PREPARED = 1024
 """Answers kept; beyond that they are made again for each request."""
 
@@ -276,6 +279,8 @@ class Connection(asyncio.Protocol):
         self.answers = answers
         self.loop = loop
         self.buffer = b""
+        self.unsent = deque[memoryview]()
+        self.paused = False
         self.counted = False
         self.transport: asyncio.WriteTransport | None = None
 
@@ -330,8 +335,20 @@ class Connection(asyncio.Protocol):
 
     def send(self, content: bytes | memoryview) -> None:
         """Send, if the other side is still there."""
-        if self.transport is not None:
-            self.transport.write(content)
+        view = memoryview(content)
+        self.unsent.extend(view[start : start + PIECE] for start in range(0, len(view), PIECE))
+        if not self.paused:
+            self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The other side has to read first."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """Send what is left, as far as the other side takes it."""
+        self.paused = False
+        while self.unsent and not self.paused and self.transport is not None:
+            self.transport.write(self.unsent.popleft())
 
 
 def parse_arguments() -> argparse.Namespace:

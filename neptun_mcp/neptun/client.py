@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -242,10 +242,10 @@ class NeptunClient:
 
     async def _resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         path = f"/projects/{project_id}/resources/{resource_type}"
-        sent = await self._get(path)
-        if sent.value == []:
-            sent = await self._get(path)
-        return await self._read(RESOURCE_MODELS[resource_type], [sent], newest_first)
+        answer = await self._get(path)
+        if answer.body.strip() == b"[]":
+            answer = await self._get(path)
+        return await self._read(RESOURCE_MODELS[resource_type], [answer], newest_first, "")
 
     async def get_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         """One resource of a project, a file with its text.
@@ -285,15 +285,10 @@ class NeptunClient:
 
     async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         async with self._within():
-            found = await self._only(f"/projects/{project_id}/resources/{resource_type}/{resource_id}", resource_type)
+            answer = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
+            (found,) = (await self._read(RESOURCE_MODELS[resource_type], [answer], list)).items
         if found.id != resource_id:
             raise errors.NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
-        return found
-
-    async def _only(self, path: str, resource_type: ResourceType) -> Resource:
-        sent = await self._get(path)
-        one = replace(sent, value=[sent.value])
-        (found,) = (await self._read(RESOURCE_MODELS[resource_type], [one], list)).items
         return found
 
     async def find_import(self, project_id: int, import_id: int) -> ProjectImport:
@@ -399,23 +394,12 @@ class NeptunClient:
 
         return await self.session.run(attempt)
 
-    async def _get(self, path: str) -> _Json:
-        """The JSON at a path below the person's own."""
+    async def _get(self, path: str) -> Answer:
+        """The whole answer from a path below the person's own."""
         answer = await self._ask(partial(self._transport.read, "GET", transfer=self._transfer), path)
         if answer.status != 200:  # a part (206) must not pass for the whole
             raise errors.NotLikeNeptun(self.address, f"it answered with status {answer.status}")
-        size, content_type = len(answer.body) // _BYTES, answer.headers.get("content-type", "")
-
-        def read(_: Pace) -> list[Any]:
-            with suppress(ValueError):  # which would hold all that was sent
-                return [read_json(answer.body, content_type)]
-            return []
-
-        if found := await paced(size, read):
-            return _Json(found[0], size)
-        start = answer.body.lstrip()[:1]
-        what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
-        raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected")
+        return answer
 
     async def _projects(self) -> Listing[Project]:
         def by_name(projects: list[Project]) -> list[Project]:
@@ -455,17 +439,18 @@ class NeptunClient:
             answers = await self._import_lists(project_id, queries if kind in GITHUB_WORDS else ["", *queries])
         else:
             answers = await self._import_lists(project_id, [""])
-            if isinstance(answers[0].value, list):
+            if answers[0].is_list:
                 answers += await self._import_lists(project_id, queries)
-        self.learned.imports_by_kind = not any(isinstance(answer.value, dict) for answer in answers)
-        return await self._read(ProjectImport, answers, arranged, "imports")
+        listing = await self._read(ProjectImport, answers, arranged, "imports")
+        self.learned.imports_by_kind = all(answer.is_list for answer in answers)
+        return listing
 
-    async def _import_lists(self, project_id: int, queries: list[str]) -> list[_Json]:
+    async def _import_lists(self, project_id: int, queries: list[str]) -> list[Answer]:
         """The answers to several questions for imports, asked at the same time."""
         path = f"/projects/{project_id}/resources/imports"
         if len(queries) == 1:
             return [await self._get(path + queries[0])]
-        answers = dict[str, _Json]()
+        answers = dict[str, Answer]()
         failures: list[errors.NeptunError] = []
 
         async def ask(query: str) -> None:
@@ -485,38 +470,57 @@ class NeptunClient:
     async def _read(
         self,
         model: type[ItemT],
-        answers: Sequence[_Json],
+        answers: Sequence[Answer],
         arranged: Callable[[list[ItemT]], list[ItemT]],
-        wrapper: str = "",
+        wrapper: str | None = None,
     ) -> Listing[ItemT]:
-        """The items of one list that came in one or several parts, each bare or under the key `wrapper`."""
+        """The items of one list that came in one or several parts.
 
-        def read(pace: Pace) -> Listing[ItemT]:
-            items: list[ItemT] = []
-            left_out: list[str] = []
-            for answer in answers:
-                value = answer.value
-                if isinstance(value, dict):
-                    value = cast("dict[str, Any]", value).get(wrapper)
-                if not isinstance(value, list):
-                    raise errors.NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
-                part = read_items(model, cast("list[Any]", value), pace)
-                items += part.items
-                left_out += part.left_out
-            if left_out and not items:
-                raise errors.NotLikeNeptun(self.address, "it sent a list of which no item can be read")
-            self.session.redact(items, pace)
-            return Listing(arranged(items), left_out)
+        Args:
+            model: what they are.
+            answers: the parts.
+            arranged: puts all of them in order.
+            wrapper: the key that a part may be under; None for a single item without a list around it.
+        """
+        size = sum(len(answer.body) for answer in answers) // _BYTES
+        # No closure: an error would keep it, and with it the answers.
+        return await paced(size, partial(self._items, model, answers, arranged, wrapper))
 
-        return await paced(sum(answer.size for answer in answers), read)
+    def _items(
+        self,
+        model: type[ItemT],
+        answers: Sequence[Answer],
+        arranged: Callable[[list[ItemT]], list[ItemT]],
+        wrapper: str | None,
+        pace: Pace,
+    ) -> Listing[ItemT]:
+        items: list[ItemT] = []
+        left_out: list[str] = []
+        for answer in answers:
+            part = read_items(model, self._list_in(answer, wrapper), pace)
+            items += part.items
+            left_out += part.left_out
+        if left_out and not items:
+            raise errors.NotLikeNeptun(self.address, "it sent a list of which no item can be read")
+        self.session.redact(items, pace)
+        return Listing(arranged(items), left_out)
 
+    def _list_in(self, answer: Answer, wrapper: str | None) -> list[Any]:
+        value = self._json_of(answer)
+        if wrapper is None:
+            return [value]
+        if isinstance(value, dict):
+            value = cast("dict[str, Any]", value).get(wrapper)
+        if not isinstance(value, list):
+            raise errors.NotLikeNeptun(self.address, "it sent JSON, but not the list that was asked for")
+        return cast("list[Any]", value)
 
-@dataclass(frozen=True)
-class _Json:
-    """A JSON value that was sent, and how much work it is to read, for `paced`."""
-
-    value: Any
-    size: int
+    def _json_of(self, answer: Answer) -> Any:
+        with suppress(ValueError):
+            return read_json(answer.body, answer.headers.get("content-type", ""))
+        start = answer.body.lstrip()[:1]
+        what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
+        raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected")
 
 
 def is_kind(source_type: str, kind: str) -> bool:

@@ -29,6 +29,9 @@ ATTEMPTS = 3
 
 _ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
 
+_ENDS = 64  # bytes of a body that tell what it is
+_NOT_JSON = b" \t\r\n\0\xef\xbb\xbf\xfe\xff"  # blanks, byte order marks, and the zeros of UTF-16
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,12 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the body begins and ends as an array in JSON, whatever its charset."""
+        ends = self.body[:_ENDS].strip(_NOT_JSON)[:1] + self.body[-_ENDS:].strip(_NOT_JSON)[-1:]
+        return ends == b"[]"
 
 
 class _NoCookies(CookieJar):

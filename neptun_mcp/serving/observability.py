@@ -41,7 +41,6 @@ from ..tools.arguments import parsed_arguments
 from ..tools.context import Report, Shared
 from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
 from ..tools.projects import matching
-from ..tools.results import DeletionResult
 from ..tools.tools import audited_tools
 from .callers import Caller, caller_of
 from .turns import Turn
@@ -202,8 +201,8 @@ def _what_happened(
 ) -> dict[str, Any]:
     """What was to be deleted, who was asked, and what happened to it."""
     result, found = report.outcome, report.found
-    if isinstance(result, DeletionResult):
-        outcome = "deleted" if result.deleted else "declined"
+    if isinstance(result, Mapping):
+        outcome = "deleted" if result["deleted"] else "declined"
     host = ctx.session.client_params.client_info if ctx.session.client_params else None
     # Without a session, a host of MCP 2025-11-25 and before does not say its name.
     user_agent = ctx.request.headers.get("user-agent", "") if ctx.request and not host else ""

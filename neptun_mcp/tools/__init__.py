@@ -2,9 +2,9 @@
 
 In the order in which a call meets them: `scope` and `arguments` (what a connection may do, and what hosts send, made
 uniform), `tools` (a signature and a few lines each), `parameters` (types, and what goes together), `projects` and
-`questions` (what is asked of the person), `lists` and `everywhere` (how a page of one project, or of all, comes about),
-`query` (the search language), `pages` (lists with more to read), `excerpts` and `fitting` (how much is shown),
-`results` (in which form). `words` makes sentences of errors, `schema` schemas that every host accepts.
+`questions` (what is asked of the person), `lists` (how a page of one project, or of all, comes about), `query` (the
+search language), `pages` (lists with more to read), `excerpts` and `fitting` (how much is shown), `results` (in which
+form). `words` makes sentences of errors, `schema` schemas that every host accepts.
 """
 
 from .arguments import misuse

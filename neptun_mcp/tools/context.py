@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -38,7 +38,7 @@ class Report:
         queued: the seconds that the call has waited for its turns. They count against its time limit.
     """
 
-    outcome: BaseModel | BaseException | None = None
+    outcome: Mapping[str, Any] | BaseException | None = None
     found: ProjectImport | None = None
     project_id: int | None = None
     project_name: str | None = None

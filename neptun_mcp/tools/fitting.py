@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic_core import to_json
 
-from ..neptun.models import Item, ProjectImport, UserFile, texts_of
+from ..neptun.models import Item, UserFile
 from ..neptun.threads import Pace
-from .excerpts import PREVIEW, Excerpt, line_end, marked
-from .results import ShownFile, as_shown
+from .excerpts import Excerpt, excerpt_of, json_size, line_end
 
 MAX_BYTES = 20_000
 """The size of a result as JSON in UTF-8. Copilot CLI puts a longer one into a file, and shows 500 characters of it."""
@@ -22,61 +20,65 @@ ROOM = MAX_BYTES - 1_000
 
 _NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
 
-ShownT = TypeVar("ShownT", bound=Item)
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 class Row(NamedTuple):
-    """An item of a list, which may show a part of a text.
+    """An item of a list.
 
     Attributes:
-        item: as it is shown, a file without its text.
-        excerpt: the text of a file.
+        item: as Neptun sent it; without its text once there is an excerpt.
+        project_id: the project that it is in, where a list is of all of them.
+        replaced_by: the id of the import that replaces it, where duplicates were asked for.
+        excerpt: what is shown of the text of a file.
     """
 
     item: Any
+    project_id: int | None = None
+    replaced_by: int | None = None
     excerpt: Excerpt | None = None
 
-    def within(self, room: int) -> Any:
-        """The item, with as much of its text as takes so many bytes."""
-        if not self.excerpt:
-            return self.item
-        part = self.excerpt.within(room)
-        text = part.text
-        shown = {
-            "text": text,
-            "text_length": part.length if len(text) < part.length else None,
-            "text_offset": part.start or None,
-            "matches": part.matches,
-        }
-        return self.item.model_copy(update=shown)
+    def with_excerpt(self, needles: Sequence[str], pace: Pace) -> Row:
+        """The row of a file, with as much of its text as a list ever shows; any other as it is."""
+        if self.excerpt or not isinstance(self.item, UserFile) or self.item.text is None:
+            return self
+        item = self.item.model_copy(update={"text": None})
+        return self._replace(item=item, excerpt=excerpt_of(self.item.text, needles, pace))
+
+    def shortened(self, limit: int) -> Row:
+        """The row with so many characters of each field at most, but for the excerpt."""
+        return self._replace(item=shortened(self.item, limit))
+
+    def fields(self, room: int) -> dict[str, Any]:
+        """What is shown of the row, with as much of its text as takes so many bytes."""
+        more = self.excerpt.within(room).fields() if self.excerpt else {}
+        if self.project_id:
+            more["project_id"] = self.project_id
+        return present({**self.item.__dict__, **more, "replaced_by": self.replaced_by})
 
 
-def row_of(item: Item, needles: Sequence[str], pace: Pace, **more: int | None) -> Row:
-    """The row of an item, and where the text of a file matches. An import is shown as it was read."""
-    if isinstance(item, ProjectImport) and not more:
-        return Row(item)
-    if isinstance(item, UserFile) and item.text is not None:
-        return Row(as_shown(item, text=None, **more), marked(item.text, needles, pace))
-    return Row(as_shown(item, **more))
+def present(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those of the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def fitted(rows: Sequence[Row], room: int = ROOM) -> list[Any]:
-    """As many items, from the first on, as fit without their texts, and of these as much as then fits of each.
+def fitted(rows: Iterable[Row], room: int = ROOM) -> list[dict[str, Any]]:
+    """As many rows, from the first on, as fit without their texts, and of these as much as then fits of each.
 
     At least one, if need be with its fields cut.
     """
-    shown = [row.within(0) for row in rows]
-    if size_of(*shown) > room:
-        ends = accumulate(map(size_of, shown))
-        fit = sum(1 for _ in takewhile(lambda end: end <= room, ends))
-        rows = rows[:fit] or [Row(cut(shown[0], room), rows[0].excerpt)]
-        shown = [row.within(0) for row in rows]
-    excerpts = [row.excerpt and row.excerpt.within(6 * PREVIEW) for row in rows]
-    if not any(excerpts):
-        return shown
-    wishes = [len(to_json(excerpt.text)) if excerpt else 0 for excerpt in excerpts]
-    most = _fair_share(wishes, room - size_of(*shown) - _NUMBERS * len(shown))
-    return [Row(row.item, excerpt).within(most) for row, excerpt in zip(rows, excerpts, strict=True)]
+    fit: list[Row] = []
+    for row in rows:
+        size = _size(row.fields(0))
+        if size > room and fit:
+            break
+        if size > room:
+            row, size = _cut(row, room)
+        room -= size
+        fit.append(row)
+    wishes = [json_size(row.excerpt.text) if row.excerpt else 0 for row in fit]
+    most = _fair_share(wishes, room - _NUMBERS * len(fit)) if any(wishes) else 0
+    return [row.fields(most) for row in fit]
 
 
 def _fair_share(wishes: Sequence[int], room: int) -> int:
@@ -89,51 +91,49 @@ def _fair_share(wishes: Sequence[int], room: int) -> int:
     return max(wishes, default=0)
 
 
-def size_of(*items: Item) -> int:
-    """The bytes of items of one model in a list, as JSON; if that is far too much, less, but more than a result."""
-    least = sum(map(len, texts_of(items)))
-    return least if least > MAX_BYTES else len(to_json(items, exclude_none=True))
+def _size(fields: dict[str, Any]) -> int:
+    """The bytes of an item in a list, as JSON; if that is far too much, less, but more than a result."""
+    least = sum(len(value) for value in fields.values() if isinstance(value, str))
+    return least if least > MAX_BYTES else len(to_json(fields)) + 1
 
 
-def cut(item: ShownT, room: int) -> ShownT:
-    """A copy whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
+def _cut(row: Row, room: int) -> tuple[Row, int]:
+    """A row whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
     for limit in (2_000, 200, 20):
-        short = shortened(item, limit)
-        if size_of(short) <= room:
-            return short
+        short = row.shortened(limit)
+        if (size := _size(short.fields(0))) <= room:
+            return short, size
     raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
 
 
-def shortened(item: ShownT, limit: int) -> ShownT:
-    """An item, the fields of which have at most so many characters, but for the text of a file."""
-    long = {k: v for k, v in item if isinstance(v, str) and len(v) > limit and k != "text"}
+def shortened(item: ItemT, limit: int) -> ItemT:
+    """An item, the fields of which have at most so many characters."""
+    long = {name: value for name, value in item if isinstance(value, str) and len(value) > limit}
     return item.model_copy(update={k: v[: limit - 1] + "…" for k, v in long.items()}) if long else item
 
 
-def full_text(file: ShownFile, text_offset: int) -> ShownFile:
+def full_text(file: UserFile, text_offset: int) -> dict[str, Any]:
     """A file with its text from a character on, as far as it fits.
 
     Args:
-        file: with its whole text.
+        file: with its whole text, if it has one.
         text_offset: a negative one counts from the end.
     """
-    whole = file.text or ""
+    if (whole := file.text) is None:
+        return fitted([Row(file)])[0]
     start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)
-    ends = {"text_length": len(whole), "text_offset": start or None, "next_text_offset": len(whole)}
-    bare = file.model_copy(update={**ends, "text": None if file.text is None else ""})
-    if size_of(bare) > MAX_BYTES // 2:
-        bare = cut(bare, MAX_BYTES // 2)
-    room = ROOM - size_of(bare)
+    (fields,) = fitted([Row(file.model_copy(update={"text": ""}))], MAX_BYTES // 2)
+    room = ROOM - _size({**fields, "text_length": len(whole), "text_offset": start, "next_text_offset": len(whole)})
     end = line_end(whole, start, start + _fitting_length(whole[start : start + room], room))
-    return bare.model_copy(
-        update={
-            "text": None if file.text is None else whole[start:end],
-            "text_length": len(whole) if end - start < len(whole) else None,
-            "next_text_offset": end if end < len(whole) else None,
-        }
-    )
+    shown = {
+        "text": whole[start:end],
+        "text_length": len(whole) if end - start < len(whole) else None,
+        "text_offset": start or None,
+        "next_text_offset": end if end < len(whole) else None,
+    }
+    return present({**fields, **shown})
 
 
 def _fitting_length(text: str, room: int) -> int:
     """How many characters of a text, from the first on, take at most `room` bytes as JSON."""
-    return bisect_right(range(len(text) + 1), room, lo=1, key=lambda end: len(to_json(text[:end]))) - 1
+    return bisect_right(range(len(text) + 1), room, lo=1, key=lambda end: json_size(text[:end])) - 1

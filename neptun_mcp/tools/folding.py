@@ -6,7 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ ITEM = 20
 
 _PIECE = 4_096
 _CHUNK = 200
-_STRIDE = 64
 
 
 def work_on(text: str) -> int:
@@ -96,19 +95,13 @@ def unfolded(text: str, positions: Iterable[int]) -> list[int]:
     """The indices of the characters that positions in a folded text come from."""
     if text.isascii():
         return [*positions]
-    parts = [text[start : start + _STRIDE] for start in range(0, len(text), _STRIDE)]
-    ends = [*accumulate(len(fold(part)) for part in parts)]
-    return [_unfolded(parts, ends, position) for position in positions]
+    ends = [*accumulate(map(_folded_length, text))]
+    return [min(bisect_right(ends, position), len(text) - 1) for position in positions]
 
 
-def _unfolded(parts: list[str], ends: list[int], position: int) -> int:
-    index = min(bisect_right(ends, position), len(parts) - 1)
-    left = position - (ends[index - 1] if index else 0)
-    for offset, character in enumerate(parts[index]):
-        left -= len(fold(character))
-        if left < 0:
-            return index * _STRIDE + offset
-    return index * _STRIDE + len(parts[index]) - 1
+@lru_cache(maxsize=5_000)
+def _folded_length(character: str) -> int:
+    return len(fold(character))
 
 
 @cache

@@ -1,26 +1,35 @@
-"""How a page of one project's list comes about: asked for or remembered, searched, made to fit, and remembered."""
+"""How a page of a list comes about: asked for or remembered, searched, made to fit, and remembered.
+
+A list is of one project, or of all: then each project's list is read, and only the rows to show are kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
+from sys import getsizeof
 from typing import Any, Literal, TypeVar
+
+import anyio
+from pydantic_core import to_json
 
 from ..neptun import threads
 from ..neptun.client import KNOWN_KINDS, Learned, is_kind
-from ..neptun.models import GITHUB_KINDS, Listing, ResourceType, UserFile
+from ..neptun.errors import BadRequest, Denied, NeptunError, NotLikeNeptun, Unavailable, quoted
+from ..neptun.models import GITHUB_KINDS, Listing, Project, ResourceType, UserFile, age
 from ..neptun.threads import SMALL, Pace, Stopped
 from ..neptun.time_limit import TimeLimit
 from .context import Call
 from .duplicates import replacements
-from .fitting import Row, fitted, full_text, row_of
+from .fitting import MAX_BYTES, Row, fitted, full_text
 from .folding import ITEM, work_on
 from .not_done import NotDone
-from .pages import memory_of
+from .pages import EVERY_PROJECT, memory_of
+from .projects import list_projects
 from .query import Query, search
-from .results import ShownFile, as_shown
-from .words import listed
+from .words import happened, listed
 
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
@@ -29,7 +38,7 @@ NO_STATUS = "Neptun sends no status of these imports, so which of them failed, o
 
 ONLY_GITHUB = "This Neptun may call every import from GitHub just github: pass that as source_type to see them."
 
-ANEW = "The list was read again for this page, and may have changed since the page before."
+ANEW = "This is the list as it is now; if you have seen an earlier page, it may have changed since."
 
 NO_QUERY = "query was passed over: to find lines of one file, leave resource_id out and add id:{} to the query."
 
@@ -40,8 +49,21 @@ NO_SUCH_KIND = (
     "There is no import of the kind that was asked for."
 )
 
+TOO_MANY = "This page is too far from either end for the memory of one call. Narrow the query, or pass one project."
+
 SEARCH_SECONDS = 20.0
 """The processor's time that one call may take for its search, whatever NEPTUN_TIMEOUT allows."""
+
+AT_ONCE = 3
+"""Projects whose lists are read at the same time, and are in memory."""
+
+NAMED = 10
+"""Projects, or items, of which is said why they are left out; the others are counted."""
+
+_PLACE_BYTES = 40  # of memory, for each place in an excerpt
+_FIELD = 2_000  # characters of a field of a row
+_PROJECTS_BYTES = 4_000  # of a result, for the projects and their totals
+_OF_ONE_PROJECT = (Denied, NotLikeNeptun, Unavailable, BadRequest, NotDone)
 
 T = TypeVar("T")
 
@@ -64,18 +86,15 @@ class Wanted:
     offset: int
     kind: str = ""
 
-    @property
-    def asked_kind(self) -> str:
-        """The kind to ask Neptun for. A duplicate may be of another kind than what replaces it."""
-        return "" if self.query.duplicates is not None else self.kind
-
     async def ask(self, call: Call) -> Listing[Any]:
         """The whole list of the call's project, as Neptun has it now."""
-        if self.what == "imports":
-            return await call.neptun.list_imports(call.project_id, self.asked_kind or None)
-        return await call.neptun.list_resources(call.project_id, self.what)
+        if self.what != "imports":
+            return await call.neptun.list_resources(call.project_id, self.what)
+        # A duplicate may be of another kind than what replaces it.
+        kind = self.kind if self.query.duplicates is None else ""
+        return await call.neptun.list_imports(call.project_id, kind or None)
 
-    def has_kind(self, items: Iterable[Any]) -> bool:
+    def has_kind(self, items: Sequence[Any]) -> bool:
         """Whether the kind is known, or seen in a list."""
         return self.kind in ("", *KNOWN_KINDS) or any(is_kind(item.source_type, self.kind) for item in items)
 
@@ -96,15 +115,15 @@ class Wanted:
         unknown = self.kind in GITHUB_KINDS and learned.imports_by_kind is False and not total
         return ONLY_GITHUB if unknown else self.query.hint(total)
 
-    def find(self, items: Sequence[Any], pace: Pace) -> Sequence[Any]:
-        """The items of a list that are wanted, in their order. A duplicate knows what replaces it."""
+    def rows(self, items: Sequence[Any], pace: Pace) -> list[Row]:
+        """The rows of a list that are wanted, in their order. A duplicate knows what replaces it."""
         of_kind = [item for item in items if is_kind(item.source_type, self.kind)] if self.kind else items
         found = search(of_kind, self.query, pace)
         if self.query.duplicates is None:
-            return found
+            return [*map(Row, found)]
         replaced = replacements(items)
         wanted = [item for item in found if (item.id in replaced) is self.query.duplicates]
-        return [as_shown(item, replaced_by=replaced.get(item.id)) for item in wanted]
+        return [Row(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
     async def in_time(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
         """What `work` makes of a list, within the call's time. That of a large list runs in a thread.
@@ -135,33 +154,202 @@ class Wanted:
         return range(min(start, total), min(start + self.limit, total))
 
 
-async def project_page(call: Call, wanted: Wanted) -> dict[str, Any]:
-    """The fields of a page of one project's list; `items` are imports or resources.
+@dataclass
+class Found:
+    """What was found, in one project or in all.
+
+    Attributes:
+        wanted: what is looked for.
+        rows: newest first; of too many in all projects those up to the wanted page, from the nearer end on.
+        projects: the projects that were read, as a list over all of them shows them.
+        left_out: what could not be read, and why.
+        cautions: what has to be said of a list, and of which projects.
+        has_kind: whether the kind of imports that was asked for is known, or was seen.
+        total: how many rows there are.
+        memory: bytes that the rows take; 0 before they are counted.
+    """
+
+    wanted: Wanted
+    rows: list[Row] = field(default_factory=list[Row])
+    projects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    left_out: list[str] = field(default_factory=list[str])
+    cautions: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    has_kind: bool = False
+    total: int = 0
+    memory: int = 0
+
+    async def read(self, call: Call, project: Project | None = None) -> None:
+        """Add the rows of the call's project.
+
+        Args:
+            project: it, in a list over all projects: of its rows is kept as much as a list ever shows.
+
+        Raises:
+            NeptunError, NotDone: its list could not be read, or searched.
+        """
+        listing = await self.wanted.ask(call)
+
+        def found(pace: Pace) -> tuple[list[Row], int]:
+            rows = self.wanted.rows(listing.items, pace)
+            if project is None:
+                return rows, 0
+            needles = self.wanted.query.needles
+            rows = [row._replace(project_id=project.id).with_excerpt(needles, pace).shortened(_FIELD) for row in rows]
+            return rows, _memory(rows, pace)
+
+        rows, memory = await self.wanted.in_time(listing.items, call.limit, found)
+        self.rows += rows
+        self.memory += memory
+        self.total += len(rows)
+        of = f"project {project.id}, " if project else ""
+        self.left_out += [f"{of}{reason}" for reason in listing.left_out]
+        self.has_kind = self.has_kind or self.wanted.has_kind(listing.items)
+        if caution := self.wanted.caution(listing.items):
+            self.cautions.setdefault(caution, []).append(call.project_id)
+        if project:
+            self.projects.append({"id": project.id, "name": project.name[:200], "total": len(rows)})
+
+    def keep_within(self, max_bytes: int) -> bool:
+        """Keep all rows, or if they take more memory those up to the wanted page; whether these take no more."""
+        self.rows.sort(key=lambda row: age(row.item), reverse=True)
+        if self.memory > max_bytes:
+            first = self.wanted.offset
+            self.rows = self.rows[first:] if first < 0 else self.rows[: first + self.wanted.limit]
+            self.memory = _memory(self.rows, Pace())
+        return self.memory <= max_bytes
+
+
+def _memory(rows: Sequence[Row], pace: Pace) -> int:
+    """The bytes of memory that rows take."""
+    excerpts = [row.excerpt for row in rows if row.excerpt]
+    lists = sum(len(excerpt.places) + 4 * len(excerpt.parts) for excerpt in excerpts)
+    texts = sum(getsizeof(lines) for excerpt in excerpts for _, lines in excerpt.parts)
+    return memory_of([row.item for row in rows], pace) + _PLACE_BYTES * lists + texts
+
+
+async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
+    """The fields of a page of a list, of the call's project or of all.
 
     Raises:
-        NotDone: no import is of the kind, and Neptun is not known to have it.
+        NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
     """
-    key = await call.key(wanted.what, wanted.asked_kind)
-    sent = await call.pages.find(key, wanted.offset > 0, partial(wanted.ask, call))
-    anew = wanted.offset > 0 and not sent.size
-    items: list[Any] = sent.value.items
-    if not wanted.has_kind(items):
+    everywhere = call.project_id == EVERY_PROJECT
+    key = await call.key(wanted.what, wanted.kind, wanted.query)
+    sent = await call.pages.find(key, wanted.offset > 0, partial(_read_all if everywhere else _read_one, call, wanted))
+    found, anew = sent.value, wanted.offset > 0 and not sent.size
+    if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
+    complete = len(found.rows) == found.total
+    projects, unnamed = _named(found.projects)
+    head: dict[str, Any] = {"projects": projects} if everywhere else {"project_id": call.project_id}
+    around = left_out(found.left_out, NAMED if everywhere else 3) | notes(
+        *(f"{_in_projects(ids) if everywhere else ''}{caution}" for caution, ids in found.cautions.items()),
+        wanted.hint(found.total, call.neptun.learned),
+        ANEW if anew else "",
+        f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
+        "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
+    )
+    part = wanted.part(found.total)
+    newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
 
-    def made(pace: Pace) -> tuple[dict[str, Any], int]:
-        found = wanted.find(items, pace)
-        part = wanted.part(len(found))
-        needles = wanted.query.needles
-        rows = [row_of(item, needles, pace) for item in found[part.start : part.stop]]
-        page = part_of(found, part, fitted(rows), len(found), sent.gone)
-        more = page["next_offset"] is not None and not sent.size
-        return page, memory_of(items, pace) if more else 0
+    def made(pace: Pace) -> list[dict[str, Any]]:
+        rows = [
+            row.with_excerpt(wanted.query.needles, pace) for row in found.rows[part.start - newer : part.stop - newer]
+        ]
+        shown = fitted(rows, MAX_BYTES - 200 - len(to_json([head, around])))
+        if complete and not found.memory and part.start + len(shown) < found.total:
+            found.memory = _memory(found.rows, pace)
+        return shown
 
-    page, memory = await wanted.in_time(items, call.limit, made)
-    if memory:
-        call.pages.remember(sent, memory)
-    note = notes(wanted.caution(items), wanted.hint(page["total"], call.neptun.learned), ANEW if anew else "")
-    return {"project_id": call.project_id, "note": note, **page, **left_out(sent.value.left_out, 3)}
+    shown = await wanted.in_time([row.item for row in found.rows], call.limit, made)
+    end = part.start + len(shown)
+    more = bool(shown) and end < found.total
+    if more and complete:
+        call.pages.remember(sent, found.memory)
+    # What has been deleted since keeps its place, so that the offsets of the first page stay good.
+    gone = {row.item.id for row in found.rows if sent.gone & {row.item.id, row.replaced_by}} if sent.gone else ()
+    items = [item for item in shown if item["id"] not in gone]
+    return {
+        **head,
+        "total": found.total - len(gone),
+        **({"next_offset": end} if more else {}),
+        **around,
+        "items": items,
+    }
+
+
+async def _read_one(call: Call, wanted: Wanted) -> Found:
+    """The rows of the call's project."""
+    found = Found(wanted)
+    await found.read(call)
+    return found
+
+
+async def _read_all(call: Call, wanted: Wanted) -> Found:
+    """The rows of all of a person's projects, as far as the call's time suffices.
+
+    Raises:
+        NeptunError: no project could be read.
+        NotDone: there is none, or there are too many rows.
+    """
+    known = await list_projects(call)
+    found, max_bytes = Found(wanted), call.pages.max_bytes // 2
+    found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
+    unread: dict[int, NeptunError | NotDone | None] = {project.id: None for project in known.items}
+    fatal: list[NeptunError] = []  # holds for all projects
+    waiting = iter(known.items)
+    time_left = max(0.0, call.limit.seconds - call.limit.spent)
+
+    async def read(scope: anyio.CancelScope) -> None:
+        for project in waiting:
+            try:
+                await found.read(call.within(time_left, project.id), project)
+                del unread[project.id]
+            except _OF_ONE_PROJECT as error:
+                unread[project.id] = error
+            except NeptunError as error:
+                fatal.append(error)
+                scope.cancel()
+            if found.memory > max_bytes and not found.keep_within(max_bytes):
+                scope.cancel()
+
+    try:
+        # What is left is for making the page.
+        with call.limit.spend(0.9):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(read, tasks.cancel_scope)
+    except TimeoutError:
+        pass
+    errors = fatal or [error for error in unread.values() if error and not found.projects]
+    if errors:
+        raise errors[0]
+    found.left_out += [
+        f"project {project.id} {quoted(project.name)}: {_reason(unread[project.id])}"
+        for project in known.items
+        if project.id in unread
+    ]
+    if not found.keep_within(max_bytes):
+        raise NotDone(TOO_MANY)
+    return found
+
+
+def _reason(error: NeptunError | NotDone | None) -> str:
+    if error is None:
+        return "there was no time left to read it"
+    return (happened(error) if isinstance(error, NeptunError) else str(error)).rstrip(".")
+
+
+def _in_projects(ids: Sequence[int]) -> str:
+    return f"In project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}: "
+
+
+def _named(projects: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The projects with most matches, as many as fit, and how many do not."""
+    ordered = sorted(projects, key=lambda project: (-project["total"], project["name"].casefold(), project["id"]))
+    ends = accumulate(len(to_json(project)) + 1 for project in ordered)
+    named = ordered[: sum(end <= _PROJECTS_BYTES for end in ends)]
+    return named, len(ordered) - len(named)
 
 
 async def single_resource(
@@ -174,43 +362,20 @@ async def single_resource(
     """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     sent = await call.pages.find(await call.key(resource_type, resource_id), text_offset != 0, ask)
-    shown = as_shown(sent.value)
-    shown = full_text(shown, text_offset) if isinstance(shown, ShownFile) else fitted([Row(shown)])[0]
-    if getattr(shown, "next_text_offset", None):
-        call.pages.remember(sent, memory_of([sent.value], Pace()))
-    note = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
-    return {"project_id": call.project_id, "total": 1, "items": [shown], "note": note}
-
-
-def part_of(
-    found: Iterable[Any], part: range, shown: Sequence[Any], total: int, gone: Collection[int]
-) -> dict[str, Any]:
-    """The fields of a page that depend on its part of the list.
-
-    Args:
-        found: the items of the list.
-        part: the positions of the page.
-        shown: as many items of it as fit.
-        total: how many the list has.
-        gone: the ids of imports that have been deleted since. They keep their places, so that the offsets of the first
-            page stay good.
-    """
-    hidden = {i.id for i in found if i.id in gone or getattr(i, "replaced_by", None) in gone} if gone else ()
-    end = part.start + len(shown)
-    return {
-        "items": [item for item in shown if item.id not in hidden],
-        "total": total - len(hidden),
-        "next_offset": end if shown and end < total else None,
-    }
+    item = sent.value
+    shown = full_text(item, text_offset) if isinstance(item, UserFile) else fitted([Row(item)])[0]
+    if "next_text_offset" in shown:
+        call.pages.remember(sent, memory_of([item], Pace()))
+    said = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
+    return {"project_id": call.project_id, "total": 1, **said, "items": [shown]}
 
 
 def left_out(reasons: Sequence[str], named: int) -> dict[str, Any]:
     """How many items, or projects, are not in a list that should be, and why, for so many of them."""
-    if not reasons:
-        return {}
-    return {"left_out": len(reasons), "left_out_why": listed(reasons, named, "; ")}
+    return {"left_out": len(reasons), "left_out_why": listed(reasons, named, "; ")} if reasons else {}
 
 
-def notes(*said: str) -> str | None:
+def notes(*said: str) -> dict[str, str]:
     """What is to be said of a list, in one text."""
-    return " ".join(filter(None, said)) or None
+    said = tuple(filter(None, said))
+    return {"note": " ".join(said)} if said else {}

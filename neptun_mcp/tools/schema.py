@@ -19,8 +19,7 @@ _BOUNDS = ("minimum", "maximum", "maxLength")
 def flat_schema(schema: Mapping[str, Any]) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
 
-    Titles are dropped: they repeat the names. Several models in a list become one object with the fields of all of
-    them, of which those that all have in common may be required.
+    Titles are dropped: they repeat the names.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
     return _flat(_undescribed(schema), definitions)
@@ -50,9 +49,8 @@ def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         target = definitions[node.pop("$ref").removeprefix("#/$defs/")]
         node = {**_undescribed(target), **node}
     if "anyOf" in node:
-        choices = [c for c in cast("list[Schema]", node.pop("anyOf")) if c.get("type") != "null"]
-        flattened = [_flat(choice, definitions) for choice in choices]
-        node = {**_merged(flattened), **node}
+        (value,) = [choice for choice in cast("list[Schema]", node.pop("anyOf")) if choice.get("type") != "null"]
+        node = {**_flat(value, definitions), **node}
     if "properties" in node:
         properties = {name: _flat(value, definitions) for name, value in node["properties"].items()}
         kept = {key: node[key] for key in ("description", "required") if node.get(key)}
@@ -62,13 +60,3 @@ def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     if node.get("default", "") in (None, ""):
         node.pop("default", None)
     return {key: value for key, value in node.items() if key not in _LEFT_OUT}
-
-
-def _merged(choices: list[Schema]) -> Schema:
-    if len(choices) == 1:
-        return choices[0]
-    properties: Schema = {}
-    for choice in choices:
-        properties = {**choice["properties"], **properties}
-    required = [name for name in choices[0].get("required", []) if all(name in c.get("required", []) for c in choices)]
-    return {"type": "object", "properties": properties, "required": required}

@@ -13,18 +13,17 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
-from mcp.types import PARSE_ERROR, InputRequiredResult, ToolAnnotations
+from mcp.types import PARSE_ERROR, CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from ..neptun.errors import NeptunError
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
 from .arguments import given_arguments, wrong_values
 from .context import Call, Scope, Shared
-from .everywhere import everywhere_page
 from .fitting import Row, fitted
-from .lists import Wanted, project_page, single_resource
+from .lists import Wanted, list_page, single_resource
 from .not_done import NotDone
-from .pages import EVERY_PROJECT
 from .parameters import (
     AnyProject,
     ImportId,
@@ -42,7 +41,7 @@ from .progress import with_progress
 from .projects import InProject
 from .query import parse_query
 from .questions import Found, decide
-from .results import DeletionResult, ImportsPage, ResourcesPage, tool_result
+from .results import DeletionResult, ImportsPage, ResourcesPage
 from .schema import flat_schema, unbounded
 from .words import NOTHING_DELETED, explained
 
@@ -55,10 +54,11 @@ async def list_imports(
     query: ImportsQuery = "",
     limit: Limit = 50,
     offset: Offset = 0,
-) -> ImportsPage:
+) -> dict[str, Any]:
     wanted = Wanted("imports", parse_query(query, ProjectImport), limit, offset, kind=source_type.strip().lower())
-    make = everywhere_page if call.project_id == EVERY_PROJECT else project_page
-    return ImportsPage(**await make(call, wanted))
+    fields = await list_page(call, wanted)
+    items = fields.pop("items")
+    return {**fields, "imports": items}
 
 
 async def list_resources(
@@ -71,14 +71,14 @@ async def list_resources(
     limit: Limit = 50,
     offset: Offset = 0,
     text_offset: TextOffset = 0,
-) -> ResourcesPage:
+) -> dict[str, Any]:
     if resource_id:
         fields = await single_resource(call, resource_type, resource_id, text_offset, query, offset)
     else:
         wanted = Wanted(resource_type, parse_query(query, RESOURCE_MODELS[resource_type]), limit, offset)
-        make = everywhere_page if call.project_id == EVERY_PROJECT else project_page
-        fields = await make(call, wanted)
-    return ResourcesPage(resource_type=resource_type, **fields)
+        fields = await list_page(call, wanted)
+    items = fields.pop("items")
+    return {**fields, "resource_type": resource_type, "resources": items}
 
 
 async def delete_import(
@@ -88,12 +88,11 @@ async def delete_import(
     import_id: ImportId,
     project: ProjectName = "",
     project_id: ProjectId = None,
-) -> DeletionResult:
+) -> dict[str, Any]:
     message = refused or await _delete(call, import_id)
     (shown,) = fitted([Row(found)])
-    return DeletionResult(
-        deleted=not refused, import_id=found.id, project_id=call.project_id, message=message, deleted_import=shown
-    )
+    head = {"deleted": not refused, "import_id": found.id, "project_id": call.project_id}
+    return {**head, "message": message, "import": shown}
 
 
 async def _delete(call: Call, import_id: int) -> str:
@@ -143,7 +142,9 @@ class NeptunTool(Tool):
         if isinstance(result, InputRequiredResult):
             return result
         report.outcome = result
-        return tool_result(result)
+        # The same object twice, as compact JSON for hosts that show the text alone.
+        text = TextContent(type="text", text=to_json(result).decode())
+        return CallToolResult(content=[text], structured_content=result)
 
     def _unasked(self, code: int) -> str:
         if code == PARSE_ERROR:  # as stdio says of an answer that is none

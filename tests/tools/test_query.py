@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from neptun_mcp.neptun.models import GITHUB_KINDS, RESOURCE_MODELS, Dated, ProjectImport, UserFile, text_fields
 from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools import query as language
-from neptun_mcp.tools.excerpts import marked
+from neptun_mcp.tools.excerpts import excerpt_of
 from neptun_mcp.tools.folding import fold, folded_pieces, unfolded
 from neptun_mcp.tools.lists import NO_STATUS, ONLY_GITHUB
 from neptun_mcp.tools.query import parse_query, search
@@ -214,7 +214,7 @@ def test_parts_of_a_text_are_folded_one_by_one(left: str, right: str) -> None:
 @given(ANY_TEXT, ANY_TEXT)
 def test_a_match_is_found_where_it_is(before: str, after: str) -> None:
     text = f"{before} Needle {after}"
-    (place,) = marked(text, ["needle"], Pace()).places[:1]
+    (place,) = excerpt_of(text, ["needle"], Pace()).places[:1]
     assert fold(text[place:]).startswith("needle")
 
 
@@ -232,7 +232,7 @@ def test_what_lies_across_two_pieces_is_found_once(letter: str) -> None:
     for shift in range(8):
         text = letter * (size - shift) + "needle" + letter * size
         assert finds("needle", UserFile(id=1, text=text))
-        assert marked(text, ["needle"], Pace()).total == 1
+        assert excerpt_of(text, ["needle"], Pace()).total == 1
 
 
 # The cost
@@ -271,7 +271,7 @@ def test_searching_costs_as_much_as_there_is_text(text: Callable[[int], str]) ->
     def cost(size: int) -> float:
         file = UserFile(id=1, text=text(size))
         parsed = parse_query(query, UserFile)
-        work = lambda: (search([file], parsed, Pace()), marked(file.text or "", parsed.needles, Pace()))  # noqa: E731
+        work = lambda: (search([file], parsed, Pace()), excerpt_of(file.text or "", parsed.needles, Pace()))  # noqa: E731
         return min(seconds(work) for _ in range(3))
 
     assert cost(150_000) < 40 * cost(15_000)

@@ -78,7 +78,7 @@ from neptun_mcp.account import create_client
 from neptun_mcp.sandbox import COOKIE as ALICE
 from neptun_mcp.sandbox import USER_ID
 from neptun_mcp.sandbox.state import seal
-from neptun_mcp.sign_in.provider import Access, Provider
+from neptun_mcp.sign_in.provider import Grant, Provider
 from tests.running_neptun import BOB_COOKIE, BOB_ID, create_app
 
 TOKEN, KEY, HOST = "0123456789abcdef" * 2, "fedcba9876543210" * 2, "localhost:8000"
@@ -305,7 +305,7 @@ def call_of(mode: str, user: int, session: str) -> bytes:
     call = {"name": "list_imports", "arguments": {"limit": 1}}
     if mode == "sign-in":
         seals = Provider(create_client(Settings()), f"http://{HOST}", [KEY]).access_tokens
-        grant = Access(client_id="load", scopes=[], cookie=session, sign_in=session[-32:], user_id=user)
+        grant = Grant(client_id="load", scopes=[], cookie=session, sign_in=session[-32:], user_id=user)
         return request_of("", call, token=seals.seal(grant, 3600))
     return request_of(session, call, token="wrong" if mode == "environment" and user != BOB_ID else TOKEN)
 

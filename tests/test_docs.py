@@ -13,7 +13,7 @@ import pytest
 from neptun_mcp import Settings
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.serving import bodies, callers, deadlines, gate, http, mcp_sessions, process, turns, web_server
-from neptun_mcp.sign_in import attempts, provider
+from neptun_mcp.sign_in import forms, log_in, provider
 from neptun_mcp.tools import create_tools, pages
 from tests.processes import Command
 
@@ -131,7 +131,7 @@ FIGURES: dict[str, list[tuple[str, float]]] = {
         ("| {} days | digests of the last five accounts |", provider.KNOWN_SECONDS / DAY),
         ("refuses all tokens of the sign-in (it remembers the last {})", provider.MAX_REMEMBERED),
         ("*which codes were used* (the last {})", provider.MAX_REMEMBERED),
-        ("in {} minutes in each process", attempts.ATTEMPTS_SECONDS / MINUTE),
+        ("in {} minutes in each process", log_in.ATTEMPTS_SECONDS / MINUTE),
     ],
     "docs/remote.md": [
         ("after {} hours without use", mcp_sessions.IDLE_SECONDS / HOUR),
@@ -141,7 +141,7 @@ FIGURES: dict[str, list[tuple[str, float]]] = {
         ("until {} others have been used since", callers.MAX_CLIENTS),
         ("checked every {} seconds at most", http.READY_SECONDS),
         ("headers of at most {} kB each", gate.MAX_HEADER / KB),
-        ("kB and {} fields", gate.MAX_FIELDS),
+        ("kB and {} fields", forms.MAX_FIELDS),
         ("more than {} kB, or not complete", gate.MAX_BODY / KB),
         ("not complete within {} seconds", bodies.BODY_SECONDS),
         ("a body may have {} kB", gate.MAX_PUBLIC_BODY / KB),
@@ -163,9 +163,7 @@ def test_the_figures_that_a_page_promises_are_those_of_the_code(page: str) -> No
     text = " ".join((ROOT / page).read_text("utf-8").split())
     promised = [phrase.format(f"{figure:,g}") for phrase, figure in FIGURES[page]]
     assert [phrase for phrase in promised if phrase not in text] == []
-    assert (attempts.ATTEMPTS, attempts.MAX_KNOWN, provider.UNRENEWED_SECONDS) == (5, 5, HOUR), (
-        "in words, in SECURITY.md"
-    )
+    assert (log_in.ATTEMPTS, log_in.MAX_KNOWN, provider.UNRENEWED_SECONDS) == (5, 5, HOUR), "in words, in SECURITY.md"
     assert (provider.ACCESS_SECONDS, pages.REMEMBERED_SECONDS) == (10 * MINUTE, 5 * MINUTE), "in words, in remote.md"
 
 

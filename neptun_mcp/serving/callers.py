@@ -15,7 +15,8 @@ from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.session import Credentials
-from ..sign_in.routes import ADVICE, NoAccess, SignIn
+from ..sign_in.forms import Refusal
+from ..sign_in.routes import ADVICE, SignIn
 from ..tools.context import EVERYTHING
 from ..tools.context import Scope as ToolScope
 from ..tools.not_done import NoSession
@@ -126,13 +127,11 @@ class SignedIn:
     def __call__(self, headers: Headers) -> Caller:
         try:
             access = self._sign_in.access(headers)
-        except NoAccess as error:
-            raise unauthorized(
-                error.words,
-                no_token=error.no_token,
-                note="" if error.no_token else None,  # logged with what is known of the token
-                resource_metadata=self._sign_in.metadata_url,
-            ) from None
+        except Refusal as refusal:
+            no_token = refusal.error == "no_token"
+            note = "" if no_token else None  # logged with what is known of the token
+            more = {"resource_metadata": self._sign_in.metadata_url}
+            raise unauthorized(refusal.words, no_token=no_token, note=note, **more) from None
         scope = _MAY_DELETE if access.may_delete else _LOOKS_UP
         return Caller(access.client_id, access.cookie, sign_in=access.sign_in, user_id=access.user_id, scope=scope)
 

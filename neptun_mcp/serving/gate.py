@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
 from ..settings import bracketed
+from ..sign_in.forms import MAX_FIELDS
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients
@@ -33,9 +34,6 @@ thousand."""
 
 MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES = 32 * 2**10, 256
 """The same where no token is needed."""
-
-MAX_FIELDS = 64
-"""Fields of a query."""
 
 MAX_REFUSALS, HOLD_SECONDS = 50, 10.0
 """Refusals that a process answers in a second, and for how long at most others are held back."""

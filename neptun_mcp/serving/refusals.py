@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..log import digest, event_log, ids_of
-from ..sign_in.routes import refusal_at
+from ..sign_in.forms import Refusal
+from ..sign_in.routes import PATHS, refusal_at
 
 _REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting", 503: "neptun_failed"}
 """The reason of a refusal, by its status; all others are the caller's mistake."""
@@ -41,8 +42,10 @@ class Refused(Exception):
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
             _log_refusal(said, **fields, **ids_of(headers))
-        at_sign_in = refusal_at(scope["path"], status, self.words, self.response.headers) if self.words else None
-        await (at_sign_in or self.response)(scope, receive, send)
+        response = self.response
+        if self.words and scope["path"] in PATHS:
+            response = refusal_at(scope["path"], Refusal(self.words, status), response.headers)
+        await response(scope, receive, send)
 
 
 def refused(status: int, message: str, headers: Mapping[str, str] | None = None, *, note: str = "") -> Refused:

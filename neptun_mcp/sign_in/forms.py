@@ -6,36 +6,36 @@ quadratic time in some versions of Python.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote_plus, urlencode
+from urllib.parse import parse_qsl, unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-FORM = "application/x-www-form-urlencoded"
-MAX_FIELDS = 50
+MAX_FIELDS = 64
+"""Fields of a form, or of the query of an address."""
 
 
-class Unreadable(Exception):
-    """A request that cannot be read.
+class Refusal(Exception):
+    """A request that is refused.
 
     Attributes:
+        words: what is wrong, without quotes.
         status: the HTTP status of the answer.
-        words: what is wrong, a sentence without quotes.
+        error: OAuth's word for it (RFC 6749, 5.2), which the log has, too.
     """
 
-    def __init__(self, status: int, words: str) -> None:
+    def __init__(self, words: str, status: int = 400, error: str = "invalid_request") -> None:
         super().__init__(words)
-        self.status = status
         self.words = words
+        self.status = status
+        self.error = error
 
 
 def check_type(headers: Headers, needed: str) -> None:
-    """Raises Unreadable unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
+    """Raises Refusal unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != needed:
-        raise Unreadable(415, f"The Content-Type of this request has to be {needed}.")
+        raise Refusal(f"The Content-Type of this request has to be {needed}.", 415)
 
 
 async def read_fields(request: Request) -> dict[str, str]:
@@ -43,33 +43,44 @@ async def read_fields(request: Request) -> dict[str, str]:
     3.1).
 
     Raises:
-        Unreadable: it is no form in UTF-8, or a field is there twice.
+        Refusal: it is no form in UTF-8, or a field is there twice.
     """
     if request.method in ("GET", "HEAD"):
         text = request.scope["query_string"]
     else:
-        check_type(request.headers, FORM)
+        check_type(request.headers, "application/x-www-form-urlencoded")
         text = await request.body()
     try:
         pairs = parse_qsl(text.decode(), errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise Unreadable(400, f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
+        raise Refusal(f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise Unreadable(400, "A field of the form is there more than once. Send each field once.")
+        raise Refusal("A field of the form is there more than once. Send each field once.")
     return fields
 
 
-def with_fields(request: Request, fields: Mapping[str, str]) -> Request:
-    """The request with other fields, and no header of the peer's: the SDK's handlers read them by Starlette."""
-    form = urlencode(fields).encode()
-    if request.method in ("GET", "HEAD"):
-        return Request({**request.scope, "method": "GET", "query_string": form, "headers": []})
+async def read_application_fields(request: Request) -> dict[str, str]:
+    """The same, with the application's id and secret also if they are in the header alone (RFC 6749, 2.3.1).
 
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": form, "more_body": False}
-
-    return Request({**request.scope, "headers": [(b"content-type", FORM.encode())]}, receive)
+    Raises:
+        Refusal: form or header cannot be read, or contradict each other.
+    """
+    fields = await read_fields(request)
+    given = request.headers.getlist("authorization")
+    if not given:
+        return fields
+    try:
+        scheme, encoded = " ".join(given).split()  # several headers are more words
+        client_id, secret = b64decode(encoded, validate=True).decode().split(":", 1)
+        for name, value in (("client_id", client_id), ("client_secret", secret)):
+            value = unquote_plus(value, errors="strict")
+            if scheme.lower() != "basic" or fields.setdefault(name, value) != value:
+                raise ValueError
+    except ValueError:
+        words = "The header Authorization has to hold the id and the secret by Basic, once, and the same as the form."
+        raise Refusal(words, 401, "invalid_client") from None
+    return fields
 
 
 def read_cookie(headers: Headers, name: str) -> str:
@@ -80,24 +91,3 @@ def read_cookie(headers: Headers, name: str) -> str:
             if key == name:
                 return value
     return ""
-
-
-def read_basic(headers: Headers) -> tuple[str, str] | None:
-    """The id and the secret of an application in the header `Authorization` (RFC 6749, 2.3.1); None without it.
-
-    Raises:
-        Unreadable: the header cannot be read.
-    """
-    given = headers.getlist("authorization")
-    if not given:
-        return None
-    scheme, _, encoded = given[0].strip().partition(" ")
-    try:
-        if len(given) > 1 or scheme.lower() != "basic":
-            raise ValueError
-        client_id, colon, secret = b64decode(encoded.strip(), validate=True).decode().partition(":")
-        if not colon:
-            raise ValueError
-        return unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
-    except (ValueError, binascii.Error):
-        raise Unreadable(401, "The header Authorization has to hold the id and the secret by Basic, once.") from None

@@ -1,27 +1,57 @@
-"""How what a person types on the page becomes a Neptun session."""
+"""How what a person types on the page becomes a Neptun session, and how often an account may be tried, so that nobody
+guesses its password, and nobody locks its owner out."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import anyio
+from pydantic import BaseModel, Field
 
 from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials
-from .attempts import Attempts, KnownBrowser
 
 MAX_COOKIE = 4_096
 """Characters of a pasted session, as in browsers; a real one has about 440."""
+
+ATTEMPTS = 5
+"""How often one account may be tried within `ATTEMPTS_SECONDS`, in this process."""
+
+ATTEMPTS_SECONDS = 5 * 60
+MAX_ACCOUNTS = 20_000
+"""Accounts that were tried in the last `ATTEMPTS_SECONDS`; more have to wait. Each takes some 300 bytes."""
+
+MAX_KNOWN = 5
 
 _SEALED_SESSION = re.compile(r"Fe26\.2(\*|%2A)[\w*%-]{100,}", re.ASCII)
 """The form of Neptun's session cookies (recorded): Neptun need not be asked about what has another one."""
 
 _log = logging.getLogger("neptun_mcp.sign_in")
+
+
+class KnownBrowser(BaseModel):
+    """What a browser carries, sealed, in which somebody has signed in with a password.
+
+    Attributes:
+        id: tells it from other browsers.
+        accounts: digests of the last accounts.
+    """
+
+    id: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
+    accounts: list[str] = []
+
+    def with_account(self, account: str) -> KnownBrowser:
+        others = [other for other in self.accounts if other != account]
+        return KnownBrowser(id=self.id, accounts=[account, *others][:MAX_KNOWN])
 
 
 @dataclass(frozen=True)
@@ -64,7 +94,7 @@ class LogIn:
 
     def __init__(self, neptun: NeptunClient) -> None:
         self._neptun = neptun
-        self._attempts = Attempts()
+        self._attempts = _Attempts()
 
     async def with_password(self, fields: Mapping[str, str], browser: KnownBrowser | None) -> LoggedIn:
         """The session for an e-mail address and a password.
@@ -76,16 +106,16 @@ class LogIn:
         Raises:
             NotLoggedIn: there is none.
         """
-        email, password = fields.get("email", "").strip(), fields.get("password", "")
-        missing = {
-            name: f"Enter your {word}."
-            for name, word, given in (("email", "e-mail address", email), ("password", "password", password))
-            if not given
-        }
+        labels = {"email": "e-mail address", "password": "password"}
+        missing = {name: f"Enter your {label}." for name, label in labels.items() if not fields.get(name, "").strip()}
         if missing:
             raise NotLoggedIn("wrong", 422, missing)
+        email, password = fields["email"].strip(), fields["password"]
         account = digest(email.casefold())[:32]
-        if wait := self._attempts.take(account, browser):
+        # A browser in which somebody has signed in to the account before is counted by itself: strangers who try the
+        # account do not lock its owner out there.
+        counted = f"{account} {browser.id}" if browser and account in browser.accounts else account
+        if wait := self._attempts.take(counted):
             raise NotLoggedIn("limited", 429, {"": _too_many(wait)})
         try:
             session = await self._session(Credentials(email=email, password=password))
@@ -93,9 +123,9 @@ class LogIn:
             wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
             raise NotLoggedIn("wrong", 422, {"password": wrong}) from None
         except NotLoggedIn:
-            self._attempts.give_back(account, browser)
+            self._attempts.give_back(counted)
             raise
-        self._attempts.forget(account, browser)
+        self._attempts.forget(counted)
         return LoggedIn(*session, (browser or KnownBrowser()).with_account(account))
 
     async def with_cookie(self, fields: Mapping[str, str]) -> LoggedIn:
@@ -134,3 +164,44 @@ def _too_many(seconds: float) -> str:
         f"There were too many attempts for this account. Try again in {later}, or use a browser in which you have "
         "signed in to it here before."
     )
+
+
+class _Attempts:
+    """Counts the attempts of this process. Counts expire; they are never evicted."""
+
+    def __init__(self) -> None:
+        # How often, and until when that counts; as they began, so that those whose time is over come first.
+        self._tried = OrderedDict[str, tuple[int, float]]()
+
+    def take(self, account: str) -> float:
+        """Count an attempt.
+
+        Args:
+            account: what tells it from other accounts.
+
+        Returns:
+            Seconds to wait before the account may be tried; 0 if now.
+        """
+        now = anyio.current_time()
+        while self._tried and self._first() <= now:
+            self._tried.popitem(last=False)
+        if account not in self._tried and len(self._tried) >= MAX_ACCOUNTS:
+            return self._first() - now
+        times, until = self._tried.get(account, (0, now + ATTEMPTS_SECONDS))
+        if times >= ATTEMPTS:
+            return until - now
+        self._tried[account] = times + 1, until
+        return 0
+
+    def _first(self) -> float:
+        return next(iter(self._tried.values()))[1]
+
+    def give_back(self, account: str) -> None:
+        """An attempt does not count: Neptun could not say whether it was right."""
+        if account in self._tried:
+            times, until = self._tried[account]
+            self._tried[account] = times - 1, until
+
+    def forget(self, account: str) -> None:
+        """None of the attempts counts any more: the last one was right."""
+        self._tried.pop(account, None)

@@ -14,9 +14,13 @@ from starlette.responses import HTMLResponse
 
 from ..neptun.cookies import how_to_get_cookie
 from ..neptun.errors import quoted
+from .log_in import NotLoggedIn
+from .provider import Pending
 from .registration import EDITORS
 
 LONGEST_NAME = 60
+
+_AS_TYPED = 'autocomplete="off" autocapitalize="none" spellcheck="false"'
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2127; --quiet: #545d68; --page: #f4f5f7; --card: #fff; --line: #8b949e;
@@ -88,7 +92,7 @@ _FORMS = Template(
     """<h1>Sign in to Neptun</h1>
 $alert
 <p><bdi>$application</bdi> asks to $abilities. Continue only if you started this yourself; you are
-then sent to <strong>$place</strong>.</p>
+then sent to <strong>$destination</strong>.</p>
 $hint
 <form method="post" action="/sign-in">
 <input type="hidden" name="request" value="$request">
@@ -111,8 +115,6 @@ $choice
 </form>
 </details>
 <dl>
-<dt>Application, as it calls itself</dt><dd><bdi>$application</bdi></dd>
-<dt>Sends you afterwards to</dt><dd><strong>$destination</strong></dd>
 <dt>This server</dt><dd><strong>$server</strong></dd>
 <dt>Neptun</dt><dd><strong>$neptun</strong></dd>
 <dt>Your password</dt><dd>This server sends it to Neptun and does not keep it.</dd>
@@ -129,73 +131,66 @@ Look up, and delete imports after asking me</label>
 )
 
 
-def form(
-    request: str,
-    application: str | None,
-    redirect_uri: AnyUrl,
-    *,
-    server: str,
-    neptun: str,
-    read_only: bool,
-    hint: str = "",
-    may_delete: bool = False,
-    email: str = "",
-    errors: Mapping[str, str] | None = None,
-    status: int = 200,
-) -> HTMLResponse:
+class SignInPage:
     """The page on which a person signs in, or refuses.
 
     Args:
-        request: the pending request, sealed.
-        application: what the application calls itself, if it does.
-        redirect_uri: where the person is sent afterwards.
         server: the host name of this server.
         neptun: the address of Neptun.
         read_only: whether no import can be deleted.
         hint: a sentence for whoever signs in; empty for none.
-        may_delete: whether the person has chosen that imports may be deleted.
-        email: what the person has typed.
-        errors: what is wrong, by the name of the field; what concerns no field under an empty name.
-        status: the HTTP status of the page.
     """
-    errors = errors or {}
-    deleting = "" if read_only else ", and, if you allow it, to delete imports after asking you"
-    words = {
-        "application": quoted(application, LONGEST_NAME) if application else "An unnamed application",
-        "abilities": f"look up everything in your projects{deleting}",
-        "place": _place(redirect_uri),
-        "destination": destination(redirect_uri),
-        "server": server,
-        "neptun": neptun,
-        "request": request,
-    }
-    first = next((name for name in ("email", "password", "cookie") if name in errors), "")
-    field = partial(_field, errors, first)
-    checked = {"look_up": "" if may_delete else " checked", "delete": " checked" * may_delete}
-    html = _FORMS.substitute(
-        {name: escape(word) for name, word in words.items()},
-        alert=f'<p class="error" role="alert">{escape(errors[""])}</p>' if "" in errors else "",
-        hint=f"<p>{escape(hint)}</p>" if hint else "",
-        email_field=field("email", "E-mail address", f'type="email" autocomplete="username" value="{escape(email)}"'),
-        password_field=field("password", "Password", 'type="password" autocomplete="current-password"'),
-        choice="" if read_only else _CHOICE.substitute(checked),
-        cookie_open=" open" if "cookie" in errors else "",
-        cookie_field=field(
-            "cookie",
-            "Session cookie",
-            'autocomplete="off" autocapitalize="none" spellcheck="false"',
-            f"To get it, {how_to_get_cookie(neptun)}.",
-        ),
-    )
-    title = "Sign in to Neptun"
-    return _page(f"Error: {title}" if errors else title, html, status)
+
+    def __init__(self, server: str, neptun: str, *, read_only: bool, hint: str) -> None:
+        self._server = server
+        self._neptun = neptun
+        self._read_only = read_only
+        self._hint = f"<p>{escape(hint)}</p>" if hint else ""
+
+    def form(
+        self, request: str, pending: Pending, typed: Mapping[str, str], problem: NotLoggedIn | None = None
+    ) -> HTMLResponse:
+        """The page for a request.
+
+        Args:
+            request: the pending request, sealed.
+            pending: what is in it.
+            typed: the fields that the person has filled in; only the password and the cookie are not shown again.
+            problem: what the person has to correct, if anything.
+        """
+        errors = dict[str, str](problem.errors if problem else ())
+        may_delete, email = typed.get("access") == "delete", escape(typed.get("email", ""))
+        name = f" that calls itself {quoted(pending.client_name, LONGEST_NAME)}" if pending.client_name else ""
+        deleting = "" if self._read_only else ", and, if you allow it, to delete imports after asking you"
+        words = {
+            "application": f"An application{name}",
+            "abilities": f"look up everything in your projects{deleting}",
+            "destination": destination(pending.redirect_uri),
+            "server": self._server,
+            "neptun": self._neptun,
+            "request": request,
+        }
+        checked = {"look_up": "" if may_delete else " checked", "delete": " checked" * may_delete}
+        field = partial(_field, errors)
+        html = _FORMS.substitute(
+            {name: escape(word) for name, word in words.items()},
+            alert=f'<p class="error" role="alert">{escape(errors[""])}</p>' if "" in errors else "",
+            hint=self._hint,
+            email_field=field("email", "E-mail address", f'type="email" autocomplete="username" value="{email}"'),
+            password_field=field("password", "Password", 'type="password" autocomplete="current-password"'),
+            choice="" if self._read_only else _CHOICE.substitute(checked),
+            cookie_open=" open" if "cookie" in errors else "",
+            cookie_field=field("cookie", "Session cookie", _AS_TYPED, f"To get it, {how_to_get_cookie(self._neptun)}."),
+        )
+        title = "Error: Sign in to Neptun" if errors else "Sign in to Neptun"
+        return _page(title, html, problem.status if problem else 200)
 
 
-def _field(errors: Mapping[str, str], first: str, name: str, label: str, attributes: str, hint: str = "") -> str:
+def _field(errors: Mapping[str, str], name: str, label: str, attributes: str, hint: str = "") -> str:
     """A field with its label, what is wrong with it, and a hint; the first one that is wrong has the focus."""
     notes = [(kind, text) for kind, text in (("error", errors.get(name)), ("hint", hint)) if text]
     if name in errors:
-        attributes += ' aria-invalid="true"' + " autofocus" * (name == first)
+        attributes += ' aria-invalid="true"' + " autofocus" * (name == next(iter(errors)))
     if notes:
         attributes += f' aria-describedby="{" ".join(f"{name}-{kind}" for kind, _ in notes)}"'
     lines = [
@@ -220,11 +215,6 @@ def _page(title: str, content: str, status: int) -> HTMLResponse:
 def destination(uri: AnyUrl) -> str:
     """Where an address leads, in words: the host, or which application on the person's own machine."""
     if uri.scheme == "https":
-        return _place(uri)
-    return f"{_place(uri)} ({uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''})"
-
-
-def _place(uri: AnyUrl) -> str:
-    if uri.scheme == "https":
         return f"{uri.host}" if uri.port == 443 else f"{uri.host}:{uri.port}"
-    return f"{EDITORS.get(uri.scheme, 'an application')} on this computer"
+    where = f"{uri.scheme}://{uri.host}{f':{uri.port}' if uri.port else ''}"
+    return f"{EDITORS.get(uri.scheme, 'an application')} on this computer ({where})"

@@ -1,4 +1,4 @@
-"""People sign in with a browser: an OAuth 2.1 authorization server that stores nothing.
+"""What a sign-in grants, and the codes and tokens that carry it: an OAuth 2.1 authorization server that stores nothing.
 
 What such a server usually keeps in a database is given to whoever brings it back: a registration is the application's
 id; a pending request, which is a field of the page's form, and codes and tokens, which carry the person's Neptun
@@ -7,35 +7,26 @@ session, are sealed (AES-GCM, by the SDK's codec). So every process that has the
 
 from __future__ import annotations
 
+import hmac
 import json
 import math
 import time
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextvars import ContextVar
-from typing import Generic, Literal, TypeVar
-from urllib.parse import urlencode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Generic, Literal, TypeVar
 
 import anyio
-from mcp.server.auth.provider import (
-    AccessToken,
-    AuthorizationCode,
-    AuthorizationParams,
-    AuthorizeError,
-    OAuthAuthorizationServerProvider,
-    RefreshToken,
-    TokenError,
-    construct_redirect_uri,
-)
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
-from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError
 
 from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, SessionRefused
 from ..neptun.session import Credentials
-from .attempts import KnownBrowser
+from .forms import Refusal
+from .log_in import KnownBrowser
 from .registration import Client, client_of
 
 PENDING_SECONDS = 15 * 60
@@ -61,9 +52,6 @@ KNOWN_SECONDS = 180 * 24 * 60 * 60
 MAX_REMEMBERED = 10_000
 """Used codes, and revoked sign-ins, that a process remembers."""
 
-browser: ContextVar[str] = ContextVar("browser")
-"""What marks the browser that sent the request to `/authorize`."""
-
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -78,22 +66,16 @@ class Seal(Generic[ModelT]):
         purpose: a few words, the same ones in every version.
         address: the server's.
         keys: the first one seals, all of them open.
-        lifetime: seconds; None for no end.
     """
 
-    def __init__(
-        self, model: type[ModelT], purpose: str, address: str, keys: Sequence[str], lifetime: int | None = None
-    ) -> None:
+    def __init__(self, model: type[ModelT], purpose: str, address: str, keys: Sequence[str]) -> None:
         self._model = model
         self._codec = AESGCMRequestStateCodec([f"{purpose} for {address}: {key}" for key in keys])
-        self._lifetime = lifetime
 
-    def seal(self, model: ModelT, lifetime: int | None = None) -> str:
-        """The model, sealed, for some seconds other than the usual ones if `lifetime` says so."""
+    def seal(self, model: ModelT, seconds: int) -> str:
+        """The model, sealed, good for some seconds."""
         fields = model.model_dump(mode="json", exclude_defaults=True)
-        lifetime = self._lifetime if lifetime is None else lifetime
-        if lifetime is not None:
-            fields["expires_at"] = int(time.time()) + lifetime
+        fields["expires_at"] = int(time.time()) + seconds
         return self._codec.seal(json.dumps(fields, separators=(",", ":")).encode())
 
     def open(self, sealed: str, *, expired: bool = False) -> ModelT | None:
@@ -108,56 +90,66 @@ class Seal(Generic[ModelT]):
 
 
 class Pending(BaseModel):
-    """A request for authorization, between `/authorize` and the end of the sign-in.
+    """A request for authorization, between `/authorize` and the end of the sign-in (RFC 6749, 4.1.1).
 
     Attributes:
-        client: the client's short id.
+        client_id: the application's short id.
         client_name: what the application calls itself.
         browser: what marks the browser that began.
-        params: what the client asked for.
+        redirect_uri: where the person is sent afterwards.
+        code_challenge: a digest of what the application will bring with the code (RFC 7636).
+        scopes: those that the application asks for. They mean nothing: the person chooses on the page.
+        state: the application's, to tell the answer by.
     """
 
-    client: str
+    model_config = ConfigDict(url_preserve_empty_path=True)
+
+    client_id: str
     client_name: str | None
     browser: str
-    params: AuthorizationParams
+    redirect_uri: AnyUrl
+    code_challenge: str
+    scopes: list[str]
+    state: str | None
 
 
 class Grant(BaseModel):
-    """What codes and tokens have in common: what the person granted to an application.
+    """What the person granted to an application: what access and refresh tokens hold.
 
     Attributes:
+        client_id: the application's short id.
+        scopes: those that the application asked for.
         cookie: the person's Neptun session.
         sign_in: tells one sign-in from another; all tokens that follow from it have it.
         user_id: the person's id in Neptun; None in tokens of versions that did not seal it.
         may_delete: whether imports may be deleted, each after the person was asked; else nothing can be changed. False
             in tokens of versions that did not seal it.
+        expires_at: seconds since 1970.
     """
 
+    client_id: str
+    scopes: list[str]
     cookie: str = Field(repr=False)
     sign_in: str
     user_id: int | None = None
     may_delete: bool = False
-
-
-class Code(AuthorizationCode, Grant):
-    code: str = Field(default="", repr=False)
     expires_at: float = 0
 
 
-class Refresh(RefreshToken, Grant):
-    token: str = Field(default="", repr=False)
+class Code(Grant):
+    """What a code holds: beside the grant, what whoever brings it has to know."""
+
+    model_config = ConfigDict(url_preserve_empty_path=True)
+
+    code_challenge: str
+    redirect_uri: AnyUrl
 
 
-class Access(AccessToken, Grant):
-    token: str = Field(default="", repr=False)
+class Provider:
+    """What is sealed for applications and browsers, and what this process has used up of it.
 
-
-OwnedT = TypeVar("OwnedT", Code, Refresh)
-
-
-class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
-    """What the SDK's handlers ask about clients, codes and tokens.
+    Attributes:
+        resource: what tokens give access to.
 
     Args:
         neptun: its connections are used for the people who sign in.
@@ -167,143 +159,129 @@ class Provider(OAuthAuthorizationServerProvider[Code, Refresh, Access]):
 
     def __init__(self, neptun: NeptunClient, address: str, keys: Sequence[str]) -> None:
         self._neptun = neptun
-        self.address = address
         self.resource = f"{address}/mcp"
         self.old_clients = Seal(Client, "client", address, keys)  # as versions before registered them
-        self.known_browsers = Seal(KnownBrowser, "known browser", address, keys, KNOWN_SECONDS)
-        self.pending = Seal(Pending, "pending request", address, keys, PENDING_SECONDS)
-        self.codes = Seal(Code, "code", address, keys, CODE_SECONDS)
-        self.access_tokens = Seal(Access, "access token", address, keys)
-        self.refresh_tokens = Seal(Refresh, "refresh token", address, keys, REFRESH_SECONDS)
+        self.known_browsers = Seal(KnownBrowser, "known browser", address, keys)
+        self.pending = Seal(Pending, "pending request", address, keys)
+        self.codes = Seal(Code, "code", address, keys)
+        self.access_tokens = Seal(Grant, "access token", address, keys)
+        self.refresh_tokens = Seal(Grant, "refresh token", address, keys)
         self._used = _Remembered()
         self._revoked = _Remembered()
 
-    def serves(self, resource: str | None) -> bool:
-        """Whether this is the server that a client wants access to; it need not say.
+    def client(self, client_id: str) -> Client | None:
+        """The application with an id; None if there is none."""
+        client = client_of(client_id) or self.old_clients.open(client_id)
+        if client and client.client_secret:
+            client.secret_digest = digest(client.client_secret)
+        return client
+
+    def authenticated(self, fields: Mapping[str, str]) -> Client:
+        """The application that sent the fields of a form.
+
+        Raises:
+            Refusal: it is not known, or does not know its secret.
+        """
+        client = self.client(fields.get("client_id", ""))
+        if client is None:
+            words = "this server does not know the client_id, or it is missing: register again"
+            raise Refusal(words, 401, "invalid_client")
+        given = digest(fields.get("client_secret", ""))
+        if client.secret_digest and not hmac.compare_digest(client.secret_digest, given):
+            raise Refusal("client_secret is missing or wrong", 401, "invalid_client")
+        return client
+
+    def check_resource(self, fields: Mapping[str, str]) -> None:
+        """Raises Refusal unless the fields of a form ask for access to this server, or do not say (RFC 8707, 2).
 
         The query, by which a connection narrows itself, is no part of it: it restrains the assistant, not the token.
         """
-        return not resource or resource.partition("?")[0].rstrip("/") == self.resource
+        if fields.get("resource", self.resource).partition("?")[0].rstrip("/") != self.resource:
+            raise Refusal(f"this server gives access to {self.resource} only", error="invalid_target")
 
-    async def get_client(self, client_id: str) -> Client | None:
-        client = client_of(client_id)
-        if client is None and (client := self.old_clients.open(client_id)):
-            client.short_id, client.client_id = client.client_id, client_id
-            client.secret_digest = digest(client.client_secret) if client.client_secret else None
-        return client
+    def exchange(self, client: Client, code: Code, fields: Mapping[str, str]) -> dict[str, Any]:
+        """The tokens for a code (RFC 6749, 4.1.3 and 5.1; RFC 7636, 4.6).
 
-    async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
-        """The address of the page on which the person signs in."""
-        if not self.serves(params.resource):
-            raise AuthorizeError("invalid_target", f"this server gives access to {self.resource} only")
-        short_id, name = _client(client).short_id, client.client_name
-        pending = Pending(client=short_id, client_name=name, browser=browser.get(), params=params)
-        return f"{self.address}/sign-in?{urlencode({'request': self.pending.seal(pending)})}"
+        Args:
+            client: the application that brings it.
+            code: what it holds.
+            fields: those of the form.
 
-    def accept(self, pending: Pending, grant: Grant) -> str:
-        """The address that takes the person back to the application, with a code for what the person grants."""
-        params = pending.params
-        code = Code(
-            **grant.model_dump(),
-            client_id=pending.client,
-            scopes=params.scopes or [],
-            code_challenge=params.code_challenge,
-            redirect_uri=params.redirect_uri,
-            redirect_uri_provided_explicitly=True,  # as the SDK's handler sees it, see `_exchange`
-        )
-        return self._return_address(params, code=self.codes.seal(code))
-
-    def refuse(self, pending: Pending) -> str:
-        """The address that takes the person back to the application, without access."""
-        return self._return_address(pending.params, error="access_denied", error_description="The person refused.")
-
-    def _return_address(self, params: AuthorizationParams, **result: str) -> str:
-        return construct_redirect_uri(str(params.redirect_uri), **result, state=params.state, iss=self.address)
-
-    async def load_authorization_code(self, client: OAuthClientInformationFull, authorization_code: str) -> Code | None:
-        code = _of_client(client, self.codes.open(authorization_code))
-        if code and code.sign_in in self._used:
+        Raises:
+            Refusal: the code was used, or the fields are not those that belong to it.
+        """
+        if code.sign_in in self._used:
             # Somebody has the code who should not: what it was exchanged for is worth nothing either (RFC 6749, 4.1.2).
             self._revoked.add(code.sign_in)
-            return None
-        return code
+            raise Refusal("the code was used before", error="invalid_grant")
+        redirect_uri = fields.get("redirect_uri")  # nobody need repeat it (OAuth 2.1, 10.2)
+        if redirect_uri and client.leads_to(redirect_uri) != code.redirect_uri:
+            raise Refusal("redirect_uri is another one than the code was sent to", error="invalid_grant")
+        verifier = sha256(fields.get("code_verifier", "").encode()).digest()
+        if urlsafe_b64encode(verifier).decode().rstrip("=") != code.code_challenge:
+            raise Refusal("code_verifier is missing or wrong", error="invalid_grant")
+        self._used.add(code.sign_in)
+        return self._tokens(client, Grant(**code.model_dump(include=set(Grant.model_fields))), code.scopes)
 
-    async def exchange_authorization_code(
-        self, client: OAuthClientInformationFull, authorization_code: Code
-    ) -> OAuthToken:
-        self._used.add(authorization_code.sign_in)
-        return self._tokens(client, authorization_code, authorization_code.scopes)
+    async def renew(self, client: Client, grant: Grant, fields: Mapping[str, str]) -> dict[str, Any]:
+        """The tokens for a refresh token, if Neptun still accepts the session, or cannot be asked (RFC 6749, 6).
 
-    async def load_refresh_token(self, client: OAuthClientInformationFull, refresh_token: str) -> Refresh | None:
-        found = _of_client(client, self.refresh_tokens.open(refresh_token))
-        return None if found and found.sign_in in self._revoked else found
+        Args:
+            client: the application that brings it.
+            grant: what it holds.
+            fields: those of the form.
 
-    async def exchange_refresh_token(
-        self, client: OAuthClientInformationFull, refresh_token: Refresh, scopes: list[str]
-    ) -> OAuthToken:
+        Raises:
+            Refusal: the person has to sign in again, or the scope is another one.
+        """
+        scopes = fields.get("scope", "").split() or grant.scopes
+        if not set(scopes) <= set(grant.scopes):
+            raise Refusal("the scope goes beyond what was asked for first", error="invalid_scope")
+        if grant.sign_in in self._revoked:
+            raise Refusal("the person has logged out: sign in again", error="invalid_grant")
         try:
-            neptun = self._neptun.with_options(credentials=Credentials(cookie=refresh_token.cookie))
+            neptun = self._neptun.with_options(credentials=Credentials(cookie=grant.cookie))
             with anyio.move_on_after(RENEWAL_SECONDS):
-                refresh_token.user_id = (await neptun.user()).id
+                grant.user_id = (await neptun.user()).id
         except SessionRefused:
-            raise TokenError("invalid_grant", "the Neptun session has ended: sign in again") from None
+            raise Refusal("the Neptun session has ended: sign in again", error="invalid_grant") from None
         except NeptunError:
             # Whether the session has ended cannot be seen now. If it has, the next call or renewal will show it.
             pass
-        return self._tokens(client, refresh_token, scopes)
+        return self._tokens(client, grant, scopes)
 
-    def state_of(self, token: Access | None) -> Literal["good", "unknown", "revoked", "expired"]:
+    def state_of(self, token: Grant | None) -> Literal["good", "unknown", "revoked", "expired"]:
         """Whether an access token is good, or why not."""
         if token is None:
             return "unknown"
         if token.sign_in in self._revoked:
             return "revoked"
-        return "good" if (token.expires_at or 0) > time.time() else "expired"
+        return "good" if token.expires_at > time.time() else "expired"
 
     def revoke(self, client: Client, token: str) -> Grant | None:
         """End the sign-in that a token of the client follows from, as far as this process is concerned."""
         found = self.refresh_tokens.open(token, expired=True) or self.access_tokens.open(token, expired=True)
-        if found is None or found.client_id != client.short_id:
+        if found is None or found.client_id != client.client_id:
             return None
         self._revoked.add(found.sign_in)
         return found
 
-    def _tokens(self, owner: OAuthClientInformationFull, source: Code | Refresh, scopes: list[str]) -> OAuthToken:
-        client, granted = _client(owner), source.model_dump(include=set(Grant.model_fields))
-        access = Access(client_id=client.short_id, scopes=[], **granted)
-        refresh = Refresh(client_id=client.short_id, scopes=scopes, **granted)
-        lifetime = ACCESS_SECONDS if client.renews else UNRENEWED_SECONDS
-        return OAuthToken(
-            access_token=self.access_tokens.seal(access, lifetime),
-            refresh_token=self.refresh_tokens.seal(refresh) if client.renews else None,
-            expires_in=lifetime,
-            scope=" ".join(scopes) or None,
-        )
+    def _tokens(self, client: Client, grant: Grant, scopes: list[str]) -> dict[str, Any]:
+        seconds = ACCESS_SECONDS if client.renews else UNRENEWED_SECONDS
+        tokens = {
+            "access_token": self.access_tokens.seal(grant, seconds),
+            "token_type": "Bearer",
+            "expires_in": seconds,
+        }
+        if client.renews:
+            tokens["refresh_token"] = self.refresh_tokens.seal(grant, REFRESH_SECONDS)
+        return {**tokens, "scope": " ".join(scopes)} if scopes else tokens
 
 
-class _Remembered:
+class _Remembered(OrderedDict[str, None]):
     """What was used up in this process, the last ones of it."""
 
-    def __init__(self) -> None:
-        self._words = OrderedDict[str, None]()
-
     def add(self, word: str) -> None:
-        self._words[word] = None
-        if len(self._words) > MAX_REMEMBERED:
-            self._words.popitem(last=False)
-
-    def __contains__(self, word: str) -> bool:
-        return word in self._words
-
-
-def _client(client: OAuthClientInformationFull) -> Client:
-    assert isinstance(client, Client), "the SDK's handlers pass on what get_client returned"  # noqa: S101
-    return client
-
-
-def _of_client(client: OAuthClientInformationFull, found: OwnedT | None) -> OwnedT | None:
-    """A code or token, if it is the client's, with the id that the SDK's handlers expect in it."""
-    if found is None or found.client_id != _client(client).short_id:
-        return None
-    found.client_id = client.client_id
-    return found
+        self[word] = None
+        if len(self) > MAX_REMEMBERED:
+            self.popitem(last=False)

@@ -24,6 +24,7 @@ from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.deadlines import Ending
 from neptun_mcp.serving.refusals import Refused
 from neptun_mcp.serving.turns import MAX_WAITING
+from neptun_mcp.sign_in import forms
 from neptun_mcp.tools.context import Report
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
@@ -59,7 +60,7 @@ async def test_headers_and_queries_are_limited_on_every_route(site: Site) -> Non
         ):
             long = await server.app.http.get(path, headers={"Cookie": "\\" * (gate.MAX_HEADER + 1)})
             assert long.status_code == 431, path
-            for query in ("x" * (gate.MAX_HEADER + 1), "&" * gate.MAX_FIELDS):
+            for query in ("x" * (gate.MAX_HEADER + 1), "&" * forms.MAX_FIELDS):
                 assert (await server.app.http.get(f"{path}?{query}")).status_code == 414, path
     assert site.requests == []
 

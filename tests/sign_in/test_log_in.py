@@ -10,7 +10,7 @@ import pytest
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import gate
-from neptun_mcp.sign_in import attempts, log_in
+from neptun_mcp.sign_in import log_in
 from tests.serving.support import (
     LIST_IMPORTS,
     HeldNeptun,
@@ -117,7 +117,7 @@ async def test_refusing_takes_the_person_back(site: Site) -> None:
 async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(attempts.ATTEMPTS):
+        for _ in range(log_in.ATTEMPTS):
             assert (await server.browser.submit(page, email=EMAIL, password="Wr0ng!secret")).status_code == 422
         asked = site.requests.count(LOGIN)
         for email in (EMAIL, EMAIL.upper()):
@@ -127,10 +127,10 @@ async def test_one_account_is_not_tried_for_ever(site: Site, monkeypatch: pytest
         assert site.requests.count(LOGIN) == asked
         other = await server.browser.submit(page, email="bob@example.com", password="Passw0rd!bob")
         assert "code" in brought(other)
-    monkeypatch.setattr(attempts, "ATTEMPTS_SECONDS", 0)
+    monkeypatch.setattr(log_in, "ATTEMPTS_SECONDS", 0)
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(attempts.ATTEMPTS + 1):
+        for _ in range(log_in.ATTEMPTS + 1):
             assert (await server.browser.submit(page, email=EMAIL, password="Wr0ng!secret")).status_code == 422
 
 
@@ -142,24 +142,24 @@ async def test_a_browser_that_has_signed_in_before_is_not_locked_out_by_others(s
         assert known.has_nonstandard_attr("HttpOnly")
         stranger = Browser(server.app.http)
         theirs = await stranger.open(server.app.link())
-        for _ in range(attempts.ATTEMPTS):
+        for _ in range(log_in.ATTEMPTS):
             assert (await stranger.submit(theirs, email=EMAIL, password="Wr0ng!secret")).status_code == 422
         assert (await stranger.submit(theirs, email=EMAIL, password=PASSWORD)).status_code == 429
         # The owner's own attempts are counted by themselves.
-        for _ in range(attempts.ATTEMPTS - 1):
+        for _ in range(log_in.ATTEMPTS - 1):
             assert (await server.browser.submit(page, email=EMAIL, password="Wr0ng!secret")).status_code == 422
         assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))
         # What the browser carries is for this account alone.
-        for status in (*[422] * attempts.ATTEMPTS, 429):
+        for status in (*[422] * log_in.ATTEMPTS, 429):
             answer = await server.browser.submit(page, email="bob@example.com", password="Wr0ng!secret")
             assert answer.status_code == status
 
 
 async def test_trying_many_accounts_frees_no_attempt(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "MAX_ACCOUNTS", 3)
+    monkeypatch.setattr(log_in, "MAX_ACCOUNTS", 3)
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(attempts.ATTEMPTS):
+        for _ in range(log_in.ATTEMPTS):
             await server.browser.submit(page, email=EMAIL, password="Wr0ng!secret")
         for number, status in enumerate((422, 422, 429, 429)):
             answer = await server.browser.submit(page, email=f"{number}@example.com", password="Wr0ng!secret")
@@ -171,7 +171,7 @@ async def test_an_attempt_that_failed_on_neptuns_side_does_not_count(site: Site)
     async with sign_in_server(site) as server:
         page = await server.page()
         site.answers[LOGIN] = failure(500)
-        for _ in range(attempts.ATTEMPTS + 1):
+        for _ in range(log_in.ATTEMPTS + 1):
             assert (await server.browser.submit(page, email=EMAIL, password=PASSWORD)).status_code == 503
         site.answers.clear()
         assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))
@@ -209,5 +209,5 @@ async def test_with_sample_data_the_page_says_who_can_sign_in(site: Site, sandbo
 async def test_a_right_password_is_no_attempt(site: Site) -> None:
     async with sign_in_server(site) as server:
         page = await server.page()
-        for _ in range(attempts.ATTEMPTS + 1):
+        for _ in range(log_in.ATTEMPTS + 1):
             assert "code" in brought(await server.browser.submit(page, email=EMAIL, password=PASSWORD))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sign_in import provider
+from neptun_mcp.sign_in import routes
 from tests.serving.support import (
     STATE_KEY,
     start_in_process,
@@ -29,13 +29,12 @@ async def test_says_who_asks_and_where_it_leads_before_anything_is_typed(site: S
         await server.app.register(redirect_uris=[editors])
         editor = await server.page(redirect_uri=editors)
     assert (
-        "Sends you afterwards to VS Code Insiders on this computer (vscode-insiders://publisher.extension) "
+        "you are then sent to VS Code Insiders on this computer (vscode-insiders://publisher.extension) ."
         in words_of(editor)
     )
     said = words_of(elsewhere)
-    assert r'"<script>alert(\"x\")</script>\u202e & Co"' in said
+    assert r'An application that calls itself "<script>alert(\"x\")</script>\u202e & Co"' in said
     assert "<script>" not in elsewhere.text
-    assert "Sends you afterwards to evil.example:8443 " in said
     assert f"This server {server.url.removeprefix('http://')} Neptun {site.url} " in said
     asks = "asks to look up everything in your projects, and, if you allow it, to delete imports after asking you."
     assert asks in said
@@ -106,7 +105,7 @@ async def test_a_browser_may_be_signing_in_twice_at_once(site: Site) -> None:
 
 
 async def test_a_page_expires(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "PENDING_SECONDS", -1)
+    monkeypatch.setattr(routes, "PENDING_SECONDS", -1)
     async with sign_in_server(site) as server:
         page = await server.page()
     assert page.status_code == 400

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from base64 import urlsafe_b64encode
 
+import pytest
+from pydantic import BaseModel
+
+from neptun_mcp.log import digest
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sign_in import provider
+from neptun_mcp.sign_in import provider, routes
+from neptun_mcp.sign_in.provider import Seal
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
     OTHER_STATE_KEY,
@@ -13,7 +19,7 @@ from tests.serving.support import (
     HeldNeptun,
     free_port,
 )
-from tests.sign_in.browser import brought, hidden
+from tests.sign_in.browser import REDIRECT, brought, hidden
 from tests.sign_in.support import sign_in_server
 from tests.support import Site, end_session, failure
 
@@ -73,7 +79,7 @@ async def test_nothing_opens_but_what_it_was_sealed_for(site: Site) -> None:
 
 @pytest.mark.parametrize("lifetime", ["CODE_SECONDS", "ACCESS_SECONDS", "REFRESH_SECONDS"])
 async def test_codes_and_tokens_expire(site: Site, monkeypatch: pytest.MonkeyPatch, lifetime: str) -> None:
-    monkeypatch.setattr(provider, lifetime, -1)
+    monkeypatch.setattr(routes if lifetime == "CODE_SECONDS" else provider, lifetime, -1)
     async with sign_in_server(site) as server:
         code = await server.code()
         exchanged = await server.app.exchange(code)
@@ -108,11 +114,36 @@ async def test_whose_tokens_they_are_is_sealed_into_them(site: Site) -> None:
         assert opened is not None
         # Tokens of versions before did not hold it: they go on working, and have it once they are renewed.
         old = opened.model_copy(update={"user_id": None})
-        renewed = (await server.app.refresh(server.provider.refresh_tokens.seal(old))).json()
+        renewed = (await server.app.refresh(server.provider.refresh_tokens.seal(old, 60))).json()
         for access_token in (tokens["access_token"], renewed["access_token"]):
             access = server.provider.access_tokens.open(access_token)
             assert access is not None
             assert access.user_id == 2
+
+
+class EarlierToken(BaseModel):
+    client_id: str
+    scopes: list[str]
+    resource: str | None = None
+    cookie: str
+    sign_in: str
+    expires_at: int = 0
+
+
+async def test_what_earlier_versions_gave_goes_on_working(site: Site) -> None:
+    async with sign_in_server(site) as server:
+        registration = {"client_name": "Tester", "redirect_uris": [REDIRECT], "nonce": "cGVwcGVy"}
+        client_id = urlsafe_b64encode(json.dumps(registration, separators=(",", ":")).encode()).decode().rstrip("=")
+        server.app.registration = {"client_id": client_id}
+        token = EarlierToken(client_id=digest(client_id)[:32], scopes=["mcp"], cookie=COOKIE, sign_in="earlier")
+        access, refresh = (
+            Seal(EarlierToken, purpose, server.url, [STATE_KEY]).seal(token, 60)
+            for purpose in ("access token", "refresh token")
+        )
+        assert await server.lets_in({"access_token": access})
+        renewed = (await server.app.refresh(refresh)).json()
+        assert await server.lets_in(renewed)
+    assert renewed["scope"] == "mcp"
 
 
 @pytest.mark.parametrize("uri", ["named", "left out"])
@@ -121,7 +152,7 @@ async def test_whoever_exchanges_a_code_need_not_repeat_where_it_was_sent(site: 
         page = await server.page(**({"redirect_uri": ""} if uri == "left out" else {}))
         code = brought(await server.browser.submit(page, cookie=COOKIE))["code"]
         wrong = await server.app.exchange(code, redirect_uri="http://localhost:3119/callback")
-        assert (wrong.status_code, wrong.json()["error"]) == (400, "invalid_request")
+        assert (wrong.status_code, wrong.json()["error"]) == (400, "invalid_grant")
         assert (await server.app.exchange(code, redirect_uri="")).status_code == 200
 
 

@@ -221,7 +221,10 @@ async def test_an_id_of_somebodys_own_making_leads_nowhere_that_a_registration_w
 async def test_applications_of_earlier_versions_are_known(site: Site) -> None:
     async with sign_in_server(site) as server:
         sealed = server.provider.old_clients.seal(
-            Client(client_id="a number", client_name="Tester", redirect_uris=[AnyUrl(REDIRECT)], client_secret="s" * 64)
+            Client(
+                client_id="a number", client_name="Tester", redirect_uris=[AnyUrl(REDIRECT)], client_secret="s" * 64
+            ),
+            60,
         )
         server.app.registration = {"client_id": sealed}
         assert "code" in brought(await server.browser.submit(await server.page(), cookie=COOKIE))

@@ -23,15 +23,19 @@ _SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGBREAK") i
 
 
 class Ending:
-    """The end of a server: it cancels what waits for a message that will not arrive any more."""
+    """The end of a server: it cancels what waits for a message that will not arrive any more.
+
+    Attributes:
+        has_begun: whether the process has been told to end.
+    """
 
     def __init__(self) -> None:
-        self._has_begun = False
+        self.has_begun = False
         self._waits = set[anyio.CancelScope]()
 
     def begin(self) -> None:
         """Cancel what waits, now and from now on."""
-        self._has_begun = True
+        self.has_begun = True
         for wait in self._waits:
             wait.cancel()
 
@@ -40,7 +44,7 @@ class Ending:
         """Cancel the block when the server ends."""
         with anyio.CancelScope() as wait:
             self._waits.add(wait)
-            if self._has_begun:
+            if self.has_begun:
                 wait.cancel()
             try:
                 yield

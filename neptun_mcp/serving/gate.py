@@ -19,6 +19,7 @@ from ..sign_in.forms import MAX_FIELDS
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients
+from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
 from .refusals import Refused, refused
@@ -45,17 +46,21 @@ class Limits:
     """ASGI middleware for every route: answers what is refused, not too fast, and limits the headers and the query.
 
     Answered at once, peers that try again at once would take all of the processor. A refusal that is held back takes a
-    connection, which has one request at a time.
+    connection, which has one request at a time. When the server ends, an answer is the last one on its connection.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, ending: Ending) -> None:
         self._app = app
+        self._ending = ending
         self._next = 0.0  # when the next refusal is due
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_hold(message: Message) -> None:
-            if 400 <= message.get("status", 0) < 500:
-                await self._hold_back()
+            if message["type"] == "http.response.start":
+                if 400 <= message["status"] < 500:
+                    await self._hold_back()
+                if self._ending.has_begun:
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
         try:

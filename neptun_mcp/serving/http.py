@@ -106,7 +106,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
                 with people.kept_up_to_date(), ending.begins_with_signals(), process.one_line_when_full():
                     yield
 
-    app = Starlette(False, routes, [*middleware, Middleware(Limits)], {404: _not_found}, lifespan)
+    app = Starlette(False, routes, [*middleware, Middleware(Limits, ending)], {404: _not_found}, lifespan)
     # It would redirect to an absolute address, which behind a gateway is the wrong one, and unencrypted.
     app.router.redirect_slashes = False
     return app

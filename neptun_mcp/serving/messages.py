@@ -18,6 +18,7 @@ from mcp.types import (
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 
 class NoMessage(Exception):
@@ -55,23 +56,21 @@ def read_message(data: bytes, unit: str) -> tuple[JSONRPCMessage, bytes] | None:
     text = data.decode(errors="replace").removeprefix("\ufeff").strip()
     if not text:
         return None
-    once = f"Send one JSON-RPC 2.0 message per {unit}."
-    not_json = f"The {unit} is not JSON, or is nested too deeply. {once}"
+    members: dict[str, Any] = {}
+    code, wrong = PARSE_ERROR, f"The {unit} is not JSON, or is nested too deeply."
     try:
         value = json.loads(text)
+        members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         whole = json.dumps(value, ensure_ascii=False).encode(errors="replace")  # half surrogate pairs are not
-    except (ValueError, RecursionError):
-        raise NoMessage(PARSE_ERROR, not_json) from None
-    members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    try:
-        message = jsonrpc_message_adapter.validate_json(whole, by_name=False)
-    except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            raise NoMessage(PARSE_ERROR, not_json, members) from None
+        message = jsonrpc_message_adapter.validate_python(from_json(whole), by_name=False)
+        # The SDK takes a request with an id of a wrong type for a notification, or for an error without an id.
+        if isinstance(message, JSONRPCRequest) or not {"id", "method"} <= members.keys():
+            return message, whole
+        code, wrong = INVALID_REQUEST, "The id is neither a whole number nor a string."
+    except ValidationError:
+        code, wrong = INVALID_REQUEST, f"The {unit} is not a JSON-RPC message."
         if "id" in members and not isinstance(members.get("params"), (dict, NoneType)):
-            raise NoMessage(INVALID_PARAMS, f"The params are not an object. {once}", members) from None
-        raise NoMessage(INVALID_REQUEST, f"The {unit} is not a JSON-RPC message. {once}", members) from None
-    # The SDK takes a request with an id of a wrong type for a notification, or for an error without an id.
-    if not isinstance(message, JSONRPCRequest) and {"id", "method"} <= members.keys():
-        raise NoMessage(INVALID_REQUEST, f"The id is neither a whole number nor a string. {once}", members)
-    return message, whole
+            code, wrong = INVALID_PARAMS, "The params are not an object."
+    except (ValueError, RecursionError):
+        pass
+    raise NoMessage(code, f"{wrong} Send one JSON-RPC 2.0 message per {unit}.", members)

@@ -14,7 +14,6 @@ import anyio
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._version import __version__
 from ..log import configure_logging
@@ -90,9 +89,7 @@ def serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     here, public = f"http://{bracketed(host)}:{port}", settings.mcp_public_url
     fields = ({"listens_on": here} if public else {}) | _described(settings)
     _log.info("MCP is at %s/mcp", public or here, extra={"fields": fields})
-    server = _Server(config)
-    config.app = server.ends_connections(app)
-    server.run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
 
 
 def _described(settings: Settings) -> dict[str, Any]:
@@ -129,16 +126,3 @@ class _Server(uvicorn.Server):
                 break
             await anyio.sleep(1 / 20)
         await super().shutdown(sockets)
-
-    def ends_connections(self, app: ASGIApp) -> ASGIApp:
-        """The application, whose answers are the last on their connections once the process has been told to end."""
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            async def send_last(message: Message) -> None:
-                if self.should_exit and message["type"] == "http.response.start":
-                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-                await send(message)
-
-            await app(scope, receive, send_last)
-
-        return answer

@@ -138,7 +138,7 @@ async def test_of_many_refusals_the_rest_is_not_answered_at_once(monkeypatch: py
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await (answering if scope["path"] == "/health" else refusing)(scope, receive, send)
 
-    limits = gate.Limits(app)
+    limits = gate.Limits(app, Ending())
     async with anyio.create_task_group() as tasks:
         for _ in range(3 * gate.MAX_REFUSALS):
             tasks.start_soon(limits, scope, receive, send)

@@ -186,9 +186,13 @@ class Clients:
 
         Never by what a peer can invent: a session that Neptun has not confirmed, or the registration of an application.
         """
-        user = caller.user_id
-        if user is None and (client := self._clients.get(caller.cookie or "")):
-            user = client.session.known_user_id
-        if user is not None:
-            return f"user {user}"
+        user_id = self.user_behind(caller)
+        if user_id is not None:
+            return f"user {user_id}"
         return f"sign-in {caller.sign_in}" if caller.sign_in else f"token {caller.token}"
+
+    def user_behind(self, caller: Caller) -> int | None:
+        """The caller's id in Neptun, if it is known."""
+        if caller.user_id is None and (client := self._clients.get(caller.cookie or "")):
+            return client.session.known_user_id
+        return caller.user_id

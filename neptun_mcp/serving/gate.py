@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import anyio
 from mcp.types import PARSE_ERROR, JSONRPCMessage, JSONRPCRequest
@@ -18,10 +19,11 @@ from ..settings import bracketed
 from ..sign_in.forms import MAX_FIELDS
 from ..tools.context import Report
 from .bodies import Bodies, replay
-from .callers import Caller, Clients
+from .callers import Caller, Clients, caller_of
 from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
+from .observability import note_refusal
 from .refusals import Refused, refused
 from .refused_people import RefusedPeople
 from .turns import Disconnected, Turns
@@ -129,33 +131,33 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         self._check_address(headers)
-        caller = self._authenticate(headers)
-        caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
-        self._check_form(scope["method"], headers)
-        person = self._clients.person_behind(caller)
-        body = await self._bodies.read(person, headers, receive)
-        message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
-        report = Report()
-        state = {
-            **scope.get("state", {}),
-            "caller": caller,
-            "person": person,
-            "message": message,
-            "size": len(body),
-            "report": report,
-        }
-        scope = {**scope, "headers": _tolerant(headers), "state": state}
-        request = Request(scope)
-        # A reply to a question must not wait for calls.
-        kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
+        caller, report = self._authenticate(headers), Report()
+        state = {**scope.get("state", {}), "caller": caller, "report": report}
+        request = Request({**scope, "headers": _tolerant(headers), "state": state})
         try:
-            async with self._turns.take(person, receive, kind) as turn:
-                state["turn"] = turn
-                await self._people.check(request, self._clients)
-                await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
+            state["caller"] = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
+            self._check_form(scope["method"], headers)
+            await self._let_through(request, headers, receive, send)
+        except Refused as refusal:
+            note_refusal(refusal, request, self._clients.user_behind(caller))
+            raise
         finally:
             # What it holds of an error leads back to the request, and would keep it until garbage is looked for.
             report.outcome = None
+
+    async def _let_through(self, request: Request[Any], headers: Headers, receive: Receive, send: Send) -> None:
+        """Read a request, and hand it on when it is its caller's turn."""
+        scope, state, caller = request.scope, request.scope["state"], caller_of(request)
+        person = self._clients.person_behind(caller)
+        body = await self._bodies.read(person, headers, receive)
+        message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
+        state |= {"person": person, "message": message, "size": len(body)}
+        # A reply to a question must not wait for calls.
+        kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
+        async with self._turns.take(person, receive, kind) as turn:
+            state["turn"] = turn
+            await self._people.check(request, self._clients)
+            await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""

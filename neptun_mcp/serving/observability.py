@@ -15,13 +15,14 @@ from anyio.abc import TaskGroup
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.shared.exceptions import MCPError
+from mcp.types import Implementation, JSONRPCRequest
 from opentelemetry.context import attach, detach
 from opentelemetry.propagate import extract
 from pydantic import ValidationError
 from starlette.requests import Request
 
 from ..command_line import command_to_add
-from ..log import digest, event_log, request_id_of
+from ..log import digest, event_log, ids_of, request_id_of
 from ..neptun.client import NeptunClient
 from ..neptun.errors import (
     BadRequest,
@@ -43,6 +44,7 @@ from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
 from ..tools.projects import matching
 from ..tools.tools import audited_tools
 from .callers import Caller, caller_of
+from .refusals import Refused
 from .turns import Turn
 
 if TYPE_CHECKING:
@@ -101,12 +103,7 @@ class CallLog:
             reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
             caller, neptun = caller_of(ctx.request), _client_of(ctx)
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
-            used = {"sign_in": digest(caller.sign_in)[:16]} if caller.sign_in else {"token": caller.token[:16] or None}
-            common = {
-                "request_id": request_id_of(ctx.request.headers),
-                "caller": caller_name(caller, user_id),
-                **used,
-            }
+            common = {"request_id": request_id_of(ctx.request.headers), **_who(caller, user_id)}
             times = {
                 "ms": round((perf_counter() - started - turn.asking) * 1000, 1),
                 "waited_ms": round(turn.queued * 1000, 1),
@@ -114,8 +111,10 @@ class CallLog:
             _log_call("call", tool=name[:40], outcome=outcome, **reason, **times, **common)
             if name in audited_tools() and outcome != "asked":
                 given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
-                happened = _what_happened(ctx, report, outcome, answer, given)
-                fields = {**happened, **reason, "user_id": user_id, **common}
+                host = ctx.session.client_params.client_info if ctx.session.client_params else None
+                why = answer["content"][0]["text"] if answer and outcome == "error" else None
+                happened = _what_happened(ctx.request, outcome, given, host)
+                fields = {**happened, "why": why, **reason, "user_id": user_id, **common}
                 self._log_deletion(fields, str(given.get("project") or ""), caller, neptun)
 
     def _log_deletion(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient | None) -> None:
@@ -140,6 +139,28 @@ class CallLog:
         finally:
             self._naming -= 1
             _log_deletion("deletion", **fields)
+
+
+def note_refusal(refusal: Refused, request: Request[Any], user_id: int | None) -> None:
+    """Say who is refused in the log of a request that goes no further; one for a deletion has its audit line, too.
+
+    Args:
+        refusal: of the request.
+        request: it went through a `Gate`, or a part of it.
+        user_id: the caller's id in Neptun, if it is known.
+    """
+    who = _who(caller_of(request), user_id)
+    refusal.known = {**ids_of(request.headers), "caller": who["caller"]}
+    message = getattr(request.state, "message", None)
+    params = message.params or {} if isinstance(message, JSONRPCRequest) and message.method == "tools/call" else {}
+    if params.get("name") in audited_tools():
+        happened = _what_happened(request, "refused", parsed_arguments(params.get("arguments")) or {})
+        _log_deletion("deletion", **happened, reason=refusal.reason, user_id=user_id, **{**refusal.known, **who})
+
+
+def _who(caller: Caller, user_id: int | None) -> dict[str, str | None]:
+    used = {"sign_in": digest(caller.sign_in)[:16]} if caller.sign_in else {"token": caller.token[:16] or None}
+    return {"caller": caller_name(caller, user_id), **used}
 
 
 def _client_of(ctx: ServerRequestContext[Shared, Request[Any]]) -> NeptunClient | None:
@@ -193,19 +214,15 @@ def reason_of(error: object) -> str:
 
 
 def _what_happened(
-    ctx: ServerRequestContext[Shared, Request[Any]],
-    report: Report,
-    outcome: str,
-    answer: Mapping[str, Any] | None,
-    given: Mapping[str, Any],
+    request: Request[Any], outcome: str, given: Mapping[str, Any], host: Implementation | None = None
 ) -> dict[str, Any]:
     """What was to be deleted, who was asked, and what happened to it."""
+    report: Report = request.state.report
     result, found = report.outcome, report.found
     if isinstance(result, Mapping):
         outcome = "deleted" if result["deleted"] else "declined"
-    host = ctx.session.client_params.client_info if ctx.session.client_params else None
     # Without a session, a host of MCP 2025-11-25 and before does not say its name.
-    user_agent = ctx.request.headers.get("user-agent", "") if ctx.request and not host else ""
+    user_agent = "" if host else request.headers.get("user-agent", "")
     return {
         "outcome": outcome,
         "project_id": report.project_id or _number(given.get("project_id")) or None,
@@ -217,7 +234,6 @@ def _what_happened(
         "user_agent": user_agent[:100] or None,
         "asked": report.asked,
         "answered": report.answered,
-        "why": answer["content"][0]["text"] if answer and outcome == "error" else None,
     }
 
 

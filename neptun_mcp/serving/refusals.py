@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from mcp.types import INVALID_REQUEST
 from starlette.datastructures import Headers
@@ -25,23 +26,27 @@ class Refused(Exception):
     Attributes:
         words: the same for people and applications that sign in; empty if the response is for them already.
         note: what the log says besides; None if it has a line already that says more.
+        reason: a word for the log, of those in docs/remote.md.
+        known: further fields of the line: who sent the request, once that is known.
     """
 
     def __init__(self, response: Response, note: str | None = "", *, words: str = "") -> None:
         self.response = response
         self.words = words
         self.note = note
+        self.reason = _REASONS.get(response.status_code, "caller_mistake")
+        self.known: dict[str, Any] = {}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, and log it in a line."""
         status, headers = self.response.status_code, Headers(scope=scope)
-        fields = {"status": status, "reason": _REASONS.get(status, "caller_mistake")}
+        fields = {"status": status, "reason": self.reason}
         if token := headers.get("authorization", "").partition(" ")[2].strip():
             fields["token"] = digest(token)[:16]
-            fields["reason"] = "wrong_token" if status == 401 else fields["reason"]
+            fields["reason"] = "wrong_token" if status == 401 else self.reason
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
-            _log_refusal(said, **fields, **ids_of(headers))
+            _log_refusal(said, **fields, **(self.known or ids_of(headers)))
         response = self.response
         if self.words and scope["path"] in PATHS:
             response = refusal_at(scope["path"], Refusal(self.words, status), response.headers)

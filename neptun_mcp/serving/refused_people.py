@@ -26,7 +26,9 @@ STOPPED = "You may not use this server any more. Ask its operator."
 READ_SECONDS = 1.0
 """How often the file is read."""
 
-_CALLER = re.compile(r"user-[1-9][0-9]*|(token|session)-[0-9a-f]{16}|-")
+_CALLER = re.compile(
+    r"user-[1-9][0-9]*|(token|session)-[0-9a-f-]{16}|-"
+)  # a hyphen: in the ids of applications that versions before registered
 
 _log = logging.getLogger(__name__)
 

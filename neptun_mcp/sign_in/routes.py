@@ -51,7 +51,7 @@ class Event:
     """What a line of the log says of a request, filled in as it becomes known. None of it is a secret.
 
     Attributes:
-        name: `sign-in`, `registration`, `exchange`, `renewal`, `revocation` or `token`.
+        name: `authorization`, `sign-in`, `registration`, `exchange`, `renewal`, `revocation` or `token`.
         outcome: a word: what came of it.
         grant: what was granted, if it is known.
         token: the code or token that was brought; its digest is logged.
@@ -152,7 +152,7 @@ class SignIn:
             _endpoint("/register", _logged("registration", self._register), "POST"),
             _endpoint("/token", _logged("exchange", self._exchange), "POST"),
             _endpoint("/revoke", _logged("revocation", self._revoke), "POST"),
-            Route("/authorize", self._authorize, methods=["GET", "POST"]),
+            Route("/authorize", _logged("authorization", self._authorize), methods=["GET", "POST"]),
             *(Route(path, self._show, methods=["GET"]) for path in _FORMS),
             *(Route(path, _logged("sign-in", self._submit), methods=["POST"]) for path in _FORMS),
         ]
@@ -165,21 +165,19 @@ class SignIn:
         event.more = {"application": client.client_id, "leads_to": leads_to}
         return JSONResponse(answer, 201, _NO_STORE)
 
-    async def _authorize(self, request: Request) -> Response:
+    async def _authorize(self, request: Request, event: Event) -> Response:
         """RFC 6749, 4.1.1: leads to the page, in a browser that is marked. What a person sees of errors is words."""
-        title = "This application cannot sign you in"
-        try:
-            fields = await read_fields(request)
-        except Refusal as refusal:
-            return message(title, f"{refusal.words} Nothing was changed.", refusal.status)
+        title, fields = "This application cannot sign you in", await read_fields(request)
         client = self._provider.client(fields.get("client_id", ""))
         redirect_uri = client.leads_to(fields.get("redirect_uri", "")) if client else None
         if client is None or redirect_uri is None:
+            event.outcome = "invalid_client"
             words = (
                 "It is not registered here, or not for the address that you would be sent to. Remove this server from "
                 "the application, add it again, and sign in there."
             )
             return message(title, words, 400)
+        event.more = {"leads_to": redirect_uri.host}
         mark = read_cookie(request.headers, f"{self._prefix}sign-in")
         pending = Pending(
             client_id=client.client_id,
@@ -193,11 +191,13 @@ class SignIn:
         try:
             self._check_request(fields)
         except Refusal as refusal:
+            event.outcome = refusal.error
             location = self._location(pending, error=refusal.error, error_description=refusal.words)
             if location.startswith("https:"):
                 # Anyone can register an address of another site: nobody is led there unasked (RFC 9700, 4.11.2).
                 return message(title, "Its request is not valid. Nothing was changed.", 400, back=location)
             return RedirectResponse(location, 302, _NO_STORE)
+        event.outcome = "asked"
         query = urlencode({"request": self._provider.pending.seal(pending, PENDING_SECONDS)})
         response = RedirectResponse(f"{self._address}/sign-in?{query}", 302, _NO_STORE)
         self._set_cookie(response, "sign-in", pending.browser, PENDING_SECONDS)

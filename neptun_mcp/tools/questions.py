@@ -27,6 +27,8 @@ from .words import NOTHING_DELETED, happened, listed
 # anew, several times a second under load.
 _ACCEPTED = AcceptedElicitation[Any]
 
+_DELETION = f"{__name__}:ask_deletion"  # by this name the SDK puts the question, and the host answers it
+
 _ELSEWHERE = 5  # requests for the imports of other projects
 _NAMED = 5  # projects of which is said that nobody looked there
 
@@ -46,9 +48,13 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     call.report.project_id, call.report.project_name = call.project_id, known_name(call)
     try:
         call.report.found = await call.neptun.find_import(call.project_id, import_id)
-    except ImportNotFound as error:
+    except NeptunError as error:
+        if brought := _brought(ctx):
+            call.report.asked, call.report.answered = True, brought
+        if not isinstance(error, ImportNotFound):
+            raise
         call.pages.forget(call.neptun.session, call.project_id)  # they may still show it
-        if _brings_answer(ctx):
+        if brought:
             raise _no_longer_there(import_id, call.project_id) from None
         if call.scope.project_id is None:
             await _look_elsewhere(call, error)
@@ -135,7 +141,7 @@ async def decide(
         return f"You did not agree to it. {NOTHING_DELETED}"  # this program has asked, and knows what was typed
     if answered != "yes":
         return _NOT_AGREED.get(answered, "")
-    if not _brings_answer(ctx):
+    if not _brought(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
             now = await call.neptun.find_import(call.project_id, found.id)
@@ -158,10 +164,14 @@ def _answered(answer: ElicitationResult[Any]) -> Answered | None:
     return "yes" if answer.data.delete else "no"
 
 
-def _brings_answer(ctx: Context[Shared, Any]) -> bool:
-    """Whether the person has answered before this call, so that what it looks up is newer than the answer."""
-    answers = (ctx.input_responses or {}).values()
-    return any(isinstance(answer, ElicitResult) and "delete" in (answer.content or {}) for answer in answers)
+def _brought(ctx: Context[Shared, Any]) -> Answered | None:
+    """What the person has answered before this call, so that what it looks up is newer than the answer."""
+    answer = (ctx.input_responses or {}).get(_DELETION) if ctx.request_state else None
+    if not isinstance(answer, ElicitResult):
+        return None
+    if answer.action != "accept":
+        return "cancelled" if answer.action == "cancel" else "declined"
+    return "yes" if (answer.content or {}).get("delete") is True else "no"
 
 
 def _no_longer_there(import_id: int, project_id: int) -> NotDone:

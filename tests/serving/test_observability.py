@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +25,7 @@ from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.sandbox.state import seal
 from neptun_mcp.serving import observability
 from neptun_mcp.serving.http import build_asgi_app
+from neptun_mcp.serving.turns import MAX_WAITING
 from tests.processes import environment
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
@@ -151,6 +153,34 @@ async def test_a_deletion_that_is_withheld_is_refused(
     assert (lines[1]["import_id"], lines[1].get("asked")) == (104, None)
     assert (lines[1]["project_id"], lines[1]["project"]) == (1, "webshop")
     assert site.deletions() == []
+
+
+async def test_a_deletion_of_what_is_gone_when_the_answer_comes_was_asked(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start_in_process(site, session_cookie=COOKIE) as caller:
+        asked = [await caller.call("delete_import", DELETE_IMPORT) for _ in range(4)]
+        states = [answer["result"]["requestState"] for answer in asked]
+
+        async def answered(responses: Json, state: str | None) -> None:
+            error_in(await caller.call("delete_import", DELETE_IMPORT, inputResponses=responses, requestState=state))
+
+        await asked_and_answered(caller, AGREED)
+        await answered(AGREED, states[0])
+        await answered(DISAGREED, states[1])
+        await answered({}, states[2])
+        await answered(AGREED, None)  # nothing was asked
+        site.answers[f"GET {resources(1, 'imports')}"] = failure(500)
+        await answered(AGREED, states[3])
+    lines = fields_of(caplog, "audit")
+    assert [(line["outcome"], line.get("asked"), line.get("answered")) for line in lines] == [
+        ("deleted", True, "yes"),
+        ("error", True, "yes"),
+        ("error", True, "declined"),
+        ("error", None, None),
+        ("error", None, None),
+        ("error", True, "yes"),
+    ]
 
 
 async def test_a_deletion_that_a_sign_in_does_not_allow_is_refused(
@@ -436,6 +466,47 @@ async def test_a_refused_request_is_a_line(site: Site, caplog: pytest.LogCapture
     ]
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_refused_request_says_who_sent_it_and_a_deletion_is_audited(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture, era: str
+) -> None:
+    file = tmp_path / "refused"
+    file.write_text("user-1")
+    async with start_in_process(site, "0.0.0.0", **REMOTE, mcp_refused_file=file) as caller:
+        caller.era, caller.headers = era, HEADERS
+        for name, arguments in (("list_imports", LIST_IMPORTS), ("delete_import", DELETE_IMPORT)):
+            assert (await caller.post("tools/call", {"name": name, "arguments": arguments})).status_code == 403
+        assert (await caller.post("tools/call", CALL, "/mcp?read_only=perhaps")).status_code == 400
+    requests, (deletion,) = fields_of(caplog, "requests"), fields_of(caplog, "audit")
+    assert [(line["status"], line["caller"]) for line in requests] == [
+        (403, "user-1"),
+        (403, "user-1"),
+        (400, "user-1"),
+    ]
+    about = {"outcome": "refused", "reason": "refused", "project_id": 1, "import_id": 104, "user_id": 1}
+    assert {**deletion, **about, "caller": "user-1", "token": UNKNOWN.removeprefix("token-")} == deletion
+    assert deletion["request_id"] == requests[1]["request_id"]
+    assert site.deletions() == []
+
+
+async def test_whose_requests_are_too_many_is_named(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    neptun = HeldNeptun(site)
+    async with start_in_process(site, "0.0.0.0", **REMOTE, max_connections=4, timeout=600) as caller:
+        caller.headers = HEADERS
+        content_in(await caller.call("list_imports", LIST_IMPORTS))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1 + MAX_WAITING):
+                tasks.start_soon(caller.call, "list_resources", LIST_FILES)
+            await until(lambda: neptun.held == 1)
+            await anyio.wait_all_tasks_blocked()
+            assert (await caller.post("tools/call", CALL)).status_code == 429
+            neptun.released = True
+            tasks.cancel_scope.cancel()
+    (request,), (deletion,) = fields_of(caplog, "requests"), fields_of(caplog, "audit")
+    assert (request["status"], request["reason"], request["caller"]) == (429, "too_much_waiting", "user-1")
+    assert (deletion["outcome"], deletion["reason"], deletion["caller"]) == ("refused", "too_much_waiting", "user-1")
+
+
 async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     async with sign_in_server(site) as server:
         tokens, app = await server.tokens(), server.app
@@ -453,6 +524,9 @@ async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: 
             resource="https://elsewhere.example.com/mcp",
         )
         await app.http.post("/revoke", data={"client_id": app.registration["client_id"]})
+        for query in ("client_id=unknown", app.link(response_type="token").partition("?")[2]):
+            await app.http.get(f"/authorize?{query}")
+        await app.http.post("/authorize", content=b"5", headers={"Content-Type": "text/plain"})
     events = [
         (record.getMessage(), getattr(record, "fields", {})["outcome"])
         for record in caplog.records
@@ -460,7 +534,7 @@ async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: 
     ]
     assert events == [
         ("sign-in", "expired"),
-        ("sign-in", "unreadable"),
+        ("sign-in", "invalid_request"),
         ("exchange", "invalid_request"),
         ("revocation", "invalid_request"),
         ("registration", "invalid_client_metadata"),
@@ -468,6 +542,9 @@ async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: 
         ("exchange", "invalid_target"),
         ("renewal", "invalid_target"),
         ("revocation", "invalid_request"),
+        ("authorization", "invalid_client"),
+        ("authorization", "unsupported_response_type"),
+        ("authorization", "invalid_request"),
     ]
 
 

@@ -140,7 +140,7 @@ def test_a_line_that_names_nobody_is_told(tmp_path: Path, caplog: pytest.LogCapt
     refused = RefusedPeople(file)
     with refused.kept_up_to_date():
         pass
-    file.write_text("User-7\nuser-07\nuser-8")
+    file.write_text("User-7\nuser-07\nuser-8\ntoken-0f8fad5b-d9cb-46")  # the last is of an application's old id
     refused.read_again(file)
     assert [refused.has_user(7), refused.has_user(8)] == [False, True]
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

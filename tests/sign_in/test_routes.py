@@ -195,11 +195,14 @@ async def test_what_happens_is_logged(site: Site, caplog: pytest.LogCaptureFixtu
     logged = [(record.message, record.__dict__["fields"]) for record in ours]
     assert [(event, fields["outcome"], fields["status"]) for event, fields in logged] == [
         ("registration", "registered", 201),
+        ("authorization", "asked", 302),
         ("sign-in", "wrong", 422),
         ("sign-in", "refused", 303),
+        ("authorization", "asked", 302),
         ("sign-in", "signed_in", 303),
         ("exchange", "granted", 200),
         ("exchange", "invalid_grant", 400),
+        ("authorization", "asked", 302),
         ("sign-in", "signed_in", 303),
         ("exchange", "granted", 200),
         ("renewal", "granted", 200),
@@ -215,7 +218,7 @@ async def test_what_happens_is_logged(site: Site, caplog: pytest.LogCaptureFixtu
     assert [(fields["user_id"], fields["may_delete"]) for fields in known] == [(2, True)] * 9
     assert len({fields["sign_in"] for fields in known}) == 2
     assert digest(tokens["access_token"])[:16] not in str(logged)
-    assert logged[12][1]["token"] == digest(fresh["access_token"])[:16]
+    assert logged[15][1]["token"] == digest(fresh["access_token"])[:16]
 
 
 @pytest.mark.parametrize("grant", ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"])

@@ -36,9 +36,6 @@ def run(options: argparse.Namespace) -> None:
     if name and name not in tools:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
         refuse(f"There is no tool {quoted(name)}. {hint}", colour="red")
-    if options.help and not name:
-        show(options.usage())
-        return
     if options.help or not name:
         shown = [part for tool in ([tools[name]] if name else tools.values()) for part in ("", _help(tool))]
         say(*shown[1:])

@@ -17,6 +17,7 @@ from . import end_at_once, fail, show
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
     end_at_once()
+    port = getattr(options, "port", 8765)
 
     def started(url: str) -> None:
         show(
@@ -27,9 +28,9 @@ def run(options: argparse.Namespace) -> None:
         )
 
     async def serve_sandbox() -> None:
-        await serve(sandbox.create_app(contract=options.contract), port=options.port, started=started)
+        await serve(sandbox.create_app(contract=options.contract), port=port, started=started)
 
     try:
         anyio.run(serve_sandbox)
     except OSError as error:
-        fail(f"Port {options.port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")
+        fail(f"Port {port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")

@@ -21,7 +21,8 @@ _IF_UNSET = ("timeout", "tools", "enabled")
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
 """Programs that start others on what is another machine to them, where a log-in of this one is not kept."""
 
-_SECRETS = set(map(variable_name, PRIVATE))
+SECRETS = set(map(variable_name, PRIVATE))
+"""The variables that hold a cookie, a password or an e-mail address."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Entry:
 
     @property
     def holds_secret(self) -> bool:
-        """Whether a cookie, a password or an e-mail address is in it."""
-        return any(self.environment.get(name) for name in _SECRETS)
+        """Whether a secret is in it."""
+        return any(self.environment.get(name) for name in SECRETS)
 
 
 def entry_in(name: str, file: ConfigFile) -> Entry | None:
@@ -119,8 +120,11 @@ def entry_in(name: str, file: ConfigFile) -> Entry | None:
     raise ValueError(f"{file.path} has another kind of entry {NAME}")
 
 
-def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> None:
+def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     """Put an entry into a host's file, and make the host ask. What a person has added to one that is there stays.
+
+    Returns:
+        The entry, with that.
 
     Raises:
         ValueError: the file has no place for the entry.
@@ -134,6 +138,7 @@ def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> None:
     file.update({host.servers: {**(servers or {}), NAME: new}})
     if host.has_permissions:
         permission.ask(file)
+    return Entry(name, file.path, new)
 
 
 def _merged(key: str, old: Any, new: Any) -> Any:

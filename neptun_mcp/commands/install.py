@@ -26,7 +26,7 @@ from ..tools.words import happened, login_command, why
 from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, settings_or_exit, show, tell
 from .config_file import ConfigFile, edit, file_content
 from .console import write
-from .entries import entry_in, put_entry
+from .entries import SECRETS, Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
 
 _BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
@@ -38,8 +38,9 @@ def run(options: argparse.Namespace) -> None:
     """Write the entries, unless they are there already. With `--print`, show them."""
     names = hosts_or_exit(options.host) or _chosen(ask=not options.print and sys.stdin.isatty())
     settings = settings_or_exit(options)
-    plain, secrets = _variables(settings, options)
-    env = {**plain, **secrets} if options.with_secrets else plain
+    env = _variables(settings, options)
+    left_out = [] if options.with_secrets else [name for name in env if name in SECRETS]
+    env = {name: value for name, value in env.items() if name not in left_out}
     failed, written = False, list[str]()
     for name in names:
         try:
@@ -53,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
             by_hand = f"`{command_line()} install {name} --print` shows what to write by hand"
             tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. Correct that, or edit the file: {by_hand}.")
             failed = True
-    if secrets and not options.with_secrets:
-        tell(f"Secrets were left out: {', '.join(secrets)}. Run `{command_line()} login`, or use --with-secrets.")
+    if left_out:
+        tell(f"Secrets were left out: {', '.join(left_out)}. Run `{command_line()} login`, or use --with-secrets.")
     if not options.print and (written or not failed):
         (report if written else tell)(*_next_steps(settings, env, written))
     if failed:
@@ -125,8 +126,7 @@ def _print(name: str, entry: dict[str, Any]) -> None:
     host, file = HOSTS[name], HOSTS[name].file
     where = f"Add this to {file or 'the configuration of your host'}."
     config = ConfigFile(Path("" if host.by_hand else "".join(host.files[:1])))
-    put_entry(name, config, entry)
-    text = config.text.rstrip()
+    about, text = _about(put_entry(name, config, entry), config), config.text.rstrip()
     if host.by_hand:  # in YAML, every JSON value is a value
         text = "\n".join([f"  {NAME}:", *(f"    {key}: {json.dumps(value)}" for key, value in entry.items())])
         if file and re.search(rb"^%b:\s*$" % host.servers.encode(), file_content(file) or b"", re.MULTILINE):
@@ -134,38 +134,35 @@ def _print(name: str, entry: dict[str, Any]) -> None:
         else:
             text = f"{host.servers}:\n{text}"
     show(text)
-    tell(where, *_about(name, config))
+    tell(where, *about)
 
 
-def _variables(settings: Settings, options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """The environment variables of the settings that are set and count on stdio: the plain and the secret ones.
+def _variables(settings: Settings, options: argparse.Namespace) -> dict[str, str]:
+    """The environment variables of the settings that are set and count on stdio, secrets included.
 
     The address of the only session that `login` keeps is one of them if nothing else says which account is meant.
     """
-    plain, secret = dict[str, str](), dict[str, str]()
+    found = dict[str, str]()
     for setting in Settings.model_fields:
         if setting in settings.model_fields_set and not setting.startswith("mcp_"):
-            variable, value = variable_name(setting), getattr(settings, setting)
+            value = getattr(settings, setting)
             text = value if setting in options else variable_of(setting) or value
             if isinstance(value, Path):  # a host may start the server in any folder
                 text = value.expanduser().absolute()
-            variables = secret if setting in PRIVATE else plain
-            variables[variable] = str(text)
+            found[variable_name(setting)] = str(text)
     if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
         kept = session_store().addresses()
         if len(kept) == 1 and kept != [DEFAULT_BASE_URL]:
-            plain[_BASE_URL] = kept[0]
-    return plain, secret
+            found[_BASE_URL] = kept[0]
+    return found
 
 
-def _about(name: str, config: ConfigFile) -> Iterator[str]:
-    """What the person has to know of a host, with the entry that is in its file."""
-    host, entry = HOSTS[name], entry_in(name, config)
-    environment = entry.environment if entry else {}
-    confirm = environment.get(_CONFIRM)
+def _about(entry: Entry, config: ConfigFile) -> Iterator[str]:
+    """What the person has to know of a host with this entry in its file."""
+    host, confirm = HOSTS[entry.host], entry.environment.get(_CONFIRM)
     if host.note:
         yield host.note.format(title=host.title)
-    if TypeAdapter(bool).validate_strings(environment.get(_READ_ONLY, "0")):
+    if TypeAdapter(bool).validate_strings(entry.environment.get(_READ_ONLY, "0")):
         yield f"There is no tool that deletes ({_READ_ONLY})."
     elif confirm == "require":
         yield f"delete_import refuses unless the server's question is shown to you ({_CONFIRM}=require)."
@@ -188,26 +185,24 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
     title, file, old = HOSTS[name].title, config.path, entry_in(name, config)
     if old and "command" not in old.value:
         raise ValueError(f"{file} has another kind of entry {NAME}, which install does not replace")
-    put_entry(name, config, entry)
-    new = entry_in(name, config)
-    entries = [one for one in (old, new) if one]
-    gone = entries[0].environment.keys() - entries[-1].environment.keys()
-    private = os.name != "nt" and any(one.holds_secret for one in entries)
-    done = f"{file} has this entry already, and was not changed."
+    new = put_entry(name, config, entry)
+    gone = sorted(old.environment.keys() - new.environment.keys()) if old else []
+    private = os.name != "nt" and any(one.holds_secret for one in (old, new) if one)
+    done = f"{title}: {file} has this entry already, and was not changed."
     if config.changed:
         # Once the entry is ours, the file is no longer what the person had: the first backup stays.
         ours = old is not None and (old.is_ours if config.backup.exists() else old.is_as_installed)
         config.save(keep=not ours, private=private)
-        done = f"{'added the server to' if old is None else 'updated the server in'} {file}."
+        done = f"{title}: {'updated the server in' if old else 'added the server to'} {file}."
     if private:
         config.close()
     kept = config.changed and config.was_there and config.backup.exists()
     return [
-        f"{title}: {done}",
-        *([f"Removed from its entry: {', '.join(sorted(gone))}."] if gone else []),
+        done,
+        *([f"Removed from its entry: {', '.join(gone)}."] if gone else []),
         *([f"As a secret is in it, only you can read {file} and its backup."] if private else []),
         *([f"The file as it was: {config.backup}."] if kept else []),
-        *_about(name, config),
+        *_about(new, config),
         *([f"Restart {title}."] if config.changed else []),
     ]
 

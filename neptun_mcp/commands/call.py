@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import anyio
@@ -15,7 +14,7 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
@@ -25,7 +24,7 @@ from ..settings import Settings
 from ..tools import create_tools, misuse
 from ..tools.words import TERMINAL
 from . import end_at_once, fail, nearest, refuse, say, settings_or_exit, show, tell
-from .console import Waiting, as_text, render
+from .console import as_text, render
 
 
 def run(options: argparse.Namespace) -> None:
@@ -89,18 +88,21 @@ def _help(tool: Tool) -> RenderableType:
 
 
 async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> CallToolResult:
-    """What the tool returns. The server can ask the person if stdin is a terminal."""
-    waiting = Waiting()
-    ask = partial(_ask, waiting) if sys.stdin.isatty() else None
+    """What the tool returns. The server can ask the person if stdin is a terminal; progress is shown if stderr is."""
+    console = Console(stderr=True, force_terminal=None if sys.stderr.isatty() else False)
+
+    async def ask(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        waiting.stop()
+        return await anyio.to_thread.run_sync(_asked, params, abandon_on_cancel=True)
+
+    async def show_progress(progress: float, total: float | None, message: str | None) -> None:
+        waiting.update(as_text(message or ""))
+
+    server, can_ask = create_server(settings, reader=TERMINAL), sys.stdin.isatty()
     # In the older era the progress token reaches a server in this process, too.
-    client = Client(create_server(settings, reader=TERMINAL), mode="legacy", elicitation_callback=ask)
-    async with client, waiting.shown():
-        return await client.call_tool(tool, arguments, progress_callback=waiting.update)
-
-
-async def _ask(waiting: Waiting, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-    waiting.stop()
-    return await anyio.to_thread.run_sync(_asked, params, abandon_on_cancel=True)
+    async with Client(server, mode="legacy", elicitation_callback=ask if can_ask else None) as client:
+        with console.status("Waiting for Neptun …") as waiting:
+            return await client.call_tool(tool, arguments, progress_callback=show_progress)
 
 
 def _asked(params: ElicitRequestParams) -> ElicitResult:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO
 
-import anyio
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -39,7 +36,6 @@ _FIELDS = {
 """The fields of a resource that have a column, and its title."""
 
 _COLOURS = {"completed": "green", "failed": "red", "pending": "yellow", "processing": "yellow"}
-_QUIET_SECONDS = 1.0
 
 
 def write(file: TextIO, *what: RenderableType) -> None:
@@ -214,36 +210,3 @@ def _file(projects: dict[int, str], item: dict[str, Any]) -> RenderableType:
     code.rstrip()
     code.no_wrap, code.overflow = False, "fold"
     return Group(head, Padding(code, (0, 0, 1, 2), expand=False))
-
-
-class Waiting:
-    """Says on stderr, at a terminal, that something takes longer than a second."""
-
-    def __init__(self) -> None:
-        self._status = Console(stderr=True).status("Waiting for Neptun …")
-        self._over = not sys.stderr.isatty()
-
-    @asynccontextmanager
-    async def shown(self) -> AsyncGenerator[None]:
-        """Say so while the block runs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._show_later)
-            try:
-                yield
-            finally:
-                self.stop()
-                tasks.cancel_scope.cancel()
-
-    async def update(self, progress: float, total: float | None, message: str | None) -> None:
-        """Show what the server says of its progress."""
-        self._status.update(as_text(message or ""))
-
-    def stop(self) -> None:
-        """Say no more, as when the person is asked something."""
-        self._over = True
-        self._status.stop()
-
-    async def _show_later(self) -> None:
-        await anyio.sleep(_QUIET_SECONDS)
-        if not self._over:
-            self._status.start()

@@ -94,38 +94,43 @@ async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> Async
         settings: whose account is used, and how.
         needs_log_in: whether a server in a host uses the log-in of these settings.
     """
-    steps = {"address": _address, "session": _session, "projects": _projects, "imports": _imports}
-    if settings.mcp_credentials != "environment":
-        steps = {"address": _address, "HTTP": _http, "session": _no_session}
-    async with create_client(settings) as neptun:
-        for name, look in steps.items():
-            started = anyio.current_time()
-            try:
-                yield Step(name, await look(neptun, settings), milliseconds=_since(started))
-            except NeptunError as error:
-                if type(error) is CredentialsMissing and not needs_log_in and not settings.has_credentials:
-                    yield Step(name, "none here; the server in the hosts does not use it")
-                    return
-                setting = "Correct NEPTUN_PROJECT_ID, or remove it. " if isinstance(error, ProjectNotFound) else ""
-                yield Step(name, happened(error), setting + advice(error, TERMINAL), False, _since(started))
+    name, started = "address", anyio.current_time()
+
+    def step(found: str, to_do: str = "") -> Step:
+        return Step(name, found, to_do, not to_do, round((anyio.current_time() - started) * 1000, 1))
+
+    try:
+        async with create_client(settings) as neptun:
+            await neptun.check_reachable()
+            tls = "TLS is good" if neptun.address.startswith("https:") else "without TLS, on this machine"
+            yield step(f"{neptun.address} answers; {tls}")
+            if settings.mcp_credentials != "environment":
+                name = "HTTP"
+                yield step(_http(settings))
                 return
-            except ValueError as error:
-                yield Step(name, str(error), "Correct the settings that are named.", ok=False)
-                return
+            name, started = "session", anyio.current_time()
+            user = (await neptun.user()).id
+            if settings.user_id and settings.user_id != user and settings.sandbox == "off":
+                raise WrongUser(settings.user_id, user)
+            yield step(f"good; it belongs to user {user}")
+            name, started = "projects", anyio.current_time()
+            projects = (await neptun.list_projects()).items
+            yield step(listed((f"{project.id} {quoted(project.name)}" for project in projects), 10) or "none yet")
+            name, started = "imports", anyio.current_time()
+            project_id = settings.project_id or next((project.id for project in projects), None)
+            yield step(await _imports(neptun, project_id) if project_id else "not looked at: there is no project")
+    except NeptunError as error:
+        if type(error) is CredentialsMissing and not needs_log_in and not settings.has_credentials:
+            yield Step(name, "none here; the server in the hosts does not use it")
+        else:
+            setting = "Correct NEPTUN_PROJECT_ID, or remove it. " if isinstance(error, ProjectNotFound) else ""
+            yield step(happened(error), setting + advice(error, TERMINAL))
+    except ValueError as error:
+        yield step(str(error), "Correct the settings that are named.")
 
 
-def _since(started: float) -> float:
-    return round((anyio.current_time() - started) * 1000, 1)
-
-
-async def _address(neptun: NeptunClient, settings: Settings) -> str:
-    await neptun.check_reachable()
-    tls = "TLS is good" if neptun.address.startswith("https:") else "without TLS, on this machine"
-    return f"{neptun.address} answers; {tls}"
-
-
-async def _http(neptun: NeptunClient, settings: Settings) -> str:
-    """What is needed to serve over HTTP.
+def _http(settings: Settings) -> str:
+    """Whose sessions are used over HTTP.
 
     Raises:
         ValueError: a setting is missing that this way to serve needs.
@@ -133,34 +138,12 @@ async def _http(neptun: NeptunClient, settings: Settings) -> str:
     from ..serving.checks import check_settings
 
     check_settings(settings, "127.0.0.1")
-    return "the settings are complete"
-
-
-async def _no_session(neptun: NeptunClient, settings: Settings) -> str:
     mode = settings.mcp_credentials
     whose = "each caller brings a session of their own" if mode == "caller" else "each person signs in with a browser"
-    return f"none is needed here: over HTTP, {whose} (NEPTUN_MCP_CREDENTIALS={mode})"
+    return f"the settings are complete; {whose} (NEPTUN_MCP_CREDENTIALS={mode})"
 
 
-async def _session(neptun: NeptunClient, settings: Settings) -> str:
-    user = (await neptun.user()).id
-    if settings.user_id and settings.user_id != user and settings.sandbox == "off":
-        raise WrongUser(settings.user_id, user)
-    return f"good; it belongs to user {user}"
-
-
-async def _projects(neptun: NeptunClient, settings: Settings) -> str:
-    projects = (await neptun.list_projects()).items
-    return listed((f"{project.id} {quoted(project.name)}" for project in projects), 10) or "none yet"
-
-
-async def _imports(neptun: NeptunClient, settings: Settings) -> str:
-    project_id = settings.project_id
-    if project_id is None:
-        projects = (await neptun.list_projects()).items
-        if not projects:
-            return "not looked at: there is no project"
-        project_id = projects[0].id
+async def _imports(neptun: NeptunClient, project_id: int) -> str:
     imports = await neptun.list_imports(project_id)
     how = "each kind by itself" if neptun.learned.imports_by_kind else "as documented"
     left_out = f", {len(imports.left_out)} more could not be read" if imports.left_out else ""

@@ -30,6 +30,19 @@ def test_call_shows_a_result_to_a_person(command: Command) -> None:
     )
 
 
+def test_at_a_terminal_it_shows_that_it_waits_and_for_what(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert command("call", "list_imports", "project_id=1", "--sandbox").stdout.startswith("id ")
+    assert "Waiting for Neptun" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")  # and is gone when it is over
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_call_shows_a_result_to_a_program(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEPTUN_SANDBOX", "documented")
     ran = command("call", "list_resources", "project_id=1", "resource_type=user-files", "--json")
@@ -154,7 +167,7 @@ def test_at_a_terminal_the_person_is_asked(
     deletions: list[str],
     asked: bool,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
     ran = command("call", "delete_import", "import_id=104")
     assert ran.code == code, ran.stderr
     assert ran.stderr.startswith(
@@ -199,7 +212,7 @@ def test_characters_outside_the_output_encoding_are_escaped(
     ("typed", "delete"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False), ("sure\n", False)]
 )
 async def test_only_yes_is_yes(site: Site, monkeypatch: pytest.MonkeyPatch, typed: str, delete: bool) -> None:
-    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
     result = content_of(await call(settings_for(site.url), "delete_import", {"project_id": 1, "import_id": 104}))
     assert result["deleted"] is delete
     assert delete or result["message"] == "You did not agree to it. Nothing was deleted."
@@ -210,10 +223,10 @@ async def test_only_yes_is_yes(site: Site, monkeypatch: pytest.MonkeyPatch, type
 async def test_of_very_many_projects_the_name_or_id_is_typed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     projects = [{"id": id, "name": f"project number {id}"} for id in range(1, 1_000)]
     site.answers[f"GET {USER}/projects"] = JSONResponse(projects)
-    monkeypatch.setattr(sys, "stdin", Keyboard("1\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("1\n"))
     assert content_of(await call(settings_for(site.url), "list_imports", {}))["project_id"] == WEBSHOP
 
 
-class Keyboard(io.StringIO):
+class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

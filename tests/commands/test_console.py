@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from neptun_mcp.commands import tell
-from neptun_mcp.commands.console import NARROW, Waiting, render, write
-from tests.support import RESOURCE_TYPES, WEBSHOP, Host, Json, until
+from neptun_mcp.commands.console import NARROW, render, write
+from tests.support import RESOURCE_TYPES, WEBSHOP, Host, Json
 
 
 class Terminal(io.StringIO):
@@ -189,18 +189,6 @@ def test_an_error_is_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_error_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     tell("[bold]What happened.[/] What to do.\x1b", colour="red")
     assert capsys.readouterr() == ("", "[bold]What happened.[/] What to do.\\x1b\n")
-
-
-@pytest.mark.anyio
-async def test_work_of_more_than_a_second_is_announced_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("neptun_mcp.commands.console._QUIET_SECONDS", 0.0)
-    monkeypatch.setenv("TERM", "xterm")
-    waiting = Waiting()
-    async with waiting.shown():
-        await waiting.update(1, 2, "12 of 42 MB")
-        await until(lambda: "12 of 42 MB" in terminal.getvalue())
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])

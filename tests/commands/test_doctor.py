@@ -327,7 +327,7 @@ def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, entry: str) -
 @pytest.mark.parametrize(
     ("settings", "ok", "found"),
     [
-        ({"MCP_CREDENTIALS": "caller"}, True, "session: none is needed here: over HTTP, each caller brings a session"),
+        ({"MCP_CREDENTIALS": "caller"}, True, "HTTP: the settings are complete; each caller brings a session of their own"),
         (
             {
                 "MCP_CREDENTIALS": "sign-in",
@@ -335,7 +335,7 @@ def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, entry: str) -
                 "MCP_STATE_KEY": "0123456789abcdef" * 3,
             },
             True,
-            "session: none is needed here: over HTTP, each person signs in with a browser",
+            "HTTP: the settings are complete; each person signs in with a browser",
         ),
         (
             {"MCP_CREDENTIALS": "sign-in"},

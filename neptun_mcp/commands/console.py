@@ -46,6 +46,8 @@ def write(file: TextIO, *what: RenderableType) -> None:
     Raises:
         OSError: the stream cannot be written.
     """
+    if not what:
+        return
     console = Console(file=file, highlight=False, markup=False, emoji=False)
     shown = [as_text(one) if isinstance(one, str) else one for one in what]
     if console.width < 1:  # where COLUMNS is 0, as in some editors, rich would write nothing

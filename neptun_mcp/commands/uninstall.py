@@ -30,34 +30,23 @@ def run(options: argparse.Namespace) -> None:
         refuse(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
     if not HOSTS["cursor"].places:  # and no other host's either
         fail(f"Nothing was changed: {NO_HOME}.")
-    good, here = True, False
-    for name in names or [name for name, host in HOSTS.items() if host.files]:
-        title, (done, problems) = HOSTS[name].title, _uninstall(name)
-        if done:
-            report(*done)
-        for problem in problems:
-            what = "not everything" if done else "nothing"
-            tell(f"{title}: {what} was changed: {problem}. If the entry {NAME} is there, remove it by hand.")
+    here = failed = False
+    for name in names or HOSTS:
+        done, problems = list[str](), list[str]()
+        for file in HOSTS[name].places:
+            try:
+                done += edit(file, partial(_take_out, name))
+            except (OSError, ValueError) as error:
+                problems.append(f"{HOSTS[name].title}: {why(error)}. If the entry {NAME} is there, remove it by hand.")
         if names and not done and not problems:
-            report(f"{title} does not have the server: there is nothing to do.")
-        good, here = good and not problems, here or bool(done)
-    if options.all and good and not here:
+            done.append(f"{HOSTS[name].title}: install has added nothing to it, so there is nothing to do.")
+        report(*done)
+        tell(*problems)
+        here, failed = here or bool(done), failed or bool(problems)
+    if not here and not failed:
         report("No host has the server: there is nothing to do.")
-    if not good:
+    if failed:
         sys.exit(FAILURE)
-
-
-def _uninstall(name: str) -> tuple[list[str], list[str]]:
-    """Take the server out of every file of a host: what was done, and why the rest could not be, in words."""
-    done, problems = list[str](), list[str]()
-    if not HOSTS[name].places:
-        problems.append("install writes no file for it")
-    for file in HOSTS[name].places:
-        try:
-            done += edit(file, partial(_take_out, name))
-        except (OSError, ValueError) as error:
-            problems.append(why(error))
-    return done, problems
 
 
 def _take_out(name: str, config: ConfigFile) -> list[str]:

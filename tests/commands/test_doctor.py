@@ -327,7 +327,11 @@ def test_goose_is_looked_at_although_its_file_is_yaml(doctor: Any, entry: str) -
 @pytest.mark.parametrize(
     ("settings", "ok", "found"),
     [
-        ({"MCP_CREDENTIALS": "caller"}, True, "HTTP: the settings are complete; each caller brings a session of their own"),
+        (
+            {"MCP_CREDENTIALS": "caller"},
+            True,
+            "HTTP: the settings are complete; each caller brings a session of their own",
+        ),
         (
             {
                 "MCP_CREDENTIALS": "sign-in",

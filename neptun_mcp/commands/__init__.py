@@ -81,33 +81,35 @@ def end_at_once() -> None:
 
 
 @contextmanager
-def _output_not_lost(result: str = "") -> Generator[None]:
-    """End the program where stdout cannot be written: with a word about it, except after `| head`.
-
-    Args:
-        result: what has been done, which is told in any case.
-    """
+def _output_not_lost(done: str) -> Generator[None]:
+    """Where stdout cannot be written, tell what has been done; the program ends if nothing has."""
     try:
         yield
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
+        if not isinstance(error, BrokenPipeError):  # as with `| head`
             tell(f"The output cannot be written: {error.strerror}.")
-        if result:
-            tell(result)
-        os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
+        if not done:
+            os._exit(FAILURE)  # from wherever it is shown, without another attempt at the end
+        tell(done)
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def show(text: str, result: str = "") -> None:
-    """Write text to stdout as it is; `result` is told where that cannot be written."""
-    with _output_not_lost(result):
+def show(text: str, done: str = "") -> None:
+    """Write text to stdout as it is; `done` as in `say`."""
+    with _output_not_lost(done):
         print(text, flush=True)
 
 
-def say(*what: RenderableType, result: str = "") -> None:
-    """Write lines for a person to stdout, or what rich renders, as the terminal allows; `result` as in `show`."""
+def say(*what: RenderableType, done: str = "") -> None:
+    """Write lines for a person to stdout, or what rich renders, as the terminal allows.
+
+    Args:
+        done: what has been done, if anything, which is told on stderr where stdout cannot be written, and goes on.
+    """
     from .console import write  # rich takes its time, and a server says nothing
 
-    with _output_not_lost(result):
+    with _output_not_lost(done):
         write(sys.stdout, *what)
 
 

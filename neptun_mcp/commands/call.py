@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import anyio
@@ -39,8 +38,15 @@ def run(options: argparse.Namespace) -> None:
         shown = [part for tool in ([tools[name]] if name else tools.values()) for part in ("", _help(tool))]
         say(*shown[1:])
         return
-    arguments = {argument: value for argument, _, value in (word.partition("=") for word in options.arguments)}
-    if wrong := _wrong(tools[name], options.arguments) or misuse(tools[name], arguments):
+    arguments = dict[str, str]()
+    for word in options.arguments:
+        argument, equals, value = word.partition("=")
+        if not equals:
+            refuse(f"{quoted(word)} has no value. An argument of a tool has the form name=value.", colour="red")
+        if argument in arguments:
+            refuse(f"{argument} is given twice. Give it once.", colour="red")
+        arguments[argument] = value
+    if wrong := misuse(tools[name], arguments):
         refuse(wrong, colour="red")
     settings = settings_or_exit(options)
     result = anyio.run(call, settings, name, arguments)
@@ -51,23 +57,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         show(json.dumps(content), done)
     else:
-        say(render(content), result=done)
-
-
-def _wrong(tool: Tool, words: Iterable[str]) -> str:
-    """What is wrong with the first of these words that is no `name=value` of the tool; empty if all are."""
-    names, given = tool.parameters["properties"], set[str]()
-    for word in words:
-        argument, equals, _ = word.partition("=")
-        if argument in given:
-            return f"{argument} is given twice. Give it once."
-        given.add(argument)
-        if not equals:
-            return f"{quoted(word)} has no value. An argument of a tool has the form name=value."
-        if argument not in names:
-            hint = nearest(argument, names) or f"Its arguments are: {', '.join(names)}."
-            return f"{tool.name} has no argument {quoted(argument)}. {hint}"
-    return ""
+        say(render(content), done=done)
 
 
 def _help(tool: Tool) -> RenderableType:

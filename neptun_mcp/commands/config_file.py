@@ -24,10 +24,7 @@ T = TypeVar("T")
 
 
 class FileChanged(OSError):
-    """Somebody else has written to the file since it was read."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} was written by another program at the same time")
+    """Another program has written to the file since it was read."""
 
 
 class ConfigFile:
@@ -35,20 +32,18 @@ class ConfigFile:
 
     Attributes:
         path: where it is.
+        content: what was in it when it was read; None if there was no such file.
         text: what is to be in it, with "\\n" at the ends of lines.
         value: what the text says.
     """
 
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         """
-        Args:
-            content: what is in it; None if there is no such file.
-
         Raises:
-            ValueError: that cannot be parsed, or is something other than an object.
+            ValueError: the content cannot be parsed, or is something other than an object.
         """
         self.path = path
-        self._content = content
+        self.content = content
         self._read, self._set, self._remove = _FORMATS.get(path.suffix, _JSON)
         try:
             text = (content or b"").decode("utf-8-sig")
@@ -91,11 +86,6 @@ class ConfigFile:
         """Whether the text is another than that of the file."""
         return self.text != self._first
 
-    @property
-    def was_there(self) -> bool:
-        """Whether there was such a file when it was read."""
-        return self._content is not None
-
     def update(self, value: Mapping[str, Any]) -> None:
         """Make the text say something else, not yet the file. What is the same in both stays as it is in the text.
 
@@ -128,9 +118,9 @@ class ConfigFile:
             FileChanged: the file is no longer what was read.
             OSError: it cannot be written. In both cases the file is what it was.
         """
-        mode = 0o600 if private or self._content is None else stat.S_IMODE(self.path.stat().st_mode)
-        if keep and self._content is not None:
-            write_secret_file(self.backup, self._content, mode)
+        mode = 0o600 if private or self.content is None else stat.S_IMODE(self.path.stat().st_mode)
+        if keep and self.content is not None:
+            write_secret_file(self.backup, self.content, mode)
         write_secret_file(self.path, self._encoded(), mode, self._require_unchanged)
 
     def delete(self) -> None:
@@ -159,12 +149,12 @@ class ConfigFile:
         return not self.backup.exists()
 
     def _encoded(self) -> bytes:
-        mark = BOM_UTF8 if (self._content or b"").startswith(BOM_UTF8) else b""
+        mark = BOM_UTF8 if (self.content or b"").startswith(BOM_UTF8) else b""
         return mark + self.text.replace("\n", self._newline).encode()
 
     def _require_unchanged(self) -> None:
-        if file_content(self.path) != self._content:
-            raise FileChanged(self.path)
+        if file_content(self.path) != self.content:
+            raise FileChanged(f"{self.path} was written by another program at the same time")
 
 
 def edit(path: Path | None, change: Callable[[ConfigFile], T]) -> T:

@@ -133,7 +133,7 @@ def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     servers: Any = file.value.get(host.servers)
     if servers is not None and not is_object(servers):
         raise ValueError(f"{file.path} has no place for the entry: {host.servers} is not an object")
-    kept = {key: value for key, value in (old.value if old else {}).items() if host.dropped.get(key) != value}
+    kept = old.value if old else {}
     new = {**kept, **{key: _merged(key, kept.get(key), value) for key, value in entry.items()}}
     file.update({host.servers: {**(servers or {}), NAME: new}})
     if host.has_permissions:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ def _stdio(command: str, args: list[str], env: dict[str, str], **more: Any) -> d
 
 
 def _codex(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
+    # Never `required`: with that, Codex does not start at all once the program is gone.
     return {**_stdio(command, args, env), "env_vars": _CODEX_PASSES_ON}
 
 
@@ -59,7 +60,6 @@ class Host:
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
         servers: the name under which its file has them.
         entry: makes the server's entry of a command, its arguments and its environment.
-        dropped: what the entry of an earlier version had and must not have any more.
         has_permissions: whether the file says before what the host asks, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
         asks: whom it asks before a deletion without that, a sentence with `{title}` in it.
@@ -72,7 +72,6 @@ class Host:
     files: tuple[str, ...] = ()
     servers: str = "mcpServers"
     entry: Callable[[str, list[str], dict[str, str]], dict[str, Any]] = _stdio
-    dropped: dict[str, Any] = field(default_factory=dict[str, Any])
     has_permissions: bool = False
     require: bool = False
     asks: str = _ASKS_FIRST
@@ -148,10 +147,7 @@ HOSTS = {
         expands=r"\$\{",
     ),
     "zed": Host("Zed", ("{config}/zed/settings.json",), "context_servers", asks=_UNTIL_ALLOWED),
-    # Where the entry is required, Codex does not start at all once the program is gone.
-    "codex": Host(
-        "Codex", ("{codex}/config.toml",), "mcp_servers", _codex, dropped={"required": True}, program="codex"
-    ),
+    "codex": Host("Codex", ("{codex}/config.toml",), "mcp_servers", _codex, program="codex"),
     "gemini-cli": _GEMINI,
     "qwen-code": replace(_GEMINI, title="Qwen Code", files=("{qwen}/settings.json",), program="qwen"),
     "copilot-cli": Host(

@@ -23,9 +23,8 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
-from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, settings_or_exit, show, tell
+from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, say, settings_or_exit, show, tell
 from .config_file import ConfigFile, edit, file_content
-from .console import write
 from .entries import SECRETS, Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME, Host
 
@@ -73,13 +72,8 @@ def hosts_or_exit(words: Iterable[str]) -> list[str]:
 
 
 def report(*lines: str) -> None:
-    """Say what was done. Where stdout takes nothing, stderr does: what was done was done all the same."""
-    try:
-        write(sys.stdout, *lines)
-    except OSError:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the end of the program would fail once more
-        tell(*lines)
+    """Say what was done, whatever becomes of the output."""
+    say(*lines, done="\n".join(lines))
 
 
 def _chosen(*, ask: bool) -> list[str]:
@@ -196,7 +190,7 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
         done = f"{title}: {'updated the server in' if old else 'added the server to'} {file}."
     if private:
         config.close()
-    kept = config.changed and config.was_there and config.backup.exists()
+    kept = config.changed and config.content is not None and config.backup.exists()
     return [
         done,
         *([f"Removed from its entry: {', '.join(gone)}."] if gone else []),

@@ -60,7 +60,7 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
     befores = [*filter(None, [config.read_backup()]), ConfigFile(config.path)]
     afters = [_installed(name, before, entry) for before in befores]
     exact = next((before for before, after in zip(befores, afters, strict=True) if after.text == config.text), None)
-    if exact and not exact.was_there:
+    if exact and exact.content is None:
         config.delete()
         done = f"deleted {config.path}, which held nothing but the server"
         return [f"{title}: {done}.", *_without_backup(config), f"Restart {title}."]

@@ -75,7 +75,6 @@ TOMLS = {
     "a line with dots": '# of us\nmcp_servers.neptun = {command="node", args=["x"]} # mine\n# of a\na = 1\n',
     "servers in a line": "mcp_servers = { a = {command='a'} } # of a\n\n# of b\n[b]\n",
     "no servers in a line": "mcp_servers = {} # none\na = 1\n",
-    "an entry that is required": '[mcp_servers.neptun]\ncommand = "node"\nrequired = true\n',
 }
 
 

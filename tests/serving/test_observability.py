@@ -537,7 +537,7 @@ async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: 
         ("sign-in", "invalid_request"),
         ("exchange", "invalid_request"),
         ("revocation", "invalid_request"),
-        ("registration", "invalid_client_metadata"),
+        ("registration", "invalid_request"),
         ("exchange", "unsupported_grant_type"),
         ("exchange", "invalid_target"),
         ("renewal", "invalid_target"),

@@ -120,8 +120,8 @@ class SignIn:
         """
         if "authorization" not in headers:
             raise Refusal("An access token is needed. Sign in to this server, from your host.", 401, "no_token")
-        scheme, *given = " ".join(headers.getlist("authorization")).split()
-        token = given[0] if scheme.lower() == "bearer" and len(given) == 1 else ""
+        scheme, _, token = " ".join(headers.getlist("authorization")).partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
         grant = self._provider.access_tokens.open(token, expired=True)
         state = self._provider.state_of(grant)
         if grant is None or state != "good":

@@ -188,7 +188,9 @@ async def test_who_has_no_valid_token_is_told_where_to_sign_in(site: Site) -> No
         tokens = await server.tokens()
         others = (tokens["refresh_token"], await server.code(cookie=COOKIE), COOKIE)
         site.requests.clear()
-        for headers in ({}, *({"Authorization": f"Bearer {other}"} for other in others)):
+        good = tokens["access_token"]
+        given = ("", "Bearer", good, f"Basic {good}", f"Bearer {good} {good}", *(f"Bearer {other}" for other in others))
+        for headers in ({}, *({"Authorization": value} for value in given)):
             refused = await Caller(server.url, server.app.http, headers).post("tools/list", {})
             challenge, body = refused.headers["www-authenticate"], refused.json()
             assert (refused.status_code, body["error"]) == (401, "invalid_token")

@@ -27,6 +27,7 @@ from .models import (
     Resource,
     ResourceType,
     newest_first,
+    read_at_once,
     read_items,
     read_json,
 )
@@ -497,6 +498,9 @@ class NeptunClient:
         items: list[ItemT] = []
         left_out: list[str] = []
         for answer in answers:
+            if (whole := read_at_once(model, answer.body, wrapper)) is not None:
+                items += whole
+                continue
             part = read_items(model, self._list_in(answer, wrapper), pace)
             items += part.items
             left_out += part.left_out

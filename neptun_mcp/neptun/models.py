@@ -37,6 +37,7 @@ GITHUB_KINDS = ("github_repository_installation", PUBLIC_GITHUB)
 """The `source_type` words that a running server uses for GitHub; it does not know the documented `github`."""
 
 _SORTED = 20_000  # items that are sorted at a time
+_AT_ONCE = 100_000  # bytes that are read in one piece
 _PIECE = 200  # items that are read at a time, in about a millisecond
 
 MAX_UNREADABLE = 100
@@ -200,6 +201,23 @@ def read_json(body: bytes, content_type: str = "") -> Any:
     return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
+def read_at_once(model: type[ItemT], body: bytes, wrapper: str | None) -> list[ItemT] | None:
+    """The items of a list in JSON, in half the time of `read_json` and `read_items`; None if these have to look at it.
+
+    That is if anything is odd about it, or if it is long: texts are copied twice here.
+
+    Args:
+        wrapper: the key that the list may be under.
+    """
+    if len(body) > _AT_ONCE or model is UserFile:
+        return None
+    wrapped = body.startswith(b"{")
+    with suppress(ValidationError):
+        found = _json_adapter(model, wrapped).validate_json(body)
+        return found.get(wrapper) if wrapped else found
+    return None
+
+
 def read_items(model: type[ItemT], raw: Sequence[Any], pace: Pace | None = None) -> Listing[ItemT]:
     """Read a list of JSON values; one bad item does not hide the others.
 
@@ -252,6 +270,12 @@ def _adapter(model: type[ItemT]) -> TypeAdapter[ItemT]:
 @cache
 def _list_adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
     return TypeAdapter(cast(Any, Annotated[list[model], FailFast()]))  # pyright: ignore[reportInvalidTypeForm]
+
+
+@cache
+def _json_adapter(model: type[Item], wrapped: bool) -> TypeAdapter[Any]:
+    items = cast(Any, Annotated[list[model], FailFast()])  # pyright: ignore[reportInvalidTypeForm]
+    return TypeAdapter(cast(Any, dict[str, items]) if wrapped else items)
 
 
 @cache

@@ -10,6 +10,8 @@ import logging
 import random
 import re
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar
@@ -17,6 +19,7 @@ from io import BytesIO
 from typing import Any
 
 import anyio
+import httpcore2
 import httpx2 as httpx
 
 from .connections import Connections
@@ -29,6 +32,8 @@ ATTEMPTS = 3
 
 _ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
 
+_LONG_BODY = 2**24  # bytes that are worth a connection of their own
+_CHUNK = 2**18  # bytes; asyncio receives as many at once
 _ENDS = 64  # bytes of a body that tell what it is
 _NOT_JSON = b" \t\r\n\0\xef\xbb\xbf\xfe\xff"  # blanks, byte order marks, and the zeros of UTF-16
 
@@ -190,7 +195,7 @@ class Transport:
                 outcome = f"{response.status_code}, {len(body)} bytes"
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
-        except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
+        except (httpx.TransportError, httpcore2.NetworkError, httpx.InvalidURL, ssl.SSLError) as error:
             outcome = type(error).__name__
             # The text of a ProtocolError repeats what was malformed, which may be an echo of the cookie.
             cause = None if isinstance(error, httpx.ProtocolError) else error
@@ -234,14 +239,31 @@ class Transport:
         # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
         body = BytesIO()
         length = response.headers.get("content-length", "")
-        if length.isdecimal() and "content-encoding" not in response.headers:
-            transfer.expected += int(length)
-        async for chunk in response.aiter_bytes():
+        expected = int(length) if length.isdecimal() and "content-encoding" not in response.headers else 0
+        transfer.expected += expected
+        is_long = expected >= _LONG_BODY and "network_stream" in response.extensions
+        async for chunk in _long_body(response, expected) if is_long else response.aiter_bytes():
             body.write(chunk)
             transfer.received += len(chunk)
             if body.tell() > self.max_response_bytes:
                 raise TooLarge(self.address, self.max_response_bytes)
         return body.getvalue()
+
+
+async def _long_body(response: httpx.Response, length: int) -> AsyncGenerator[bytes]:
+    """A body of so many bytes. All but the first chunk is read from the connection itself, which cannot be used again.
+
+    HTTPX copies each chunk four times on its way, which takes as long as receiving it.
+    """
+    stream = response.extensions["network_stream"]
+    async with aclosing(response.aiter_bytes()) as chunks:
+        chunk = await anext(chunks, b"")
+        while chunk:
+            yield chunk
+            length -= len(chunk)
+            chunk = await stream.read(min(length, _CHUNK)) if length else b""
+    if length:
+        raise httpx.RemoteProtocolError("the connection ended before the body")
 
 
 def route_of(path: str) -> str:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from sys import getsizeof
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -150,5 +149,5 @@ def memory_of(items: Sequence[Item], pace: Pace) -> int:
     for start in range(0, len(items), _PIECE):
         piece = items[start : start + _PIECE]
         pace.step(len(piece) * ITEM // 4)
-        total += len(piece) * _ITEM_BYTES + sum(map(getsizeof, texts_of(piece)))
+        total += len(piece) * _ITEM_BYTES + sum(map(str.__sizeof__, texts_of(piece)))
     return total

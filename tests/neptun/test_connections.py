@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from neptun_mcp import Credentials, NeptunClient
-from neptun_mcp.neptun import connections
+from neptun_mcp.neptun import connections, transport
 from neptun_mcp.neptun.errors import ConnectionLost, DeletionFailed
 from neptun_mcp.sandbox import COOKIE
 from tests.faults.server import Action, Exchange, Server, http, say, serve, to_json
@@ -62,6 +62,30 @@ async def test_the_rest_of_an_answer_reaches_nobody_else() -> None:
         for _ in range(2):
             for number, client in enumerate(clients, 1):
                 assert await file_owners(client) == [number]
+
+
+@pytest.mark.parametrize("ending", ["", "more", "close", "reset"])
+async def test_a_long_body_arrives_whole_or_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr(transport, "_LONG_BODY", 500_000)
+    pauses: Callable[[float, float], float] = lambda low, _: low / 50  # noqa: E731
+    monkeypatch.setattr(random, "uniform", pauses)
+    text = "".join(map(str, range(200_000)))
+    whole = http(200, to_json([{"id": 1, "text": text}]))
+
+    async def answer_at_length(exchange: Exchange) -> None:
+        if "user-files" not in exchange.request.target:
+            return await answer_by_cookie(exchange)
+        cut = ending in ("close", "reset") and server.connections == 1
+        await exchange.send(whole[:700_000] if cut else whole * (2 if ending == "more" else 1))
+        if cut:
+            await exchange.close() if ending == "close" else exchange.reset()
+        return None
+
+    async with people(answer_at_length, 1) as (server, (client,)):
+        for _ in range(2):
+            (file,) = (await client.list_resources(1, "user-files")).items
+            assert file.text == text
+        assert server.connections == (3 if ending in ("close", "reset") else 2)
 
 
 async def test_the_rest_of_an_answer_is_not_taken_for_the_outcome_of_a_deletion() -> None:

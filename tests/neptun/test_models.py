@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import datetime, timezone
 from typing import Any
@@ -18,6 +19,7 @@ from neptun_mcp.neptun.models import (
     Resource,
     UserFile,
     newest_first,
+    read_at_once,
     read_items,
 )
 from tests.support import import_item
@@ -113,6 +115,45 @@ def test_each_bad_item_has_one_reason() -> None:
     listing = read_items(ProjectImport, [{"id": "x"}, import_item(2), {}, import_item(4), 5])
     assert [item.id for item in listing.items] == [2, 4]
     assert [why.partition(":")[0] for why in listing.left_out] == ["item 1", "item 3", "item 5"]
+
+
+VALUES = [
+    *(value for _, value in ODD_FIELDS),
+    *(None, True, False, 0, -1, 7, 2**31, 2**63, 10**40, 1.5, 7.0, 1e400, float("nan"), [], {}, [1], {"id": 1}),
+    *(
+        "",
+        "7",
+        " 7 ",
+        "7.0",
+        "7_000",
+        "true",
+        "yes",
+        "null",
+        "1e3",
+        "2026-01-01T00:00:00Z",
+        "\0",
+        "ß",
+        "\U0001f600",
+        '"',
+    ),
+]
+
+
+@pytest.mark.parametrize("model", [ProjectImport, Project, *RESOURCE_MODELS.values()])
+def test_what_is_read_at_once_is_what_is_read_with_care(model: type[ProjectImport]) -> None:
+    read = 0
+    for field in (*model.model_fields, "file_tree"):
+        for value in VALUES:
+            if field != "id" and isinstance(value, float) and value != 1.5:
+                continue  # a number in place of a text may be written in another way
+            items: list[Any] = [import_item(1), {**import_item(2), field: value}]
+            for body in (json.dumps(items), json.dumps({"imports": items}), json.dumps({"imports": items, "x": 1})):
+                careful = read_items(model, items)
+                at_once = read_at_once(model, body.encode(), "imports")
+                assert at_once in (None, careful.items), (field, value)
+                assert at_once is None or not careful.left_out
+                read += at_once is not None
+    assert (read > 100) is (model is not UserFile)
 
 
 # Dates and order

@@ -43,7 +43,7 @@ def test_the_readme_is_a_screen() -> None:
 
 
 def test_the_readme_names_each_tool_with_its_arguments() -> None:
-    for tool in create_tools(read_only=False):
+    for tool in create_tools():
         (shown,) = re.findall(rf"^- `{tool.name}\((.*?)\)`:", README, re.MULTILINE)
         required = tool.parameters.get("required", [])
         assert shown.split(", ") == [

@@ -123,7 +123,7 @@ def as_the_code_has_it(manifest: Json, server: Json) -> tuple[Json, Json]:
         **manifest,
         "version": __version__,
         "server": {**manifest["server"], "mcp_config": {**config, "env": env}},
-        "tools": [{"name": tool.name, "description": tool.description} for tool in create_tools(read_only=False)],
+        "tools": [{"name": tool.name, "description": tool.description} for tool in create_tools()],
         "user_config": options,
     }
     (package,) = server["packages"]

@@ -29,7 +29,7 @@ from .console import as_text, render
 def run(options: argparse.Namespace) -> None:
     """Call the tool and print what it returns; without a tool, list them all."""
     end_at_once()
-    tools = {tool.name: tool for tool in create_tools(read_only=False)}
+    tools = {tool.name: tool for tool in create_tools()}
     name: str = options.tool
     if name and name not in tools:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."

@@ -19,7 +19,7 @@ from ..sign_in.forms import Refusal
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools.context import EVERYTHING
 from ..tools.context import Scope as ToolScope
-from ..tools.not_done import NoSession
+from ..tools.words import NoSession
 from .refusals import Refused, unauthorized
 
 MAX_CLIENTS = 1024

@@ -31,7 +31,6 @@ from ..neptun.errors import NeptunError
 from ..server import build_server, lowlevel_server
 from ..settings import Settings, is_loopback
 from ..sign_in.routes import ADVICE, SignIn
-from ..tools import create_tools
 from ..tools.context import Shared
 from ..tools.pages import Pages
 from ..tools.words import CALLER, OPERATOR, explained
@@ -133,6 +132,7 @@ def _mcp_server(
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
         reader=replace(CALLER, renewal=renewal),
+        read_only=settings.read_only,
     )
 
     def principal(ctx: ServerRequestContext[Any, Any]) -> str:
@@ -140,7 +140,6 @@ def _mcp_server(
         return caller_of(request).principal
 
     server = build_server(
-        create_tools(read_only=settings.read_only),
         lambda _: nullcontext(shared),
         outermost=(follow_trace,),
         around=around,

@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from ..tools.context import can_ask
-from ..tools.not_done import NotDone
+from ..tools.words import NotDone
 from .callers import caller_of
 from .deadlines import Ending
 from .gate import MAX_BODY

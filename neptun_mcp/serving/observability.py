@@ -40,9 +40,9 @@ from ..neptun.time_limit import TimeLimit
 from ..settings import Settings
 from ..tools.arguments import parsed_arguments
 from ..tools.context import Report, Shared
-from ..tools.not_done import NoSession, NotAllowed, NotDone, NotThere
 from ..tools.projects import matching
 from ..tools.tools import audited_tools
+from ..tools.words import NoSession, NotAllowed, NotDone, NotThere
 from .callers import Caller, caller_of
 from .refusals import Refused
 from .turns import Turn

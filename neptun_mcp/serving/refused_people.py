@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from ..neptun.errors import CredentialsMissing, NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
-from ..tools.not_done import NotDone
+from ..tools.words import NotDone
 from .callers import Clients, caller_of
 from .observability import caller_name
 from .refusals import refused

@@ -87,7 +87,7 @@ class Telemetry:
         meter = self._meter.get_meter("neptun-mcp", __version__)
         self._requests = _seconds(meter, "http.server.request.duration")
         # What callers call tools and prompts otherwise is shown nowhere.
-        self._names = {known.name for known in (*create_tools(read_only=False), *create_prompts())}
+        self._names = {known.name for known in (*create_tools(), *create_prompts())}
         self._counter = _Counter(meter, self._names)
         for name, value in gauges.items():
             meter.create_observable_gauge(name, [_observer(value)])

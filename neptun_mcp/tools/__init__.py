@@ -1,6 +1,6 @@
 """What the assistant meets: the tools, the questions they ask the person, and what they return.
 
-In the order in which a call meets them: `scope` and `arguments` (what a connection may do, and what hosts send, made
+In the order in which a call meets them: `middleware` (what a connection may do), `arguments` (what hosts send, made
 uniform), `tools` (a signature and a few lines each), `parameters` (types, and what goes together), `projects` and
 `questions` (what is asked of the person), `lists` (how a page of one project, or of all, comes about), `query` (the
 search language), `pages` (lists with more to read), `excerpts` and `fitting` (how much is shown), `results` (in which

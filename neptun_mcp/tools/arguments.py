@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.tools import Tool
-from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ..neptun.errors import quoted
-from .not_done import NotAllowed, NotDone
 from .parameters import OWN_WORDS
 from .schema import Schema, flat_schema
-from .words import Reader
-
-CALLS = ("tools/call", "prompts/get")
-"""The methods that have arguments, and are refused in words."""
-
-
-def call_reader(tools: Collection[str], withheld: Collection[str], prompts: Sequence[Prompt]) -> ServerMiddleware[Any]:
-    """Middleware of the MCP server that reads arguments as some hosts send them, and refuses what does not exist.
-
-    Args:
-        tools: the names of the tools that there are.
-        withheld: the names of those that there would be without NEPTUN_READ_ONLY.
-        prompts: the prompts that there are.
-    """
-    prompted = {prompt.name: [argument.name for argument in prompt.arguments or ()] for prompt in prompts}
-
-    async def read_call(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        params: Mapping[str, Any] = ctx.params or {}
-        name = params.get("name")
-        if ctx.method not in CALLS or ctx.request_id is None or not isinstance(name, str):
-            return await call_next(ctx)
-        is_tool = ctx.method == "tools/call"
-        try:
-            if is_tool and name not in tools:
-                raise _no_such_tool(name, tools, withheld, ctx.lifespan_context.reader)
-            if not is_tool and name not in prompted:
-                has = f"The prompts are: {', '.join(prompted)}." if prompted else "There are none here."
-                raise NotDone(f"There is no prompt {quoted(name)}. {has}")
-            arguments = parsed_arguments(params.get("arguments"))
-            if arguments is None:
-                raise NotDone(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
-            if not is_tool:
-                arguments = _as_texts(name, arguments, prompted[name])
-        except NotDone as error:
-            return refusal(ctx, error)
-        return await call_next(replace(ctx, params={**params, "arguments": arguments}))
-
-    return read_call
-
-
-def refusal(ctx: ServerRequestContext[Any, Any], error: NotDone) -> dict[str, Any]:
-    """A refused call of a tool in the form of the wire, which nothing else gives it here, reported as if a tool had
-    raised it.
-
-    Raises:
-        MCPError: the call is of a prompt. The specification wants -32602 ("Prompts", "Error Handling"); the SDK
-            answers with 0, and logs a traceback.
-    """
-    if ctx.method != "tools/call":
-        raise MCPError(INVALID_PARAMS, str(error)) from None
-    ctx.lifespan_context.report_for(ctx.request).outcome = error
-    result = CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+from .words import NotDone
 
 
 def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
@@ -82,19 +24,10 @@ def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
             return None
     if arguments in (None, []):
         return {}
-    return cast("dict[str, Any]", arguments) if isinstance(arguments, dict) else None
+    return {**cast("dict[str, Any]", arguments)} if isinstance(arguments, dict) else None
 
 
-def _no_such_tool(name: str, tools: Collection[str], withheld: Collection[str], reader: Reader) -> NotDone:
-    if name in withheld:
-        return NotAllowed(
-            f"{name} is switched off. The person can do it on the Neptun website, or "
-            f"{reader.told_to_set('unset NEPTUN_READ_ONLY')}."
-        )
-    return NotDone(f"There is no tool {quoted(name)}. The tools are: {', '.join(tools)}.")
-
-
-def _as_texts(prompt: str, arguments: Mapping[str, Any], known: Collection[str]) -> dict[str, str]:
+def as_texts(prompt: str, arguments: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """The arguments of a prompt: the protocol knows texts only; some hosts send numbers, and null for what is left out.
 
     Raises:

@@ -80,6 +80,7 @@ class Shared:
         scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
         reader: who reads the error messages.
+        read_only: nothing is deleted.
     """
 
     client_for: Callable[[Any], NeptunClient]
@@ -90,6 +91,16 @@ class Shared:
     keeps_sessions: bool = False
     scope_for: Callable[[Any], Scope] = lambda _: EVERYTHING
     reader: Reader = HOST
+    read_only: bool = False
+
+    def scope_of(self, request: Any) -> Scope:
+        """What the connection may do that a request belongs to, within the settings."""
+        scope = self.scope_for(request)
+        if not self.read_only or scope.no_deletion:
+            return scope
+        unset = self.reader.told_to_set("unset NEPTUN_READ_ONLY")
+        why = f"Deletion is switched off. The person can delete on the Neptun website, or {unset}."
+        return replace(scope, no_deletion=why)
 
 
 def _as_hosts_accept_it(schema: dict[str, Any]) -> None:
@@ -145,7 +156,7 @@ def call_of(ctx: Context[Shared, Any]) -> Call:
     client, report = shared.client_for(request), shared.report_for(request)
     limit = TimeLimit(client.timeout - report.queued)
     neptun = client.with_options(time_limit=limit, transfer=current_transfer.get())
-    return Call(neptun, limit, shared, report, shared.scope_for(request))
+    return Call(neptun, limit, shared, report, shared.scope_of(request))
 
 
 def can_ask(capabilities: ClientCapabilities | None) -> bool:

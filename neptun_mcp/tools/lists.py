@@ -25,11 +25,10 @@ from .context import Call
 from .duplicates import replacements
 from .fitting import MAX_BYTES, Row, fitted, full_text
 from .folding import ITEM, work_on
-from .not_done import NotDone
 from .pages import EVERY_PROJECT, memory_of
 from .projects import list_projects
 from .query import Query, search
-from .words import happened, listed
+from .words import NotDone, happened, listed
 
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""

@@ -9,10 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport
-from .not_done import NotDone
 from .projects import ALL
 from .query import parse_query
-from .words import NOTHING_DELETED
+from .words import NOTHING_DELETED, NotDone
 
 OWN_WORDS = "own_words"
 """The type of pydantic's errors that have words of their own."""

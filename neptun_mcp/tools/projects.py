@@ -16,9 +16,8 @@ from ..neptun.models import Listing, Project
 from ..neptun.threads import Pace
 from .context import Call, Form, Shared, call_of, can_ask
 from .folding import fold
-from .not_done import NotDone
 from .pages import EVERY_PROJECT, Key, Sent, memory_of
-from .words import known_projects
+from .words import NotDone, known_projects
 
 ALL = "*"
 """Stands for all projects, in the argument `project`."""
@@ -52,7 +51,9 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
             )
         if not projects:
             known = known_projects(_nearest(listing.items, name))
-            raise NotDone(f"No project has {quoted(name)} in its name; pass project_id. {known}")
+            raise NotDone(
+                f"No project has {quoted(name)} in its name; pass project_id, or * as project to list all. {known}"
+            )
     if len(projects) == 1 and not (listing.left_out and not name):
         return replace(call, project_id=projects[0].id)
     if not can_ask(ctx.client_capabilities):

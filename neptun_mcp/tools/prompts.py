@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import cache
 from typing import Annotated
 
 from mcp.server.mcpserver.prompts import Prompt
@@ -47,6 +48,7 @@ def _which(chosen: str) -> tuple[str, str]:
     return f"project {quoted(chosen)}", f"with project {quoted(chosen)}"
 
 
+@cache
 def create_prompts() -> list[Prompt]:
     """The prompts to publish where imports can be deleted."""
     return [

@@ -48,7 +48,7 @@ from ..neptun.errors import quoted
 from ..neptun.models import RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
 from ..neptun.threads import Pace
 from .folding import contained, fold
-from .not_done import NotDone
+from .words import NotDone
 
 _PLAIN = str.maketrans("“”„‟＂：－", '""""":-')
 # The quote that ends a phrase ends its term, too: `"name": "x"` is one phrase.

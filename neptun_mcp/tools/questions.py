@@ -19,9 +19,8 @@ from ..neptun.client import is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
 from .context import Answered, Call, Form, Shared, can_ask
-from .not_done import NotAllowed, NotDone, NotThere
 from .projects import InProject, known_name, project_name
-from .words import NOTHING_DELETED, happened, listed
+from .words import NOTHING_DELETED, NotAllowed, NotDone, NotThere, happened, listed
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.

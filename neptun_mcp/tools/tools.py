@@ -23,7 +23,6 @@ from .arguments import given_arguments, wrong_values
 from .context import Call, Scope, Shared
 from .fitting import Row, fitted
 from .lists import Wanted, list_page, single_resource
-from .not_done import NotDone
 from .parameters import (
     AnyProject,
     ImportId,
@@ -40,10 +39,10 @@ from .parameters import (
 from .progress import with_progress
 from .projects import InProject
 from .query import parse_query
-from .questions import Found, decide
+from .questions import UNTOUCHED, Found, ask_deletion, decide
 from .results import DeletionResult, ImportsPage, ResourcesPage
 from .schema import flat_schema, unbounded
-from .words import NOTHING_DELETED, explained
+from .words import NOTHING_DELETED, NotDone, explained
 
 
 async def list_imports(
@@ -112,6 +111,12 @@ async def _delete(call: Call, import_id: int) -> str:
     return happened if call.report.asked else f"{happened} This server did not ask anyone."
 
 
+OF_ALL = ", or of all"
+ASKING = (
+    " The person is asked first, if the host can ask; a refusal is not an error (deleted: false), so do not try again."
+)
+"""What the tools' descriptions say, and is not true of every connection."""
+
 NOT_UNDERSTOOD = (
     "The host's answer to the question could not be understood. Nothing was changed; make the call again, and the "
     "person is asked again."
@@ -134,7 +139,7 @@ class NeptunTool(Tool):
             result = await with_progress(context, super().run(given, context))
         except ToolError as error:
             report.outcome = error.__cause__ or error
-            raise self._in_words(error, shared, shared.scope_for(request), given) from error.__cause__
+            raise self._in_words(error, shared, shared.scope_of(request), given) from error.__cause__
         except MCPError as error:
             # Until 2025-11-25 the host's answer to a question may be an error.
             report.outcome = unasked = ToolError(self._unasked(error.error.code))
@@ -176,28 +181,30 @@ class NeptunTool(Tool):
             )
         if isinstance(cause, ValidationError):
             return ToolError(wrong_values(self, cause))
-        # What remains is an answer to a question to the person that does not fit the form.
-        return ToolError(NOT_UNDERSTOOD)
+        # What remains is an answer to a question to the person that does not fit the form. The SDK says so in words
+        # alone if it was accepted without content (`mcp/server/mcpserver/resolve.py`, as read in mcp 2.3).
+        is_empty = all(words in str(error) for words in (ask_deletion.__name__, "with no content"))
+        return ToolError(UNTOUCHED if is_empty else NOT_UNDERSTOOD)
 
 
 @cache
-def _tools() -> list[NeptunTool]:
-    """All tools, made once: nobody changes them, and their schemas take time.
+def create_tools() -> list[NeptunTool]:
+    """All tools, with schemas that every host accepts: made once, as nobody changes them, and it takes time.
 
-    Whether one exists in read-only mode, and is audited, follows from its hints.
+    Whether a connection that may not delete has one, and whether it is audited, follows from its hints.
     """
     return [
         _tool(
             list_imports,
             "List imports",
-            "List the imports of a Neptun project, or of all: the folders and GitHub repositories that were read into "
+            f"List the imports of a Neptun project{OF_ALL}: the folders and GitHub repositories that were read into "
             "it, newest first.",
             ImportsPage,
         ),
         _tool(
             list_resources,
             "List resources",
-            "List the resources of one type of a Neptun project, or of all, newest first: files (with the lines that "
+            f"List the resources of one type of a Neptun project{OF_ALL}, newest first: files (with the lines that "
             "match the query, or their beginning), template collections, GitHub installations or chats. Pass "
             "resource_id to read a whole file.",
             ResourcesPage,
@@ -206,8 +213,7 @@ def _tools() -> list[NeptunTool]:
             delete_import,
             "Delete an import",
             "Delete one import of a Neptun project for good, with the files that came with it. Only for an import that "
-            "the person wants gone. The person is asked first, if the host can ask; a refusal is not an error "
-            "(deleted: false), so do not try again.",
+            f"the person wants gone.{ASKING}",
             DeletionResult,
             deletes=True,
         ),
@@ -230,15 +236,6 @@ def _tool(
     return tool
 
 
-def create_tools(*, read_only: bool) -> list[Tool]:
-    """The tools to publish, with schemas that every host accepts.
-
-    Args:
-        read_only: only those that change nothing.
-    """
-    return [tool for tool in _tools() if not (read_only and tool.changes_something)]
-
-
 def audited_tools() -> list[str]:
-    """The names of the tools that do more than read, whether they are published or not."""
-    return [tool.name for tool in _tools() if tool.changes_something]
+    """The names of the tools that do more than read."""
+    return [tool.name for tool in create_tools() if tool.changes_something]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from mcp.server.mcpserver.exceptions import ToolError
+
 from ..command_line import command_line
 from ..neptun import errors
 from ..neptun.cookies import how_to_get_cookie
@@ -17,6 +19,23 @@ from ..neptun.errors import NeptunError, quoted
 from ..neptun.models import DEFAULT_BASE_URL, MAX_ID, Project
 
 NOTHING_DELETED = "Nothing was deleted."
+
+
+class NotDone(ToolError):
+    """A call that the tools themselves do not carry out, in words for the assistant: it has to be another one."""
+
+
+class NotAllowed(NotDone):
+    """The settings, or the person's host, do not allow it."""
+
+
+class NotThere(NotDone):
+    """What it was about is not there, or not any more."""
+
+
+class NoSession(NotDone):
+    """It came without the session that it needs."""
+
 
 _LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
 _AGAIN = "try again in a minute"

@@ -86,7 +86,7 @@ def test_a_wrong_argument_is_a_misuse(command: Command, arguments: str, said: st
         ("list_import", "Did you mean list_imports?"),
         ("delete", "Did you mean delete_import?"),
         ("LIST_IMPORTS", "Did you mean list_imports?"),
-        ("everything", f"The tools are: {', '.join(tool.name for tool in create_tools(read_only=False))}."),
+        ("everything", f"The tools are: {', '.join(tool.name for tool in create_tools())}."),
     ],
 )
 def test_a_mistyped_tool_is_answered_with_a_suggestion(command: Command, tool: str, hint: str) -> None:
@@ -96,7 +96,7 @@ def test_a_mistyped_tool_is_answered_with_a_suggestion(command: Command, tool: s
 def test_without_a_tool_all_are_listed_with_their_arguments(command: Command) -> None:
     ran = command("call")
     assert (ran.code, ran.stderr) == (0, "")
-    for tool in create_tools(read_only=False):
+    for tool in create_tools():
         assert f"{tool.name}\n  " in ran.stdout
         assert all(f"    {name}= " in ran.stdout for name in tool.parameters["properties"])
     assert "\n\ndelete_import\n" in ran.stdout

@@ -34,7 +34,7 @@ async def test_a_client_uses_the_tools_over_stdio(era: str) -> None:
     async with Client(stdio_client(PARAMETERS), mode=ERAS[era], elicitation_callback=person) as client:
         assert client.protocol_version == era
         listed = [tool.name for tool in (await client.list_tools()).tools]
-        assert listed == [tool.name for tool in create_tools(read_only=False)]
+        assert listed == [tool.name for tool in create_tools()]
         assert content_of(await client.call_tool("list_imports", {"project_id": 1}))["total"] == 7
         result = await client.call_tool("delete_import", {"project_id": 1, "import_id": 104})
         assert content_of(result)["deleted"] is True
@@ -241,7 +241,7 @@ async def test_nothing_that_a_host_is_told_depends_on_docstrings(tmp_path: Path)
         await server.initialize()
         await server.request("tools/list", {})
         listed = {tool["name"]: tool for tool in (await server.message())["result"]["tools"]}
-    for tool in create_tools(read_only=False):
+    for tool in create_tools():
         assert listed[tool.name]["description"] == tool.description
         assert listed[tool.name]["inputSchema"] == tool.parameters
         assert listed[tool.name]["outputSchema"] == tool.output_schema

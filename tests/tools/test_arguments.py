@@ -90,5 +90,5 @@ async def test_arguments_are_an_object_or_the_json_of_one(
             "import_id must be a whole number from 1 to 2147483647. Pass one id that list_imports shows."
         )
         unknown = await call("list_import", {})
-        names = [tool.name for tool in create_tools(read_only=False)]
+        names = [tool.name for tool in create_tools()]
         assert unknown["content"][0]["text"] == (f'There is no tool "list_import". The tools are: {", ".join(names)}.')

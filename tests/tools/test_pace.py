@@ -14,8 +14,8 @@ from neptun_mcp.neptun.time_limit import TimeLimit
 from neptun_mcp.tools import lists
 from neptun_mcp.tools.folding import ITEM, contained, work_on
 from neptun_mcp.tools.lists import Wanted
-from neptun_mcp.tools.not_done import NotDone
 from neptun_mcp.tools.query import Query, parse_query, search
+from neptun_mcp.tools.words import NotDone
 from tests.support import PATIENCE, CountingPace
 
 pytestmark = pytest.mark.anyio

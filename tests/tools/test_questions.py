@@ -10,7 +10,7 @@ from mcp.types import ElicitResult, ErrorData
 from starlette.responses import JSONResponse
 
 from neptun_mcp.sandbox.state import Store
-from neptun_mcp.tools.answers import REFUSED
+from neptun_mcp.tools.middleware import REFUSED
 from neptun_mcp.tools.questions import UNTOUCHED
 from neptun_mcp.tools.tools import NOT_UNDERSTOOD
 from tests.running_neptun import BOB_COOKIE
@@ -368,7 +368,6 @@ async def test_a_refusal_is_not_an_error_and_deletes_nothing(
 @pytest.mark.parametrize(
     "answer",
     [
-        ElicitResult(action="accept"),
         ElicitResult(action="accept", content={"delete": "perhaps"}),
         ElicitResult(action="accept", content={"delete": None}),
         ElicitResult(action="accept", content={"delete": "true"}),
@@ -382,6 +381,13 @@ async def test_an_unclear_answer_deletes_nothing(host: Host, era: str, answer: E
     host.person = Person(answer)
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=104)
     assert message == NOT_UNDERSTOOD
+    assert host.site.deletions() == []
+
+
+async def test_a_form_that_comes_back_without_content_was_not_touched(host: Host, era: str) -> None:
+    host.era = era
+    host.person = Person(ElicitResult(action="accept"))
+    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=104) == UNTOUCHED
     assert host.site.deletions() == []
 
 
@@ -547,8 +553,8 @@ async def test_read_only_has_no_deletion(host: Host, era: str) -> None:
             tool.annotations and tool.annotations.read_only_hint for tool in (await tools.client.list_tools()).tools
         )
         assert await tools.fails("delete_import", project_id=WEBSHOP, import_id=104) == (
-            "delete_import is switched off. The person can do it on the Neptun website, "
-            "or unset NEPTUN_READ_ONLY in the host's entry for this server, and restart it."
+            "Deletion is switched off. The person can delete on the Neptun website, or unset NEPTUN_READ_ONLY in the "
+            "host's entry for this server, and restart it. Nothing was deleted."
         )
     assert host.site.requests == []
 

@@ -13,10 +13,9 @@ from mcp.shared.exceptions import MCPError
 
 from neptun_mcp.account import create_client
 from neptun_mcp.server import build_server
-from neptun_mcp.tools import create_tools
 from neptun_mcp.tools.context import Scope, Shared
+from neptun_mcp.tools.middleware import CHOOSING, DELETING
 from neptun_mcp.tools.pages import Pages
-from neptun_mcp.tools.scope import CHOOSING, DELETING
 from tests.support import ORDERS, WEBSHOP, YES, Person, Site, content_of, error_of, settings_for
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +33,7 @@ async def connected(
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
         yield Shared(lambda _: neptun, Pages(2**20), scope_for=lambda _: scope, **settings)
 
-    server = build_server(create_tools(read_only=False), lifespan)
+    server = build_server(lifespan)
     async with neptun, Client(server, mode=mode, elicitation_callback=person) as client:
         yield client
 
@@ -78,6 +77,24 @@ async def test_the_one_project_of_a_connection_cannot_be_chosen(site: Site) -> N
         for arguments in ({}, {"project_id": None}, {"project_id": 0}, {"project_id": str(ORDERS)}):
             listed = content_of(await client.call_tool("list_imports", arguments))
             assert listed["project_id"] == ORDERS
+
+
+@pytest.mark.parametrize(
+    ("scope", "settings", "says_all", "says_asked"),
+    [
+        (Scope(), {}, True, True),
+        (Scope(project_id=ORDERS), {"confirm_delete": "require"}, False, True),
+        (Scope(), {"confirm_delete": "off"}, True, False),
+        (Scope(always_ask=True), {"confirm_delete": "off"}, True, True),
+    ],
+)
+async def test_the_descriptions_promise_no_more_than_there_is(
+    site: Site, scope: Scope, settings: dict[str, Any], says_all: bool, says_asked: bool
+) -> None:
+    async with connected(site, scope, **settings) as client:
+        described = {tool.name: tool.description or "" for tool in (await client.list_tools()).tools}
+    assert ("or of all" in described["list_imports"], "or of all" in described["list_resources"]) == (says_all,) * 2
+    assert ("is asked first" in described["delete_import"]) is says_asked
 
 
 @pytest.mark.parametrize(

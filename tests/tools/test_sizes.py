@@ -62,7 +62,7 @@ async def test_every_result_fits(host: Host) -> None:
 
 
 def test_every_tool_is_called() -> None:
-    assert {tool for tool, _ in LISTS + DELETIONS} == {tool.name for tool in create_tools(read_only=False)}
+    assert {tool for tool, _ in LISTS + DELETIONS} == {tool.name for tool in create_tools()}
 
 
 def test_a_result_is_no_longer_than_hosts_show() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 
 import anyio.to_thread
@@ -12,6 +11,14 @@ from ..account import credentials_of
 from ..settings import HOW_TO_MAKE_KEY, Settings, is_loopback
 from ..tools.words import login_command
 from .refused_people import RefusedPeople
+
+_NEEDED = {
+    "NEPTUN_MCP_PUBLIC_URL": "the address by which people reach it (such as https://mcp.example.com)",
+    "NEPTUN_MCP_STATE_KEY": f"a key (make one with: {HOW_TO_MAKE_KEY})",
+    "NEPTUN_MCP_TOKEN": f"a token (make one with: {HOW_TO_MAKE_KEY})",
+    "NEPTUN_MCP_ALLOWED_HOSTS": "the host names by which they do (such as mcp.example.com)",
+}
+"""What the settings hold, without which a server may not start."""
 
 _log = logging.getLogger("neptun_mcp.serve")
 
@@ -28,37 +35,25 @@ def check_settings(settings: Settings, host: str) -> None:
     """
     RefusedPeople(settings.mcp_refused_file)
     address, tokens, hosts = settings.mcp_public_url, settings.tokens, settings.mcp_allowed_hosts
+    needed: dict[str, object] = {}
+    who = "With NEPTUN_MCP_CREDENTIALS=sign-in this server"
     if settings.mcp_credentials == "sign-in":
-        needed = {
-            "NEPTUN_MCP_PUBLIC_URL": (
-                address,
-                "the address by which people reach it (such as https://mcp.example.com)",
-            ),
-            "NEPTUN_MCP_STATE_KEY": (settings.state_keys, f"a key (make one with: {HOW_TO_MAKE_KEY})"),
-        }
-        _check_set(needed, "With NEPTUN_MCP_CREDENTIALS=sign-in this server")
         if tokens:
             raise ValueError(
                 "NEPTUN_MCP_TOKEN and NEPTUN_MCP_TOKEN_FILE do not go with NEPTUN_MCP_CREDENTIALS=sign-in: "
                 "people get tokens by signing in"
             )
+        needed = {"NEPTUN_MCP_PUBLIC_URL": address, "NEPTUN_MCP_STATE_KEY": settings.state_keys}
     elif address:
         raise ValueError("NEPTUN_MCP_PUBLIC_URL goes with NEPTUN_MCP_CREDENTIALS=sign-in: set both, or neither")
     elif hosts or not is_loopback(host):
         why = "NEPTUN_MCP_ALLOWED_HOSTS is set" if hosts else f"it listens on {host or 'an address unknown here'}"
-        needed = {
-            "NEPTUN_MCP_TOKEN": (tokens, f"a token (make one with: {HOW_TO_MAKE_KEY})"),
-            "NEPTUN_MCP_ALLOWED_HOSTS": (hosts, "the host names by which they do (such as mcp.example.com)"),
-        }
-        _check_set(needed, f"Others may reach this server, since {why}, so it")
-
-
-def _check_set(needed: Mapping[str, tuple[object, str]], who: str) -> None:
-    """Raises ValueError if some of the settings are missing, each given with its value and what it is in words."""
-    missing = {name: words for name, (value, words) in needed.items() if not value}
-    if missing:
+        who = f"Others may reach this server, since {why}, so it"
+        needed = {"NEPTUN_MCP_TOKEN": tokens, "NEPTUN_MCP_ALLOWED_HOSTS": hosts}
+    if missing := [name for name, value in needed.items() if not value]:
         are = "are" if len(missing) > 1 else "is"
-        raise ValueError(f"{' and '.join(missing)} {are} not set. {who} needs {' and '.join(missing.values())}.")
+        what = " and ".join(_NEEDED[name] for name in missing)
+        raise ValueError(f"{' and '.join(missing)} {are} not set. {who} needs {what}.")
 
 
 async def warn_of_gaps(settings: Settings) -> None:

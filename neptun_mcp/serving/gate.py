@@ -11,7 +11,6 @@ import anyio
 from mcp.types import PARSE_ERROR, JSONRPCMessage, JSONRPCRequest
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
@@ -24,7 +23,7 @@ from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
 from .observability import note_refusal
-from .refusals import Refused, refused
+from .refusals import Refused
 from .refused_people import RefusedPeople
 from .turns import Disconnected, Turns
 
@@ -84,9 +83,9 @@ class Limits:
 def _check_size(scope: Scope) -> None:
     query = scope["query_string"]
     if any(len(value) > MAX_HEADER for _, value in scope["headers"]):
-        raise refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
+        raise Refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
     if len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
-        raise refused(414, "The query of the address is too long. Send less.")
+        raise Refused(414, "The query of the address is too long. Send less.")
 
 
 class Gate:
@@ -164,7 +163,7 @@ class Gate:
         given = headers.getlist("host")
         if len(given) != 1 or not self._is_ours(given[0]):
             name = ascii(given[0][:100] if given else None)
-            raise refused(
+            raise Refused(
                 421,
                 "This server does not answer to the host name in the request. "
                 "Use the address that its operator gave you; the operator sets its names in NEPTUN_MCP_ALLOWED_HOSTS.",
@@ -174,17 +173,17 @@ class Gate:
             scheme, _, authority = origin.lower().partition("://")
             if scheme not in ("http", "https") or not self._is_ours(authority):
                 words = "Web pages of other sites may not call this server. Call it from its own address."
-                raise refused(403, words, note=f"Origin is {origin[:100]!a}")
+                raise Refused(403, words, note=f"Origin is {origin[:100]!a}")
 
     def _check_form(self, method: str, headers: Headers) -> None:
         if method not in self._methods:
             needed = f"The HTTP method has to be {' or '.join(self._methods)}."
             if method == "GET":  # as of a browser
                 needed = f"This is an MCP server: add this address to your host instead of opening it. {needed}"
-            raise refused(405, needed, {"Allow": ", ".join(self._methods)})
+            raise Refused(405, needed, {"Allow": ", ".join(self._methods)})
         # A form of a web page could have another type.
         if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise refused(415, "The Content-Type of a request has to be application/json.")
+            raise Refused(415, "The Content-Type of a request has to be application/json.")
 
     def _is_ours(self, authority: str) -> bool:
         """Whether it is one of the hosts, with a port and without."""
@@ -209,7 +208,7 @@ class Gate:
             elif not replaced:
                 if started and _says_session_ended(scope["state"]["report"].outcome):
                     replaced = True
-                    await on_ended().response(scope, receive, send)
+                    await on_ended().response_at(scope["path"])(scope, receive, send)
                     return
                 if started:
                     await send(started.pop())
@@ -241,7 +240,7 @@ def _message_in(body: bytes) -> tuple[JSONRPCMessage, bytes]:
             return found
         raise NoMessage(PARSE_ERROR, "The request is empty. Send one JSON-RPC 2.0 message per request.")
     except NoMessage as error:
-        raise Refused(JSONResponse(error.answer.model_dump(mode="json", exclude_unset=True), 400)) from None
+        raise Refused(400, str(error), body=error.answer.model_dump(mode="json", exclude_unset=True)) from None
 
 
 class Public:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -32,7 +32,7 @@ from ..tools.words import NotDone
 from .callers import caller_of
 from .deadlines import Ending
 from .gate import MAX_BODY
-from .refusals import Refused, refused
+from .refusals import Refused
 from .turns import Disconnected, Turn
 
 MAX_SESSIONS = 1000
@@ -46,13 +46,6 @@ OVERLAP_SECONDS = 1.0
 
 IDLE_SECONDS = 12 * 3600.0
 """How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
-
-
-class _Owner(NamedTuple):
-    """Who began a session: nobody else can use it, and those of one person are counted together."""
-
-    principal: str
-    person: str
 
 
 class McpSessions:
@@ -74,7 +67,8 @@ class McpSessions:
         self._stateful = StreamableHTTPSessionManager(
             server, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
         )
-        self._owners = OrderedDict[str, _Owner]()  # by session, the one not used for longest first
+        # The principal that a session is bound to, and the person: by session, the one not used for longest first.
+        self._owners = OrderedDict[str, tuple[str, str]]()
         self._in_flight = dict[tuple[str, str], anyio.Event]()  # by session and id, and when it is over
 
     def __len__(self) -> int:
@@ -93,8 +87,8 @@ class McpSessions:
             await self._stateless.handle_request(scope, receive, send)
             return
         session = request.headers.get(MCP_SESSION_ID_HEADER, "")
-        owner = _Owner(caller_of(request).principal, request.state.person)
-        if session and (session not in self._owners or self._owners[session].principal != owner.principal):
+        owner = caller_of(request).principal, request.state.person
+        if session and self._owners.get(session, ("", ""))[0] != owner[0]:
             raise _unknown()
 
         async def send_and_note(message: Message) -> None:
@@ -118,7 +112,7 @@ class McpSessions:
         if message.method == "initialize":
             # It could take back that the host can ask, and with it the question before a deletion.
             words = "This MCP session has begun already. To begin another one, leave the header Mcp-Session-Id out."
-            raise refused(400, words)
+            raise Refused(400, words)
         request = (session, str(message.id))
         if earlier := self._in_flight.get(request):
             # Some hosts use an id again as soon as they have the answer.
@@ -129,26 +123,25 @@ class McpSessions:
                 "A request with this id is in flight in this MCP session. "
                 "Send each request of a session with an id of its own."
             )
-            raise refused(409, words)
+            raise Refused(409, words)
         self._in_flight[request] = anyio.Event()
         try:
             yield
         finally:
             self._in_flight.pop(request).set()
 
-    async def _note(self, method: str, headers: Headers, owner: _Owner) -> None:
+    async def _note(self, method: str, headers: Headers, owner: tuple[str, str]) -> None:
         """Note from the headers of an answer that a session is used, has begun or has ended."""
         session = headers.get(MCP_SESSION_ID_HEADER)
         if session is None:
             return
+        self._owners.pop(session, None)
         if method == "DELETE":
-            self._owners.pop(session, None)
             return
         self._owners[session] = owner
-        self._owners.move_to_end(session)
         if len(self._owners) > MAX_SESSIONS:
-            [(most, _)] = Counter(owner.person for owner in self._owners.values()).most_common(1)
-            await self._end(next(session for session, owner in self._owners.items() if owner.person == most))
+            [(most, _)] = Counter(person for _, person in self._owners.values()).most_common(1)
+            await self._end(next(session for session, (_, person) in self._owners.items() if person == most))
 
     async def _end(self, session: str) -> None:
         del self._owners[session]
@@ -165,7 +158,7 @@ async def _nothing(*_: Message) -> Any:
 
 
 def _unknown() -> Refused:
-    return refused(
+    return Refused(
         404,
         "This MCP session is not known here: the server was restarted, nothing used the session for long, or the "
         "server runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from ..neptun.models import MAX_ID
 from ..tools.context import Scope
-from .refusals import refused
+from .refusals import Refused
 
 _ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
@@ -33,7 +33,7 @@ def narrowed(scope: Scope, query: bytes) -> Scope:
         elif name == "project_id" and _ID.fullmatch(value) and int(value) <= MAX_ID and name not in names:
             scope = replace(scope, project_id=int(value))
         else:
-            raise refused(
+            raise Refused(
                 400,
                 "The address of this server takes read_only=1 and project_id=NUMBER, each once, and nothing else. "
                 "Correct it in the host's entry for this server.",

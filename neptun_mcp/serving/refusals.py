@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp.types import INVALID_REQUEST
@@ -20,46 +21,50 @@ _REASONS = {401: "no_token", 403: "refused", 429: "too_much_waiting", 503: "nept
 _log_refusal = event_log("requests")
 
 
+@dataclass(eq=False)
 class Refused(Exception):
-    """A request that is answered with this response and goes no further.
+    """A request that is answered so and goes no further.
 
     Attributes:
-        words: the same for people and applications that sign in; empty if the response is for them already.
+        status: the HTTP status.
+        words: what happened, and what to do.
+        headers: further ones of the answer.
         note: what the log says besides; None if it has a line already that says more.
-        reason: a word for the log, of those in docs/remote.md.
-        known: further fields of the line: who sent the request, once that is known.
+        body: what is sent as JSON; None for a JSON-RPC error, which hosts read aloud, without the request's id, since
+            that is not known yet. Where people and applications sign in, they get the words as they can read them.
+        known: further fields of the log's line: who sent the request, once that is known.
     """
 
-    def __init__(self, response: Response, note: str | None = "", *, words: str = "") -> None:
-        self.response = response
-        self.words = words
-        self.note = note
-        self.reason = _REASONS.get(response.status_code, "caller_mistake")
-        self.known: dict[str, Any] = {}
+    status: int
+    words: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    note: str | None = ""
+    body: Mapping[str, Any] | None = None
+    known: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def reason(self) -> str:
+        """A word for the log, of those in docs/remote.md."""
+        return _REASONS.get(self.status, "caller_mistake")
+
+    def response_at(self, path: str) -> Response:
+        """The answer to who is served at a path."""
+        if path in PATHS:
+            return refusal_at(path, Refusal(self.words, self.status), self.headers)
+        error = {"code": INVALID_REQUEST, "message": self.words}
+        return JSONResponse(self.body or {"jsonrpc": "2.0", "id": None, "error": error}, self.status, self.headers)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, and log it in a line."""
-        status, headers = self.response.status_code, Headers(scope=scope)
-        fields = {"status": status, "reason": self.reason}
+        headers = Headers(scope=scope)
+        fields = {"status": self.status, "reason": self.reason}
         if token := headers.get("authorization", "").partition(" ")[2].strip():
             fields["token"] = digest(token)[:16]
-            fields["reason"] = "wrong_token" if status == 401 else self.reason
+            fields["reason"] = "wrong_token" if self.status == 401 else fields["reason"]
         if self.note is not None:
             said = f"refused: {self.note}" if self.note else "refused"
             _log_refusal(said, **fields, **(self.known or ids_of(headers)))
-        response = self.response
-        if self.words and scope["path"] in PATHS:
-            response = refusal_at(scope["path"], Refusal(self.words, status), response.headers)
-        await response(scope, receive, send)
-
-
-def refused(status: int, message: str, headers: Mapping[str, str] | None = None, *, note: str = "") -> Refused:
-    """A refusal as whoever is served at the path reads it.
-
-    Hosts read a JSON-RPC error aloud; it has no id, since the request's is not known yet.
-    """
-    error = {"code": INVALID_REQUEST, "message": message}
-    return Refused(JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers), note, words=message)
+        await self.response_at(scope["path"])(scope, receive, send)
 
 
 def unauthorized(description: str, *, no_token: bool = False, note: str | None = "", **more: str) -> Refused:
@@ -74,4 +79,4 @@ def unauthorized(description: str, *, no_token: bool = False, note: str | None =
     error = {"error": "invalid_token", "error_description": description}
     named = {"realm": "neptun-mcp"} if no_token else error
     challenge = ", ".join(f'{name}="{value}"' for name, value in {**named, **more}.items())
-    return Refused(JSONResponse(error, 401, {"WWW-Authenticate": f"Bearer {challenge}"}), note)
+    return Refused(401, description, {"WWW-Authenticate": f"Bearer {challenge}"}, note, error)

@@ -17,7 +17,7 @@ from ..neptun.secret_files import read_secret_file
 from ..tools.words import NotDone
 from .callers import Clients, caller_of
 from .observability import caller_name
-from .refusals import refused
+from .refusals import Refused
 
 UNKNOWN = "Neptun does not say who you are. Try again in a minute."
 
@@ -107,9 +107,9 @@ class RefusedPeople:
             except (NotDone, CredentialsMissing, SessionRefused):
                 pass  # without a session no call succeeds
             except NeptunError:
-                raise refused(503, UNKNOWN) from None
+                raise Refused(503, UNKNOWN) from None
         if found := self._callers & {caller_name(caller, user_id), caller_name(caller, None)}:
-            raise refused(403, STOPPED, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
+            raise Refused(403, STOPPED, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 from starlette.types import Receive
 
-from .refusals import Refused, refused
+from .refusals import Refused
 
 MAX_WAITING = 32
 """Requests of one person that may wait at the same time: for a turn, for the person to answer, for the peer to read."""
@@ -123,7 +123,7 @@ async def _cancel_if_disconnected(receive: Receive, wait: anyio.CancelScope) -> 
 def _too_busy(why: str) -> Refused:
     """A refusal of what cannot be carried out now."""
     words = f"This request was not carried out: {why}. Try again in a few seconds."
-    return refused(429, words, {"Retry-After": "5"})
+    return Refused(429, words, {"Retry-After": "5"})
 
 
 @dataclass

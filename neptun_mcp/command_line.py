@@ -28,13 +28,16 @@ def command_line() -> str:
         return f"{runner} {_quoted(origin)} {_NAME}" if origin else f"{runner.rpartition(' ')[0]} {_NAME}"
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
         return f"uv run {_NAME}"
-    started, by_module = sys.argv[0], f"{_python()} -m neptun_mcp"
-    if Path(started).stem != _NAME:
-        if Path(started).name == "__main__.py" and Path(started).parent == Path(__file__).parent:
-            return by_module
-        # Another program serves, such as uvicorn.
+    started = sys.argv[0]
+    if Path(started) == Path(__file__).with_name("__main__.py"):
+        started = ""
+    elif Path(started).stem != _NAME:  # another program serves, such as uvicorn
         started = shutil.which(_NAME, path=sysconfig.get_path("scripts")) or ""
-    return _shortest(started) if started else by_module
+    if not started:
+        return f"{_python()} -m neptun_mcp"
+    found = shutil.which(_NAME)
+    is_found = found and Path(found).with_suffix("") == Path(started).absolute().with_suffix("")
+    return _NAME if is_found else _quoted(started)
 
 
 def command_to_add(extra: str) -> str:
@@ -82,14 +85,6 @@ def _python() -> str:
     return next(
         (name for name in ("python", "python3") if shutil.which(name) == sys.executable), _quoted(sys.executable)
     )
-
-
-def _shortest(program: str) -> str:
-    """The name alone where that finds this very program."""
-    found = shutil.which(_NAME)
-    if found and Path(found).with_suffix("") == Path(program).absolute().with_suffix(""):
-        return _NAME
-    return program if program == _NAME else _quoted(program)
 
 
 def _quoted(word: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
 from ..settings import PRIVATE, variable_name
-from . import permission
 from .config_file import ConfigFile
 from .hosts import HOSTS, NAME
 from .json_text import is_object
@@ -17,6 +17,9 @@ _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
 _IF_UNSET = ("timeout", "tools", "enabled")
 """What of an entry is only where the person has not set it."""
+
+_PERMISSION, _TOOL = "permission", "neptun_delete_import"
+"""Where opencode keeps what tools may do, and the name under which it knows ours."""
 
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
 """Programs that start others on what is another machine to them, where a log-in of this one is not kept."""
@@ -137,7 +140,7 @@ def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     new = {**kept, **{key: _merged(key, kept.get(key), value) for key, value in entry.items()}}
     file.update({host.servers: {**(servers or {}), NAME: new}})
     if host.has_permissions:
-        permission.ask(file)
+        _make_opencode_ask(file)
     return Entry(name, file.path, new)
 
 
@@ -148,3 +151,25 @@ def _merged(key: str, old: Any, new: Any) -> Any:
     if isinstance(old, list) and key == "env_vars":
         return cast("list[str]", old) + [name for name in new if name not in old]
     return new if old is None or key not in _IF_UNSET else cast("Any", old)
+
+
+def _make_opencode_ask(file: ConfigFile) -> None:
+    """Make opencode ask before a deletion, unless the person has said otherwise for this tool."""
+    rules: Any = file.value.get(_PERMISSION) or {}
+    if rules == "allow":
+        file.update({_PERMISSION: {"*": "allow", _TOOL: "ask"}})
+    elif is_object(rules) and permission(file) == "allow" and rules.get(_TOOL, "ask") == "ask":
+        others = {tool: rule for tool, rule in rules.items() if tool != _TOOL}
+        if _TOOL in rules:  # a later rule overrides it
+            file.update({_PERMISSION: others})
+        file.update({_PERMISSION: {**others, _TOOL: "ask"}})
+
+
+def permission(file: ConfigFile) -> str:
+    """What opencode does before a deletion: `ask`, `deny` or `allow`. The last rule that fits the tool counts."""
+    rules: Any = file.value.get(_PERMISSION)
+    if is_object(rules):
+        rules = next((rules[tool] for tool in reversed(rules) if fnmatchcase(_TOOL, tool.replace("[", "[[]"))), None)
+    if is_object(rules):  # by arguments
+        rules = next(reversed(rules.values()), None)
+    return rules if rules in ("ask", "deny") else "allow"

@@ -23,9 +23,9 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
-from . import FAILURE, account, kept_elsewhere, nearest, permission, refuse, say, settings_or_exit, show, tell
+from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell
 from .config_file import ConfigFile, edit, file_content
-from .entries import SECRETS, Entry, entry_in, put_entry
+from .entries import SECRETS, Entry, entry_in, permission, put_entry
 from .hosts import HOSTS, NAME, Host
 
 _BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
@@ -162,8 +162,12 @@ def _about(entry: Entry, config: ConfigFile) -> Iterator[str]:
         yield f"delete_import refuses unless the server's question is shown to you ({_CONFIRM}=require)."
     elif confirm == "off" or host.require:
         yield f"{_CONFIRM} is {confirm}, as you set it: the server may delete imports without asking you."
+    elif host.has_permissions:
+        does = {"ask": "asks before a deletion", "deny": "refuses every deletion"}
+        what = does.get(permission(config), "deletes without asking anyone")
+        yield f'{host.title} {what}, because "permission" in this file says so.'
     else:
-        yield permission.sentence(config) if host.has_permissions else host.asks.format(title=host.title)
+        yield host.asks.format(title=host.title)
 
 
 def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:

@@ -116,7 +116,10 @@ def _hidden_lines(prompt: str) -> Iterator[str]:
         import tty
     except ImportError:  # Windows, where getpass reads characters
         while True:
-            yield _hidden(prompt)
+            try:
+                yield getpass.getpass(prompt)
+            except EOFError:
+                yield ""
     terminal, encoding = sys.stdin.fileno(), sys.stdin.encoding
     before = termios.tcgetattr(terminal)
     try:
@@ -135,11 +138,3 @@ def _hidden_lines(prompt: str) -> Iterator[str]:
             yield _KEYS.sub("", line.decode(encoding, "replace"))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-def _hidden(prompt: str) -> str:
-    """What is typed without being shown; empty at the end of the input."""
-    try:
-        return getpass.getpass(prompt)
-    except EOFError:
-        return ""

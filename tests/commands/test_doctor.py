@@ -9,7 +9,7 @@ import pytest
 import tomlkit
 from starlette.responses import JSONResponse
 
-from neptun_mcp.commands import host_checks
+from neptun_mcp.commands import doctor as module
 from neptun_mcp.commands.hosts import HOSTS
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from tests.processes import Command
@@ -194,7 +194,7 @@ def test_an_entry_is_read_as_its_host_does(
     def which(program: str, path: str | None = None) -> str | None:
         return program if program in ("docker", PROGRAM[0]) else None
 
-    monkeypatch.setattr(host_checks.shutil, "which", which)
+    monkeypatch.setattr(module.shutil, "which", which)
     monkeypatch.setenv("MY_PROGRAM", PROGRAM[0])
     if found == "the log-in of this command":
         entry = {**entry, "env": {"NEPTUN_BASE_URL": site.url, "NEPTUN_SESSION_COOKIE": COOKIE}}

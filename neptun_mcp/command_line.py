@@ -8,7 +8,6 @@ import shutil
 import sys
 import sysconfig
 from importlib.metadata import distribution
-from importlib.util import find_spec
 from pathlib import Path
 
 _NAME = "neptun-mcp"
@@ -24,7 +23,7 @@ def command_line() -> str:
     if (Path(sys.prefix).parent / "manifest.json").exists():
         return ""
     if runner := _runner():
-        origin, _ = _origin()
+        origin = _origin()
         return f"{runner} {_quoted(origin)} {_NAME}" if origin else f"{runner.rpartition(' ')[0]} {_NAME}"
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
         return f"uv run {_NAME}"
@@ -40,23 +39,6 @@ def command_line() -> str:
     return _NAME if is_found else _quoted(started)
 
 
-def command_to_add(extra: str) -> str:
-    """The command that installs this program as it was installed, and one of its extras with it.
-
-    Returns:
-        For example `python -m pip install -e '/home/alice/neptun-mcp[otel]'`; `uvx --from … neptun-mcp` where that
-        runs it.
-    """
-    origin, is_editable = _origin()
-    named = f"{_NAME}[{extra}]"
-    what = named if not origin else f"{origin}[{extra}]" if Path(origin).exists() else f"{named} @ {origin}"
-    if runner := _runner():
-        return f"{runner} {_quoted(what)} {_NAME}"
-    python = _python()
-    installer = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
-    return f"{installer} {'-e ' if is_editable else ''}{_quoted(what)}"
-
-
 def _runner() -> str:
     """What installed this program for one run, with the option that tells it what; empty if nothing did."""
     parts = Path(sys.prefix).parts
@@ -65,11 +47,8 @@ def _runner() -> str:
     return "pipx run --spec" if {".cache", "pipx"} <= {*parts} else ""
 
 
-def _origin() -> tuple[str, bool]:
-    """What this program was installed from, a path or an address, and whether its files are used where they are.
-
-    The path is empty if it came from a package index.
-    """
+def _origin() -> str:
+    """What this program was installed from, a path or an address; empty if it came from a package index."""
     import json
     from urllib.request import url2pathname
 
@@ -77,8 +56,7 @@ def _origin() -> tuple[str, bool]:
     url = str(origin.get("url", ""))
     if "vcs_info" in origin:
         url = f"{origin['vcs_info']['vcs']}+{url}"
-    path = url2pathname(url.removeprefix("file://")) if url.startswith("file://") else url
-    return path, bool(origin.get("dir_info", {}).get("editable"))
+    return url2pathname(url.removeprefix("file://")) if url.startswith("file://") else url
 
 
 def _python() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import sysconfig
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neptun_mcp import command_line as module
-from neptun_mcp.command_line import command_line, command_to_add
+from neptun_mcp.command_line import command_line
 from tests.processes import run
 
 PACKAGE = Path(module.__file__).parent
@@ -89,40 +88,6 @@ def test_a_program_that_is_installed_for_one_run_is_named_by_what_runs_it(
     monkeypatch.setenv("PATH", str(program.parent))  # as uvx sets it
     monkeypatch.setattr(sys, "prefix", prefix)
     assert command_line() == expected
-
-
-CLONE = str(Path(__file__).parents[1])
-
-
-@pytest.mark.parametrize(
-    ("origin", "expected"),
-    [
-        ({"url": f"file://{CLONE}", "dir_info": {"editable": True}}, f"python -m pip install -e '{CLONE}[otel]'"),
-        ({"url": f"file://{CLONE}", "dir_info": {}}, f"python -m pip install '{CLONE}[otel]'"),
-        (
-            {"url": "https://example.org/n", "vcs_info": {"vcs": "git"}},
-            "python -m pip install 'neptun-mcp[otel] @ git+https://example.org/n'",
-        ),
-        (None, "python -m pip install 'neptun-mcp[otel]'"),
-    ],
-)
-def test_an_extra_is_installed_from_where_the_program_came(
-    program: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, object] | None, expected: str
-) -> None:
-    install(monkeypatch, json.dumps(origin) if origin else None)
-    program.with_name("python").touch(0o755)
-    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
-    monkeypatch.setenv("PATH", str(program.parent))
-    for has_pip, installer in ((True, "python -m pip install"), (False, "uv pip install --python python")):
-
-        def found(name: str, has_pip: bool = has_pip) -> object:
-            return has_pip or None
-
-        monkeypatch.setattr(module, "find_spec", found)
-        assert command_to_add("otel") == expected.replace("python -m pip install", installer)
-    monkeypatch.setattr(sys, "prefix", "/home/a/.cache/uv/archive-v0/x")
-    what = expected.partition("'")[2]
-    assert command_to_add("otel") == f"uvx --from '{what} neptun-mcp"
 
 
 def install(monkeypatch: pytest.MonkeyPatch, origin: str | None) -> None:

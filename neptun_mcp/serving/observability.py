@@ -21,7 +21,6 @@ from opentelemetry.propagate import extract
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from ..command_line import command_to_add
 from ..log import digest, event_log, ids_of, request_id_of
 from ..neptun.client import NeptunClient
 from ..neptun.errors import (
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _log_call, _log_deletion = event_log("calls"), event_log("audit")
+
+_INSTALL_EXTRA = "install neptun-mcp[otel] in the way in which neptun-mcp was installed"
 
 MAX_NAMING, NAMING_SECONDS = 16, 5.0
 """Of how many deletions the project's name is asked for at the same time, and how long it may take."""
@@ -269,7 +270,7 @@ def start_telemetry(settings: Settings, gauges: Mapping[str, Callable[[], int]])
         from .telemetry import Telemetry
     except ImportError:
         if settings.mcp_metrics:
-            raise ValueError(f"NEPTUN_MCP_METRICS needs the extra otel: {command_to_add('otel')}") from None
-        _log.warning("no traces are sent, which needs the extra otel: %s", command_to_add("otel"))
+            raise ValueError(f"NEPTUN_MCP_METRICS needs the extra otel: {_INSTALL_EXTRA}.") from None
+        _log.warning("no traces are sent, which needs the extra otel: %s", _INSTALL_EXTRA)
         return None
     return Telemetry(gauges, metrics=settings.mcp_metrics)

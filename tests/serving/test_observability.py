@@ -449,7 +449,7 @@ async def test_metrics_count_a_sign_in_that_fails_on_the_side_of_neptun(site: Si
 
 def test_metrics_without_the_extra_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neptun_mcp.serving.telemetry", None)  # as if it could not be imported
-    with pytest.raises(ValueError, match=r"^NEPTUN_MCP_METRICS needs the extra otel: .*pip install .*otel.*$"):
+    with pytest.raises(ValueError, match=r"^NEPTUN_MCP_METRICS needs the extra otel: install neptun-mcp\[otel\] "):
         build_asgi_app(Settings(mcp_metrics=True), "127.0.0.1")
 
 

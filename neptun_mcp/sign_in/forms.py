@@ -71,7 +71,7 @@ async def read_application_fields(request: Request) -> dict[str, str]:
     if not given:
         return fields
     try:
-        scheme, encoded = " ".join(given).split()  # several headers are more words
+        scheme, encoded = ", ".join(given).split()  # several headers make no sense (RFC 9110, 5.2)
         client_id, secret = b64decode(encoded, validate=True).decode().split(":", 1)
         for name, value in (("client_id", client_id), ("client_secret", secret)):
             value = unquote_plus(value, errors="strict")

@@ -215,11 +215,11 @@ class Provider:
             self._revoked.add(code.sign_in)
             raise Refusal("the code was used before", error="invalid_grant")
         redirect_uri = fields.get("redirect_uri")  # nobody need repeat it (OAuth 2.1, 10.2)
-        if redirect_uri and client.leads_to(redirect_uri) != code.redirect_uri:
+        if redirect_uri and str(client.leads_to(redirect_uri)).rstrip("/") != str(code.redirect_uri).rstrip("/"):
             raise Refusal("redirect_uri is another one than the code was sent to", error="invalid_grant")
-        verifier = sha256(fields.get("code_verifier", "").encode()).digest()
+        verifier = sha256(fields["code_verifier"].encode()).digest()
         if urlsafe_b64encode(verifier).decode().rstrip("=") != code.code_challenge:
-            raise Refusal("code_verifier is missing or wrong", error="invalid_grant")
+            raise Refusal("code_verifier is wrong", error="invalid_grant")
         self._used.add(code.sign_in)
         return self._tokens(client, Grant(**code.model_dump(include=set(Grant.model_fields))), code.scopes)
 

@@ -125,7 +125,7 @@ class _Metadata(BaseModel):
     redirect_uris: _Texts
     grant_types: _Texts | None = None
     response_types: _Texts | None = None
-    method: Method | None = Field(default=None, alias="token_endpoint_auth_method")
+    method: Method | Literal[""] | None = Field(default=None, alias="token_endpoint_auth_method")
     client_name: str | None = None
     scope: str | None = None
 

@@ -120,7 +120,7 @@ class SignIn:
         """
         if "authorization" not in headers:
             raise Refusal("An access token is needed. Sign in to this server, from your host.", 401, "no_token")
-        scheme, _, token = " ".join(headers.getlist("authorization")).partition(" ")
+        scheme, _, token = ", ".join(headers.getlist("authorization")).partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         grant = self._provider.access_tokens.open(token, expired=True)
         state = self._provider.state_of(grant)
@@ -205,10 +205,11 @@ class SignIn:
 
     def _check_request(self, fields: Mapping[str, str]) -> None:
         """Raises Refusal unless the fields ask for what is offered: a code, with a challenge, for this server."""
-        if fields.get("response_type") != "code":
+        if fields.get("response_type", "code") != "code":
             raise Refusal("response_type has to be code", error="unsupported_response_type")
-        if "code_challenge" not in fields or fields.get("code_challenge_method", "S256") != "S256":
-            raise Refusal("code_challenge is needed, by the method S256", error="invalid_request")
+        by_s256 = "code_challenge" in fields and fields.get("code_challenge_method", "S256") == "S256"
+        if not by_s256 or "response_type" not in fields:
+            raise Refusal("response_type is needed, and code_challenge by the method S256")
         self._provider.check_resource(fields)
 
     def _location(self, pending: Pending, **result: str) -> str:
@@ -290,16 +291,18 @@ class SignIn:
         provider, fields = self._provider, await read_application_fields(request)
         renewal = fields.get("grant_type") == "refresh_token"
         seal, brought = (provider.refresh_tokens, "refresh_token") if renewal else (provider.codes, "code")
+        needed = {"grant_type", brought} if renewal else {"grant_type", brought, "code_verifier"}
         event.name = "renewal" if renewal else "exchange"
         event.token = fields.get(brought, "")
         event.grant = grant = seal.open(event.token)
         client = provider.authenticated(fields)
         provider.check_resource(fields)
-        if fields.get("grant_type") not in GRANTS:
+        if fields.get("grant_type", GRANTS[0]) not in GRANTS:
             raise Refusal(f"grant_type has to be {' or '.join(GRANTS)}", error="unsupported_grant_type")
+        if missing := needed - fields.keys():
+            raise Refusal(f"missing: {', '.join(sorted(missing))}")
         if grant is None or grant.client_id != client.client_id:
-            words = f"the {brought} is missing, has expired, or is not one of this application"
-            raise Refusal(words, error="invalid_grant")
+            raise Refusal(f"the {brought} has expired, or is not one of this application", error="invalid_grant")
         if grant.user_id and self._is_refused(grant.user_id):
             raise Refusal("this person may not use this server any more", 403, "access_denied")
         if isinstance(grant, Code):

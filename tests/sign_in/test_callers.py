@@ -200,9 +200,10 @@ async def test_who_has_no_valid_token_is_told_where_to_sign_in(site: Site) -> No
             assert body["error_description"].endswith(f"Sign in to this server{again}, from your host.")
             (described,) = re.findall(r'resource_metadata="(.*?)"', challenge)
             assert (await server.app.http.get(described)).json()["resource"] == f"{server.url}/mcp"
-        message = server.caller(tokens).message("tools/list", {})
-        message["headers"] = [*message["headers"].items(), ("Authorization", "Bearer another")]
-        assert (await server.app.http.post("/mcp", **message)).status_code == 401, "two tokens"
+        for first, second in ((f"Bearer {good}", "Bearer another"), ("Bearer", good)):
+            message = Caller(server.url, server.app.http, {"Authorization": first}).message("tools/list", {})
+            message["headers"] = [*message["headers"].items(), ("Authorization", second)]
+            assert (await server.app.http.post("/mcp", **message)).status_code == 401, "two headers"
     assert site.requests == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from hashlib import sha256
 
 import pytest
 from pydantic import BaseModel
@@ -19,7 +20,7 @@ from tests.serving.support import (
     HeldNeptun,
     free_port,
 )
-from tests.sign_in.browser import REDIRECT, brought, hidden
+from tests.sign_in.browser import REDIRECT, VERIFIER, brought, hidden
 from tests.sign_in.support import sign_in_server
 from tests.support import Site, end_session, failure
 
@@ -144,6 +145,19 @@ async def test_what_earlier_versions_gave_goes_on_working(site: Site) -> None:
         renewed = (await server.app.refresh(refresh)).json()
         assert await server.lets_in(renewed)
     assert renewed["scope"] == "mcp"
+
+
+async def test_what_is_missing_is_named_and_no_code_is_given_away_without_a_verifier(site: Site) -> None:
+    """RFC 6749, 5.2; RFC 7636, 4.5."""
+    async with sign_in_server(site) as server:
+        page = await server.page(code_challenge=urlsafe_b64encode(sha256().digest()).decode().rstrip("="))
+        code = brought(await server.browser.submit(page, cookie=COOKIE))["code"]
+        fields = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
+        answers = {name: await server.app.token(**{**fields, name: ""}) for name in fields}
+        answers["refresh_token"] = await server.app.refresh("")
+    for name, answer in answers.items():
+        assert answer.status_code == 400
+        assert answer.json() == {"error": "invalid_request", "error_description": f"missing: {name}"}
 
 
 @pytest.mark.parametrize("uri", ["named", "left out"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode, urlsafe_b64encode
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import AnyUrl
@@ -80,7 +81,8 @@ async def test_addresses_are_compared_exactly(site: Site) -> None:
             assert page.status_code == (200 if good else 400), (registered, asked)
             if good:
                 code = brought(await server.browser.submit(page, cookie=COOKIE))["code"]
-                assert (await server.app.exchange(code, redirect_uri=asked)).status_code == 200, (registered, asked)
+                same = asked if urlsplit(asked).path else f"{asked}/"  # RFC 3986, 6.2.3
+                assert (await server.app.exchange(code, redirect_uri=same)).status_code == 200, (registered, asked)
 
 
 async def test_an_unknown_application_is_refused_with_a_message(site: Site) -> None:
@@ -96,6 +98,8 @@ async def test_an_application_is_told_what_it_does_wrong(site: Site) -> None:
         for parameters, error in (
             ({"code_challenge_method": "plain"}, "invalid_request"),
             ({"response_type": "token"}, "unsupported_response_type"),
+            ({"response_type": ""}, "invalid_request"),
+            ({"code_challenge": ""}, "invalid_request"),
             ({"resource": "https://other.example/mcp"}, "invalid_target"),
         ):
             back = brought(await server.page(**parameters))
@@ -119,7 +123,7 @@ async def test_a_registration_that_is_too_long_for_an_address_is_refused(site: S
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
 
 
-@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic", None])
+@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic", None, ""])
 async def test_an_application_with_a_secret_has_to_know_it(site: Site, method: str | None) -> None:
     async with sign_in_server(site) as server:
         registered = (await server.app.register(token_endpoint_auth_method=method)).json()
@@ -160,6 +164,8 @@ async def test_a_header_that_contradicts_the_form_or_cannot_be_read_is_refused(s
                 "/token", data={"token": "x", **fields}, headers={"Authorization": header}
             )
             assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client"), header
+        twice = [("Authorization", "Basic"), ("Authorization", good)]
+        assert (await server.app.http.post("/token", data={"token": "x"}, headers=twice)).status_code == 401
 
 
 async def test_a_registration_says_what_is_granted(site: Site) -> None:

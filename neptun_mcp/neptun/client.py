@@ -177,7 +177,7 @@ class NeptunClient:
                 continue
             else:
                 return
-        raise errors.NotNeptun(self.address)
+        raise errors.NotNeptun(self.address, "it has none of the pages that every Neptun has")
 
     async def check_login(self) -> None:
         """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
@@ -278,7 +278,7 @@ class NeptunClient:
         in_list = next((item for item in listing.items if item.id == resource_id), None)
         if in_list is None:
             if listing.left_out:
-                raise errors.UnreadableItems(self.address, f"resource {resource_id}", "resources")
+                raise self._unreadable(f"resource {resource_id}", "resources")
             raise errors.ResourceNotFound(resource_type, resource_id, project_id, certain=bool(listing.items))
         if no_endpoint and self.learned.single_resources is None:
             self.learned.single_resources = False
@@ -304,8 +304,12 @@ class NeptunClient:
         if imports.items:
             return imports.items[-1]
         if imports.left_out:
-            raise errors.UnreadableItems(self.address, f"import {import_id}", "imports")
+            raise self._unreadable(f"import {import_id}", "imports")
         raise errors.ImportNotFound(import_id, project_id)
+
+    def _unreadable(self, wanted: str, kind: str) -> errors.UnreadableItems:
+        what = f"{wanted} may be one of the {kind} that it sent in a form that cannot be read"
+        return errors.UnreadableItems(self.address, what)
 
     async def delete_import(self, project_id: int, import_id: int, *, known_to_exist: bool = False) -> Deletion:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.

@@ -14,7 +14,8 @@
     │   ├── ImportNotFound      no such import in the project
     │   └── ResourceNotFound    no such resource in the project
     ├── NotLikeNeptun           the address answers, but not as Neptun does: HTML, broken JSON, …
-    │   ├── NotNeptun           it has none of Neptun's pages, or does not say whose session it is
+    │   ├── NotNeptun           it has none of Neptun's pages
+    │   │   └── UserNotSaid     it does not say whose session it is
     │   ├── Redirected          it redirects elsewhere
     │   ├── TooLarge            its answer is larger than allowed
     │   └── UnreadableItems     what was asked for may be among items that cannot be read
@@ -146,19 +147,10 @@ class WrongUser(NeptunError):
     sentence = "The configured user id is {configured}, but the session belongs to user {actual}."
 
 
-@dataclass(eq=False)
 class BadRequest(NeptunError):
-    """Neptun did not accept an argument (400).
+    """Neptun did not accept an argument (400)."""
 
-    Attributes:
-        fields: the names of the refused parameters, if Neptun named them and they are known.
-    """
-
-    fields: Sequence[str] = ()
-
-    def __str__(self) -> str:
-        refused = ", ".join(self.fields) or "an argument"
-        return f"Neptun refused the request (400): it does not accept the value of {refused}."
+    sentence = "Neptun refused the request (400): it does not accept the value of an argument."
 
 
 @dataclass(eq=False)
@@ -254,45 +246,23 @@ class NotLikeNeptun(NeptunError):
 
 
 class NotNeptun(NotLikeNeptun):
-    """What every Neptun has is missing, so this is hardly one.
+    """What every Neptun has is missing, so this is hardly one."""
 
-    Attributes:
-        lacks_user: it does not say whose session this is; a configured user id may replace that.
-    """
 
-    def __init__(self, address: str, *, lacks_user: bool = False) -> None:
-        without_user = "it does not say whose session this is"
-        super().__init__(address, without_user if lacks_user else "it has none of the pages that every Neptun has")
-        self.lacks_user = lacks_user
+class UserNotSaid(NotNeptun):
+    """It does not say whose session this is. A configured user id may replace that."""
 
 
 class Redirected(NotLikeNeptun):
     """It redirects elsewhere, where the session cookie is not sent."""
 
-    def __init__(self, address: str, status: int) -> None:
-        super().__init__(
-            address, f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address"
-        )
-
 
 class TooLarge(NotLikeNeptun):
-    """Its answer is larger than was allowed, a limit in bytes."""
-
-    def __init__(self, address: str, limit: int) -> None:
-        super().__init__(address, f"its answer is larger than {limit / 2**20:g} MB")
+    """Its answer is larger than was allowed."""
 
 
 class UnreadableItems(NotLikeNeptun):
-    """What was asked for may be among the items of a list that cannot be read.
-
-    Args:
-        address: the base URL.
-        wanted: what was asked for, in words: "import 7".
-        kind: what the list holds, in words.
-    """
-
-    def __init__(self, address: str, wanted: str, kind: str) -> None:
-        super().__init__(address, f"{wanted} may be one of the {kind} that it sent in a form that cannot be read")
+    """What was asked for may be among the items of a list that cannot be read."""
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from traceback import clear_frames
-from typing import Any, cast
+from typing import Any
 from urllib.request import getproxies
 
 import httpx2 as httpx
@@ -20,7 +20,6 @@ from pydantic_core import from_json
 from . import errors
 from .errors import Obstacle
 
-_KNOWN_FIELDS = frozenset({"user_id", "project_id", "import_id", "resource_type", "import_source_type"})
 _LONGEST_DATE = 64
 
 _OBSTACLES: list[tuple[type[Exception], Obstacle]] = [
@@ -114,7 +113,8 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> errors.Neptu
     if status == 408 or status >= 500:
         return errors.ServerFailed(address, status, _retry_after(response))
     if status in (301, 302, 303, 307, 308):
-        return errors.Redirected(address, status)
+        what = f"it redirects elsewhere (status {status}), and the session cookie is sent to no other address"
+        return errors.Redirected(address, what)
     if status < 400:
         return errors.NotLikeNeptun(address, f"it answered with status {status}")
     reasons: Any
@@ -125,21 +125,12 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> errors.Neptu
     if not isinstance(reasons, dict):
         return errors.NotLikeNeptun(address, f"it refused with status {status} and a body that is not JSON")
     if status == 400:
-        return errors.BadRequest(_refused_fields(cast("dict[str, Any]", reasons)))
+        return errors.BadRequest()
     if status == 401:
         return errors.Unauthorized()
     if status in (403, 404):
         return errors.Denied(status, by_handler="message" not in reasons)
     return errors.NotLikeNeptun(address, f"it answered with status {status}")
-
-
-def _refused_fields(reasons: Mapping[str, Any]) -> list[str]:
-    """The parameters that a running server names in `data.issues[].path`; known names only, never its text."""
-    try:
-        paths = [issue["path"][0] for issue in reasons["data"]["issues"]]
-    except (KeyError, IndexError, TypeError):
-        return []
-    return [path for path in paths if isinstance(path, str) and path in _KNOWN_FIELDS]
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -178,8 +169,15 @@ def unusable_setting(address: str) -> errors.Unreachable:
     }
     settings = {**os.environ, **{f"{scheme.upper()}_PROXY": value for scheme, value in getproxies().items()}}
     for name, use in trials.items():
-        if (value := settings.get(name)) and (why := _fault(use, value)):
-            return errors.Unreachable(address, Obstacle.SETTING, setting=name, why=why)
+        try:
+            if value := settings.get(name):
+                use(value)
+        except ImportError:
+            return errors.Unreachable(
+                address, Obstacle.SETTING, setting=name, why="SOCKS needs the Python package socksio"
+            )
+        except (OSError, ValueError, httpx.InvalidURL):
+            return errors.Unreachable(address, Obstacle.SETTING, setting=name)
     return errors.Unreachable(address, Obstacle.SETTING)
 
 
@@ -191,21 +189,6 @@ def forget_frames(error: BaseException | None) -> None:
     while error:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
-
-
-def _fault(use: Callable[[str], object], value: str) -> str:
-    """Why a value cannot be used, without repeating it; empty if it can."""
-    try:
-        use(value)
-    except ssl.SSLError:
-        return "it holds no certificates"
-    except OSError as error:
-        return error.strerror or "it cannot be opened"
-    except ImportError:
-        return "SOCKS needs the Python package socksio"
-    except (ValueError, httpx.InvalidURL):
-        return "it is not the address of a proxy, such as http://proxy.example.com:8080"
-    return ""
 
 
 def _use_proxy(value: str) -> None:

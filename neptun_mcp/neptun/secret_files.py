@@ -6,12 +6,15 @@ import errno
 import json
 import os
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO, TypeVar
 
 MAX_SECRET_FILE = 64 * 2**10
@@ -99,30 +102,21 @@ def write_secret_file(
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     make_directory(path.parent)
-    with _named(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    beside = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
-        with _named(path), open(descriptor, "wb") as new:
+        with open(beside, "xb", opener=partial(os.open, mode=0o600)) as new:
             new.write(content)
             new.flush()
-            os.fsync(descriptor)
-        _give(Path(name), path if path.exists() else path.parent)
-        os.chmod(name, mode)
+            os.fsync(new.fileno())
+        _give(beside, path if path.exists() else path.parent)
+        beside.chmod(mode)
         before_replacing()
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-@contextmanager
-def _named(path: Path) -> Generator[None]:
-    """Let errors name the file that a person knows, and not the new one beside it."""
-    try:
-        yield
-    except OSError as error:
+        beside.replace(path)
+    except OSError as error:  # which names the file that nobody knows
         raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def make_directory(path: Path) -> None:
@@ -194,23 +188,19 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
     Raises:
         TimeoutError: it takes longer.
     """
-    outcome: list[T] = []
-    errors: list[BaseException] = []
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome.append(work())
+            outcome.set_result(work())
         except BaseException as error:
-            errors.append(error)
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not outcome:
-        raise TimeoutError
-    return outcome[0]
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except FutureTimeoutError:  # which is another one before Python 3.11
+        raise TimeoutError from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -362,5 +362,5 @@ class Session:
         """What the refusal of a good session means."""
         return self._unknown_user() if isinstance(refusal, _NoUser) else refusal
 
-    def _unknown_user(self) -> errors.NotNeptun:
-        return errors.NotNeptun(self._transport.address, lacks_user=True)
+    def _unknown_user(self) -> errors.UserNotSaid:
+        return errors.UserNotSaid(self._transport.address, "it does not say whose session this is")

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -51,7 +51,9 @@ class SessionStore:
         """
         file = self.find_file()
         with self._kept(file) as kept:
-            in_keyring = self._save_in_keyring(address, cookie)
+            in_keyring = False
+            with suppress(OSError):
+                in_keyring = _ask_keyring(lambda keyring: self._save_in_keyring(keyring, address, cookie))
             entry = kept.get(address, {})
             # An earlier one may be in a keyring that does not answer now: a log-out has to look there, too.
             marks = {"keyring": True} if in_keyring or entry.get("keyring") else {}
@@ -66,16 +68,13 @@ class SessionStore:
                 holds something else.
         """
         entry = self._entries().get(address, {})
+        in_keyring = "cookie" not in entry and bool(entry.get("keyring"))
         kept: Any = entry.get("cookie")
-        in_keyring = kept is None and bool(entry.get("keyring"))
         if in_keyring:
             kept = _ask_keyring(lambda keyring: keyring.get_password(self.service, address))
-        if kept is None:
-            return None
-        if not isinstance(kept, str) or cookie_value(kept) is None:
-            no_cookie = OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie")
-            raise no_cookie if in_keyring else _damaged(self.find_file())
-        return kept
+        if kept is None or (isinstance(kept, str) and cookie_value(kept)):
+            return kept
+        raise OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie") if in_keyring else _damaged(self.find_file())
 
     def remove(self, address: str) -> bool:
         """Remove the session of an address from every place; whether there was one.
@@ -136,15 +135,9 @@ class SessionStore:
             else:  # also where the disk is full
                 Path(os.path.realpath(file)).unlink(missing_ok=True)
 
-    def _save_in_keyring(self, address: str, cookie: str) -> bool:
-        def save(keyring: Any) -> bool:
-            keyring.set_password(self.service, address, cookie)
-            return keyring.get_password(self.service, address) == cookie
-
-        try:
-            return _ask_keyring(save)
-        except OSError:
-            return False
+    def _save_in_keyring(self, keyring: Any, address: str, cookie: str) -> bool:
+        keyring.set_password(self.service, address, cookie)
+        return keyring.get_password(self.service, address) == cookie
 
     def _remove_from_keyring(self, keyring: Any, address: str) -> None:
         # A password that is not there cannot be deleted, in most backends.

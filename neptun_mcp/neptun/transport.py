@@ -246,7 +246,7 @@ class Transport:
             body.write(chunk)
             transfer.received += len(chunk)
             if body.tell() > self.max_response_bytes:
-                raise TooLarge(self.address, self.max_response_bytes)
+                raise TooLarge(self.address, f"its answer is larger than {self.max_response_bytes / 2**20:g} MB")
         return body.getvalue()
 
 

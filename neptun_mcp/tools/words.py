@@ -195,7 +195,7 @@ def _advice(error: NeptunError, reader: Reader) -> str:
             return f"check the ids, or {_AGAIN}"
         case errors.Denied():
             return "check the ids"
-        case errors.NotNeptun(lacks_user=True) if reader.can_set("NEPTUN_USER_ID"):
+        case errors.UserNotSaid() if reader.can_set("NEPTUN_USER_ID"):
             return reader.told_to_set("check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID")
         case errors.NotNeptun():
             return reader.told("check NEPTUN_BASE_URL")
@@ -231,7 +231,8 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
             file = "the file that NEPTUN_SESSION_COOKIE_FILE names"
             return f"{reader.told(f'save the cookie in {file}')} ({how}){no_restart}"
         case errors.StoreUnreadable() if error.file:
-            return f"{reader.told(f'make that file readable, or delete it and {log_in}')}{no_restart}"
+            make_room = f"mend that file, or rename it (it may hold other sessions, too) and {log_in}"
+            return f"{reader.told(make_room)}{no_restart}"
         case errors.StoreUnreadable():
             return f"{reader.told(f'unlock the keyring, or {log_in} again')}{no_restart}"
         case errors.CredentialsMissing():

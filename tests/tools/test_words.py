@@ -36,6 +36,7 @@ from neptun_mcp.neptun.errors import (
     Unauthorized,
     Unreachable,
     UnreadableItems,
+    UserNotSaid,
     WrongUser,
 )
 from neptun_mcp.neptun.models import Project
@@ -66,7 +67,7 @@ ERRORS = [
     SessionRefused(ADDRESS, kept=True),
     LoginRefused(300),
     WrongUser(1, 2),
-    NotNeptun(ADDRESS),
+    NotNeptun(ADDRESS, "it has none of the pages"),
     FAILED,
     ImportNotFound(5, 1),
 ]
@@ -112,9 +113,14 @@ def test_the_time_that_was_waited_is_never_zero(seconds: float, words: str) -> N
 
 
 def test_the_address_is_named_before_the_user_id_that_it_may_lack() -> None:
-    assert explained(NotNeptun(ADDRESS, lacks_user=True), TERMINAL).endswith(
+    assert explained(UserNotSaid(ADDRESS, "it does not say"), TERMINAL).endswith(
         "Check NEPTUN_BASE_URL; if it is right, set NEPTUN_USER_ID."
     )
+
+
+def test_a_damaged_file_of_sessions_is_not_to_be_deleted() -> None:
+    words = advice(StoreUnreadable(ADDRESS, "it is damaged (/s.json)", "/s.json"), TERMINAL)
+    assert words.startswith("Mend that file, or rename it (it may hold other sessions, too) and run `")
 
 
 def test_advice_names_the_command_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +145,7 @@ EVERY_ERROR = [
     *ERRORS,
     StoreUnreadable(ADDRESS, "it is damaged (/home/alice/sessions.json)", "/home/alice/sessions.json"),
     StoreUnreadable(ADDRESS, "the system's keyring is locked, or not there"),
-    BadRequest(["project_id"]),
+    BadRequest(),
     Denied(403),
     Unauthorized(),
     ProjectNotFound(404, 9, [Project(id=1, name="webshop")]),
@@ -147,10 +153,10 @@ EVERY_ERROR = [
     ResourceNotFound("user-files", 5, 1),
     ResourceNotFound("user-files", 5, 1, certain=False),
     NotLikeNeptun(ADDRESS, "it sent broken JSON"),
-    NotNeptun(ADDRESS, lacks_user=True),
-    Redirected(ADDRESS, 302),
-    TooLarge(ADDRESS, 2**26),
-    UnreadableItems(ADDRESS, "import 7", "imports"),
+    UserNotSaid(ADDRESS, "it does not say"),
+    Redirected(ADDRESS, "it redirects"),
+    TooLarge(ADDRESS, "it is larger than 64 MB"),
+    UnreadableItems(ADDRESS, "it may be one of them"),
     RateLimited(ADDRESS, 7),
     RateLimited(ADDRESS, None),
     TimedOut(ADDRESS, 30),

@@ -167,6 +167,38 @@ def test_the_bundle_and_the_registrys_entry_are_what_hosts_and_registry_read(nam
     schema(f"{published}.json").validate(read(f"{name}.json"))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("$schema", "https://static.modelcontextprotocol.io/schemas/2025-07-09/server.schema.json"),
+        ("name", "neptun-mcp"),
+        ("name", "io.github.a/b/c"),
+        ("name", "io.github.a/-b"),
+        ("title", "x" * 101),
+        ("description", "x" * 101),
+        ("description", ""),
+        ("version", "1.x"),
+        ("version", "^1.2.3"),
+        ("repository", {"url": "https://example.com/neptun-mcp", "source": "github"}),
+        ("repository", {"url": "https://github.com/neptun-mcp/neptun-mcp"}),
+        ("status", "active"),
+        ("packages/registryType", "npm"),
+        ("packages/identifier", "neptun mcp"),
+        ("packages/version", "latest"),
+        ("packages/transport", {"type": "http"}),
+        ("packages/environmentVariables", [{"description": "without a name"}]),
+        ("packages/environmentVariables", [{"name": "NEPTUN_READ_ONLY", "format": "bool"}]),
+        ("packages/environmentVariables", [{"name": "NEPTUN_READ_ONLY", "default": False}]),
+        ("packages/environmentVariables", [{"name": "NEPTUN_READ_ONLY", "isSecret": "no"}]),
+    ],
+)
+def test_the_registry_does_not_take_what_is_not_an_entry(field: str, value: Any) -> None:
+    entry = read("server.json")
+    of_package, _, name = field.rpartition("/")
+    (entry["packages"][0] if of_package else entry)[name] = value
+    assert not schema("registry-entry.json").is_valid(entry)
+
+
 @pytest.mark.skipif("TEST_NETWORK" not in os.environ, reason="its published schema is fetched: set TEST_NETWORK=1")
 def test_the_registrys_entry_is_valid_by_the_schema_that_it_names() -> None:
     entry = read("server.json")

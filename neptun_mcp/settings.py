@@ -344,6 +344,9 @@ def problems(error: ValidationError) -> list[str]:
     lines: list[str] = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         message = detail["msg"].removeprefix("Value error, ")
+        if message.startswith("Input should be "):  # in pydantic's words, which say why as well
+            allowed = message.removeprefix("Input should be ").partition(", unable ")[0]
+            message = f"must be {allowed.replace('a valid boolean', '1 or 0')}: correct it, or unset it"
         name = f"{variable_name(str(detail['loc'][0]))}: " if detail["loc"] else ""
         lines.append(f"{name}{message[0].lower() if name else message[0]}{message[1:]}")
     return lines

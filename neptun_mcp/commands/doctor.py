@@ -35,6 +35,7 @@ from .config_file import ConfigFile
 from .console import as_text
 from .entries import Entry, entry_in
 from .hosts import HOSTS
+from .json_text import is_object
 
 _ANSWER_SECONDS = 5.0
 _VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|\$(?P<short>\w+)")
@@ -126,28 +127,38 @@ async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
         settings: those of this command; a log-in that is the same is left to its own steps.
     """
     for name, host in HOSTS.items():
-        for file in host.places:
+        for file in [*host.places, *([Path(".mcp.json")] if name == "claude-code" else [])]:
             try:
-                entry = entry_in(name, ConfigFile.read(file))
+                entries = _entries(name, ConfigFile.read(file))
             except (OSError, ValueError) as error:
                 to_do = f"Correct the file of {host.title}: {why(error)}."
                 yield Step(f"host {name}", f"its file cannot be read: {why(error)}", to_do)
                 continue
-            if entry and entry.is_off:
-                yield _step(entry, "switched off there")
-            elif entry:
-                yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+            for entry in entries:
+                if entry.is_off:
+                    yield _step(entry, "switched off there")
+                else:
+                    yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+
+
+def _entries(name: str, config: ConfigFile) -> list[Entry]:
+    """The entries in a file of a host: `claude mcp add` without a scope makes one for a project alone."""
+    projects = config.value.get("projects") if name == "claude-code" else None
+    found = (entry_in(name, config, project) for project in ("", *(projects if is_object(projects) else ())))
+    return [entry for entry in found if entry]
 
 
 def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = False) -> Step:
-    return Step(f"host {entry.host}", found, to_do, shares_log_in=shares_log_in)
+    where = f" in {entry.project}" if entry.project else ""
+    return Step(f"host {entry.host}{where}", found, to_do, shares_log_in=shares_log_in)
 
 
 async def _check_program(entry: Entry, settings: Settings) -> Step:
-    again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
     program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
-        return _step(entry, "the command in its entry does not exist", again if entry.is_ours else _edit(entry))
+        again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
+        is_installed = entry.is_ours and not entry.project and entry.file.name != ".mcp.json"
+        return _step(entry, "the command in its entry does not exist", again if is_installed else _edit(entry))
     if not entry.is_ours:
         return _step(entry, f"starts {program}")
     if any("${input:" in value for value in entry.environment.values()):  # VS Code

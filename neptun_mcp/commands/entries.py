@@ -36,11 +36,13 @@ class Entry:
         host: the host's name in `HOSTS`.
         file: the file that holds it.
         value: what it says.
+        project: the folder of the project that alone has it; empty if all have.
     """
 
     host: str
     file: Path
     value: dict[str, Any]
+    project: str = ""
 
     @property
     def command(self) -> list[str]:
@@ -110,16 +112,20 @@ class Entry:
         return any(self.environment.get(name) for name in SECRETS)
 
 
-def entry_in(name: str, file: ConfigFile) -> Entry | None:
+def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
     """The host's entry in a file; None if there is none.
+
+    Args:
+        project: a folder in Claude Code's file, whose own entry is meant.
 
     Raises:
         ValueError: it is something other than an object.
     """
-    servers = file.value.get(HOSTS[name].servers)
+    scope: Any = file.value["projects"][project] if project else file.value
+    servers = scope.get(HOSTS[name].servers) if is_object(scope) else None
     value = servers.get(NAME) if is_object(servers) else None
     if value is None or is_object(value):
-        return Entry(name, file.path, value) if value is not None else None
+        return Entry(name, file.path, value, project) if value is not None else None
     raise ValueError(f"{file.path} has another kind of entry {NAME}")
 
 

@@ -394,3 +394,21 @@ def test_a_file_of_a_host_that_cannot_be_read_is_named(doctor: Any) -> None:
     assert code == 1
     assert "FAIL host cursor: its file cannot be read: " in printed
     assert "mcp.json" in printed.rpartition("To do: ")[2]
+
+
+def test_entries_that_claude_code_has_for_a_project_are_looked_at(
+    doctor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry: Json = {"mcpServers": {"neptun": {"command": "/gone/neptun-mcp"}}}
+    file = put("claude-code", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_SANDBOX": "1"})
+    file.write_text(json.dumps({**json.loads(file.read_text()), "projects": {"/work/shop": entry, "/work/other": {}}}))
+    code, printed = doctor()
+    assert "ok   host claude-code: sample data\n" in printed
+    assert "FAIL host claude-code in /work/shop: the command in its entry does not exist\n" in printed
+    assert (code, f"To do: Correct the entry neptun in {file}.\n" in printed) == (1, True)
+    file.unlink()
+    (tmp_path / ".mcp.json").write_text(json.dumps(entry))
+    code, printed = doctor()
+    assert "FAIL host claude-code: the command in its entry does not exist\n" in printed
+    assert (code, f"To do: Correct the entry neptun in {tmp_path / '.mcp.json'}.\n" in printed) == (1, True)

@@ -109,7 +109,7 @@ def write_secret_file(
             new.flush()
             os.fsync(new.fileno())
         _give(beside, path if path.exists() else path.parent)
-        beside.chmod(mode)
+        os.chmod(beside, mode)
         before_replacing()
         beside.replace(path)
     except OSError as error:  # which names the file that nobody knows

@@ -1,18 +1,112 @@
-"""What hosts send as arguments, brought into the form of the protocol, or refused in words."""
+"""The arguments of the tools: their types, what goes together, how hosts send them, and what is said of wrong ones."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, TypeAlias, cast
 
 from mcp.server.mcpserver.tools import Tool
-from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError, from_json
 
 from ..neptun.errors import quoted
-from .parameters import OWN_WORDS
+from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport
+from .projects import ALL
+from .query import parse_query
 from .schema import Schema, flat_schema
-from .words import NotDone
+from .words import NOTHING_DELETED, NotDone
+
+_OWN_WORDS = "own_words"  # the type of pydantic's errors that have words of their own
+
+
+def _refused(words: str, when: Callable[[Any, Mapping[str, Any]], bool]) -> AfterValidator:
+    """Refuses an argument in these words, before anything is asked of Neptun or the person.
+
+    Args:
+        when: is given the argument, and those before it.
+    """
+
+    def checked(value: Any, info: ValidationInfo) -> Any:
+        if when(value, info.data):
+            raise PydanticCustomError(_OWN_WORDS, "{words}", {"words": words})
+        return value
+
+    return AfterValidator(checked)
+
+
+def _for_all(value: Any, before: Mapping[str, Any]) -> bool:
+    return bool(value) and before.get("project", "").strip() == ALL
+
+
+def _a_query(query: str, info: ValidationInfo) -> str:
+    try:
+        parse_query(query, RESOURCE_MODELS.get(info.data.get("resource_type", ""), ProjectImport))
+    except NotDone as error:
+        raise PydanticCustomError(_OWN_WORDS, "{words}", {"words": str(error)}) from None
+    return query
+
+
+def _not_a_boolean(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic takes it for a number
+        raise ValueError("not a number")
+    return value
+
+
+def _text(description: str, most: int) -> Any:
+    return Field(max_length=most, coerce_numbers_to_str=True, description=description)
+
+
+_NO_BOOLEAN, _LANGUAGE = BeforeValidator(_not_a_boolean), AfterValidator(_a_query)
+_AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), _NO_BOOLEAN]
+_Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), _NO_BOOLEAN]
+_NAME = "Name, a part of it, or id"
+_QUERY = (
+    'Words or parts of words, all of them, in any field or file text. As on GitHub: "a phrase", -without, field:word '
+    "(status:failed), before:2026-01-31, after:2026-01-31"
+)
+
+ProjectName: TypeAlias = Annotated[
+    str,
+    _text(_NAME, 200),
+    _refused(
+        f"An import is deleted from one project, never from all. {NOTHING_DELETED} Name the project.",
+        lambda project, _: project.strip() == ALL,
+    ),
+]
+AnyProject: TypeAlias = Annotated[str, _text(f"{_NAME}; * for all projects", 200)]
+ProjectId: TypeAlias = Annotated[
+    _AnyId | None,
+    Field(description="Leave out if unknown: it is found or asked for"),
+    _refused('project "*" means all projects, and project_id one. Pass one of the two.', _for_all),
+]
+ImportId: TypeAlias = Annotated[_AnyId, Field(description="As list_imports shows it")]
+SourceType: TypeAlias = Annotated[
+    str,
+    Field(
+        max_length=100,
+        description="local_folder, github_repository_installation, public_github_repository_url, "
+        "github (all GitHub kinds), or another kind seen in a result",
+    ),
+]
+ImportsQuery: TypeAlias = Annotated[
+    str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000), AfterValidator(_a_query)
+]
+ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000), _LANGUAGE]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _NO_BOOLEAN]
+Offset: TypeAlias = Annotated[_Whole, Field(description="next_offset of the page before; -1 for the last item")]
+ResourceId: TypeAlias = Annotated[
+    _AnyId | None,
+    Field(description="Only this one, a file with its full text"),
+    _refused("resource_id goes with one project, which the list shows beside it. Pass that as project_id.", _for_all),
+]
+TextOffset: TypeAlias = Annotated[
+    _Whole,
+    Field(description="With resource_id: the character to begin at; a negative one counts from the end"),
+    _refused(
+        "text_offset goes with resource_id: pass both, or neither.",
+        lambda text_offset, before: bool(text_offset) and before.get("resource_id", 0) is None,
+    ),
+]
 
 
 def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
@@ -89,9 +183,9 @@ def wrong_values(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments of a tool, in words."""
     limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
     details = error.errors(include_input=False, include_url=False)
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != OWN_WORDS)
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _OWN_WORDS)
     values = "; ".join(_allowed(name, limits[name]) for name in wrong)
-    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == OWN_WORDS and "ctx" in detail]
+    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == _OWN_WORDS and "ctx" in detail]
     instead = [words for name, words in _INSTEAD.items() if name in wrong]
     return " ".join([*([f"{values}."] if values else []), *instead, *refused])
 

@@ -234,7 +234,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     """
     everywhere = call.project_id == EVERY_PROJECT
     key = await call.key(wanted.what, wanted.kind, wanted.query)
-    sent = await call.pages.find(key, wanted.offset > 0, partial(_read_all if everywhere else _read_one, call, wanted))
+    sent = await call.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
     found, anew = sent.value, wanted.offset > 0 and not sent.size
     if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
@@ -277,22 +277,18 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-async def _read_one(call: Call, wanted: Wanted) -> Found:
-    """The rows of the call's project."""
-    found = Found(wanted)
-    await found.read(call)
-    return found
-
-
-async def _read_all(call: Call, wanted: Wanted) -> Found:
-    """The rows of all of a person's projects, as far as the call's time suffices.
+async def _read(call: Call, wanted: Wanted) -> Found:
+    """The rows of the call's project, or of all of a person's projects, as far as the call's time suffices.
 
     Raises:
         NeptunError: no project could be read.
         NotDone: there is none, or there are too many rows.
     """
-    known = await list_projects(call)
     found, max_bytes = Found(wanted), call.pages.max_bytes // 2
+    if call.project_id != EVERY_PROJECT:
+        await found.read(call)
+        return found
+    known = await list_projects(call)
     found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
     unread: dict[int, NeptunError | NotDone | None] = {project.id: None for project in known.items}
     fatal: list[NeptunError] = []  # holds for all projects

@@ -19,11 +19,7 @@ from pydantic_core import to_json
 
 from ..neptun.errors import NeptunError
 from ..neptun.models import RESOURCE_MODELS, ProjectImport, ResourceType
-from .arguments import given_arguments, wrong_values
-from .context import Call, Scope, Shared
-from .fitting import Row, fitted
-from .lists import Wanted, list_page, single_resource
-from .parameters import (
+from .arguments import (
     AnyProject,
     ImportId,
     ImportsQuery,
@@ -35,13 +31,17 @@ from .parameters import (
     ResourcesQuery,
     SourceType,
     TextOffset,
+    given_arguments,
+    wrong_values,
 )
+from .context import Call, Scope, Shared
+from .fitting import Row, fitted
+from .lists import Wanted, list_page, single_resource
 from .progress import with_progress
 from .projects import InProject
 from .query import parse_query
 from .questions import UNTOUCHED, Found, ask_deletion, decide
-from .results import DeletionResult, ImportsPage, ResourcesPage
-from .schema import flat_schema, unbounded
+from .schema import DeletionResult, ImportsPage, ResourcesPage, flat_schema, unbounded
 from .words import NOTHING_DELETED, NotDone, explained
 
 
@@ -123,6 +123,12 @@ NOT_UNDERSTOOD = (
 )
 
 
+_UNASKED = {
+    False: "Pass the project by its name or as project_id.",
+    True: f"{NOTHING_DELETED} The Neptun website can delete the import, or a host that asks.",
+}
+
+
 class NeptunTool(Tool):
     """A tool that refuses unknown arguments by name, and whose failures are words for the assistant."""
 
@@ -137,13 +143,10 @@ class NeptunTool(Tool):
         report = shared.report_for(request)
         try:
             result = await with_progress(context, super().run(given, context))
-        except ToolError as error:
-            report.outcome = error.__cause__ or error
-            raise self._in_words(error, shared, shared.scope_of(request), given) from error.__cause__
-        except MCPError as error:
-            # Until 2025-11-25 the host's answer to a question may be an error.
-            report.outcome = unasked = ToolError(self._unasked(error.error.code))
-            raise unasked from error
+        except (ToolError, MCPError) as error:
+            words = self._in_words(error, shared, shared.scope_of(request), given)
+            report.outcome = words if isinstance(error, MCPError) else error.__cause__ or error
+            raise words from error.__cause__ or error
         if isinstance(result, InputRequiredResult):
             return result
         report.outcome = result
@@ -151,28 +154,15 @@ class NeptunTool(Tool):
         text = TextContent(type="text", text=to_json(result).decode())
         return CallToolResult(content=[text], structured_content=result)
 
-    def _unasked(self, code: int) -> str:
-        if code == PARSE_ERROR:  # as stdio says of an answer that is none
-            return NOT_UNDERSTOOD
-        happened = f"The host answered the question to the person with an error ({code}), so nobody was asked."
-        if self.changes_something:
-            return f"{happened} {NOTHING_DELETED} The Neptun website can delete the import, or a host that asks."
-        return f"{happened} Pass the project by its name or as project_id."
-
-    def _in_words(self, error: ToolError, shared: Shared, scope: Scope, given: Mapping[str, Any]) -> ToolError:
+    def _in_words(
+        self, error: ToolError | MCPError, shared: Shared, scope: Scope, given: Mapping[str, Any]
+    ) -> ToolError:
         """The one place that turns an error into words: what happened, and what to do."""
         cause = error.__cause__
         if isinstance(cause, NeptunError):
-            only_project = scope.project_id is not None
-            by_setting = not only_project and given.keys().isdisjoint({"project", "project_id"})
-            words = explained(
-                cause,
-                shared.reader,
-                deleting=self.changes_something,
-                only_project=only_project,
-                set_project=shared.project_id if by_setting else None,
-            )
-            return ToolError(words)
+            by_setting = shared.project_id and given.keys().isdisjoint({"project", "project_id"})
+            chosen_by = "connection" if scope.project_id is not None else "setting" if by_setting else ""
+            return ToolError(explained(cause, shared.reader, deleting=self.changes_something, chosen_by=chosen_by))
         if isinstance(cause, NotDone):
             return ToolError(str(cause))
         if isinstance(error, UnexpectedToolError):
@@ -181,8 +171,12 @@ class NeptunTool(Tool):
             )
         if isinstance(cause, ValidationError):
             return ToolError(wrong_values(self, cause))
-        # What remains is an answer to a question to the person that does not fit the form. The SDK says so in words
-        # alone if it was accepted without content (`mcp/server/mcpserver/resolve.py`, as read in mcp 2.3).
+        # Until 2025-11-25 the host's answer to a question may be an error; as stdio says of one that is no answer.
+        if isinstance(error, MCPError) and error.error.code != PARSE_ERROR:
+            happened = f"The host answered the question to the person with an error ({error.error.code})"
+            return ToolError(f"{happened}, so nobody was asked. {_UNASKED[self.changes_something]}")
+        # What remains is an answer that does not fit the form. The SDK says so in words alone if it was accepted
+        # without content (`mcp/server/mcpserver/resolve.py`, as read in mcp 2.3).
         is_empty = all(words in str(error) for words in (ask_deletion.__name__, "with no content"))
         return ToolError(UNTOUCHED if is_empty else NOT_UNDERSTOOD)
 

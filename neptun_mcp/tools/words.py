@@ -110,8 +110,7 @@ def explained(
     reader: Reader,
     *,
     deleting: bool = False,
-    only_project: bool = False,
-    set_project: int | None = None,
+    chosen_by: str = "",
 ) -> str:
     """What happened and what to do about it.
 
@@ -119,18 +118,16 @@ def explained(
         error: the failure.
         reader: whom it is told.
         deleting: a deletion was meant, so the reader has to know what became of it.
-        only_project: the connection is for one project, so no other may be named.
-        set_project: the id of the project that a setting chose; None if something else did.
+        chosen_by: `connection`, which is for one project, so that no other may be named, or `setting`, if one of these
+            chose the project.
     """
     cause = error.cause if isinstance(error, errors.DeletionFailed) else error
-    no_project = cause if isinstance(cause, errors.ProjectNotFound) else None
-    sentences = [happened(cause)]
-    if deleting:
-        sentences.append(_effect(error))
-    sentences.append(_OTHER_CONNECTION if only_project and no_project else advice(cause, reader))
-    if no_project and no_project.project_id == set_project:
-        sentences.append(_SET_PROJECT)
-    return " ".join(sentences)
+    effect = _effect(error) if deleting else ""
+    to_do, chosen = advice(cause, reader), ""
+    if isinstance(cause, errors.ProjectNotFound):
+        to_do = _OTHER_CONNECTION if chosen_by == "connection" else to_do
+        chosen = _SET_PROJECT if chosen_by == "setting" else ""
+    return " ".join(filter(None, (happened(cause), effect, to_do, chosen)))
 
 
 def happened(error: NeptunError) -> str:

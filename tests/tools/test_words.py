@@ -97,7 +97,7 @@ def test_the_effect_of_a_failed_deletion_stands_in_between(effect: Effect, words
 @pytest.mark.parametrize("sent", [False, True])
 def test_a_connection_for_one_project_hears_of_no_other(sent: bool) -> None:
     error: NeptunError = ProjectNotFound(404, 1, [Project(id=2, name="another")])
-    words = explained(DeletionFailed(error, Effect.UNKNOWN, 5) if sent else error, HOST, only_project=True)
+    words = explained(DeletionFailed(error, Effect.UNKNOWN, 5) if sent else error, HOST, chosen_by="connection")
     assert words.endswith("This connection is for that project alone: correct its address in your host.")
     assert "another" not in words
 

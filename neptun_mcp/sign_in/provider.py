@@ -196,7 +196,7 @@ class Provider:
 
         The query, by which a connection narrows itself, is no part of it: it restrains the assistant, not the token.
         """
-        if fields.get("resource", self.resource).partition("?")[0].rstrip("/") != self.resource:
+        if fields.get("resource", self.resource).partition("?")[0].rstrip("/").lower() != self.resource:
             raise Refusal(f"this server gives access to {self.resource} only", error="invalid_target")
 
     def exchange(self, client: Client, code: Code, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Provider:
         if not set(scopes) <= set(grant.scopes):
             raise Refusal("the scope goes beyond what was asked for first", error="invalid_scope")
         if grant.sign_in in self._revoked:
-            raise Refusal("the person has logged out: sign in again", error="invalid_grant")
+            raise Refusal("this sign-in has ended: sign in again", error="invalid_grant")
         try:
             neptun = self._neptun.with_options(credentials=Credentials(cookie=grant.cookie))
             with anyio.move_on_after(RENEWAL_SECONDS):

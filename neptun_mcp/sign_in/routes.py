@@ -34,7 +34,7 @@ ADVICE = "Sign in to this server again, from your host."
 """What to do if a token is not valid, or a session has ended."""
 
 _log = event_log("sign_in")
-_NO_STORE = {"Cache-Control": "no-store"}
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _FORMS = ("/sign-in", "/sign-in/cookie", "/sign-in/refuse")
 """A path for each thing that a person may do, so that each has turns of its own."""
 

@@ -32,7 +32,9 @@ SESSION = "GET /api/_auth/session"
 async def test_a_code_is_good_for_one_exchange(site: Site) -> None:
     async with sign_in_server(site) as server:
         code = await server.code()
-        tokens = (await server.app.exchange(code)).json()
+        granted = await server.app.exchange(code)
+        tokens, uncached = granted.json(), (granted.headers["cache-control"], granted.headers["pragma"])
+        assert uncached == ("no-store", "no-cache")  # RFC 6749, 5.1
         again = await server.app.exchange(code)
         assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
         # Whoever has it twice may have stolen it: what came of it is worth nothing any more.
@@ -237,7 +239,13 @@ async def test_scopes_are_given_as_asked_for(site: Site) -> None:
 
 async def test_the_resource_may_be_named(site: Site) -> None:
     async with sign_in_server(site) as server:
-        for resource in (f"{server.url}/mcp", f"{server.url}/mcp/", f"{server.url}/mcp?read_only=1&project_id=3"):
+        address = f"{server.url}/mcp"
+        for resource in (
+            address,
+            f"{address}/",
+            f"{address}?read_only=1&project_id=3",
+            address.replace("http", "HTTP"),
+        ):
             assert (await server.page(resource=resource)).status_code == 200
             assert (await server.app.exchange(await server.code(), resource=resource)).status_code == 200
         elsewhere = await server.app.exchange(await server.code(), resource="https://other.example/mcp")

@@ -104,16 +104,17 @@ def write_secret_file(
     make_directory(path.parent)
     beside = path.with_name(f".{path.name}.{token_hex(4)}")
     try:
-        with open(beside, "xb", opener=partial(os.open, mode=0o600)) as new:
-            new.write(content)
-            new.flush()
-            os.fsync(new.fileno())
+        try:
+            with open(beside, "xb", opener=partial(os.open, mode=0o600)) as new:
+                new.write(content)
+                new.flush()
+                os.fsync(new.fileno())
+        except OSError as error:  # which names the file that nobody knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
         _give(beside, path if path.exists() else path.parent)
         os.chmod(beside, mode)
         before_replacing()
-        beside.replace(path)
-    except OSError as error:  # which names the file that nobody knows
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        os.replace(beside, path)
     finally:
         with suppress(OSError):
             beside.unlink()

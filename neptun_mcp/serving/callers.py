@@ -53,14 +53,10 @@ class Caller:
     scope: ToolScope = EVERYTHING
 
     @property
-    def id(self) -> str:
-        """A digest of the session, else of the token: it distinguishes callers in the log."""
-        return digest(self.cookie) if self.cookie else self.token
-
-    @property
     def principal(self) -> str:
         """What an MCP session, and an answer of the person, is bound to: token, Neptun session, and scope."""
-        return f"{self.token} {self.id} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
+        session = digest(self.cookie) if self.cookie else self.token
+        return f"{self.token} {session} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
 
 
 def caller_of(request: Request[Any]) -> Caller:

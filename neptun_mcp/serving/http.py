@@ -34,7 +34,6 @@ from ..sign_in.routes import ADVICE, SignIn
 from ..tools.context import Shared
 from ..tools.pages import Pages
 from ..tools.words import CALLER, OPERATOR, explained
-from . import process
 from .bodies import Bodies
 from .callers import Clients, SignedIn, Tokens, advice_on_header, caller_of
 from .checks import check_settings, warn_of_gaps
@@ -102,7 +101,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         await warn_of_gaps(settings)
         with telemetry.running() if telemetry else nullcontext():
             async with neptun, mcp.run(), calls.run():
-                with people.kept_up_to_date(), ending.begins_with_signals(), process.one_line_when_full():
+                with people.kept_up_to_date(), ending.begins_with_signals():
                     yield
 
     app = Starlette(False, routes, [*middleware, Middleware(Limits, ending)], {404: _not_found}, lifespan)

@@ -3,7 +3,6 @@ that imports this package finds its process untouched."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
 import logging
@@ -11,6 +10,7 @@ import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any, cast
 
 READ_BYTES = 2**18
@@ -28,8 +28,6 @@ FULL_SECONDS = 60.0
 """How long nothing more is said of connections that cannot be accepted."""
 
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -70,7 +68,8 @@ def serve_many() -> None:
 
     AppStatus.disable_automatic_graceful_drain()  # at its end, let streams last as long as their calls
     read_long_bodies()
-    _allow_many_connections()
+    allow_many_connections()
+    one_line_when_full()
 
 
 def read_long_bodies() -> None:
@@ -83,7 +82,7 @@ def read_long_bodies() -> None:
     AsyncHTTP11Connection.READ_NUM_BYTES = READ_BYTES  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """Raise the limit of files and connections that this process may have open as far as it may; Windows has none."""
     try:
         import resource
@@ -96,27 +95,25 @@ def _allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-@contextmanager
-def one_line_when_full() -> Generator[None]:
-    """During the block, say in a line now and then that the event loop cannot accept connections.
+def one_line_when_full() -> None:
+    """Say in a line now and then that the event loop cannot accept connections.
 
     It would log a hundred tracebacks a second, as long as peers hold all the files that the process may open.
     """
-    loop, said = asyncio.get_running_loop(), -math.inf
-    former = loop.get_exception_handler()
+    said = -math.inf
 
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def shorten(record: logging.LogRecord) -> bool:
         nonlocal said
-        error = context.get("exception")
-        if "socket" not in context or not isinstance(error, OSError) or error.errno not in _FULL:
-            former(loop, context) if former else loop.default_exception_handler(context)
-        elif loop.time() > said + FULL_SECONDS:
-            said = loop.time()
-            words = "no further connection can be accepted now (%s). Let the process open more files, or put a gateway "
-            _log.error(words + "before it that ends unused connections", error.strerror)
+        error = record.exc_info and record.exc_info[1]
+        if not isinstance(error, OSError) or error.errno not in _FULL or "accept" not in record.getMessage():
+            return True
+        if monotonic() < said + FULL_SECONDS:
+            return False
+        said, record.exc_info = monotonic(), None
+        record.msg = (
+            f"no further connection can be accepted now ({error.strerror}). Let the process open more files, or put a "
+            "gateway before it that ends unused connections"
+        )
+        return True
 
-    loop.set_exception_handler(handle)
-    try:
-        yield
-    finally:
-        loop.set_exception_handler(former)
+    logging.getLogger("asyncio").addFilter(shorten)

@@ -25,8 +25,8 @@ from mcp.types import ElicitRequestParams, ElicitResult, TextContent
 
 from neptun_mcp import Settings, create_server
 from neptun_mcp.sandbox import COOKIE, create_app
-from neptun_mcp.sandbox.listening import serve
 from neptun_mcp.sandbox.state import Store
+from tests.listening import serve
 
 Json = dict[str, Any]
 Call = tuple[str, Json]

@@ -10,8 +10,11 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote_plus
+from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,21 +22,24 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.neptun.models import MAX_ID, RESOURCE_MODELS
 from neptun_mcp.sandbox import data
-from neptun_mcp.sandbox.contracts import SOURCE_TYPES, Documented, Observed
-from neptun_mcp.sandbox.denials import (
+from neptun_mcp.sandbox.contracts import (
     INVALID_RESOURCE_TYPE,
     NO_SESSION,
     NOT_YOUR_ID,
     PAGE_NOT_FOUND,
+    SOURCE_TYPES,
     WRONG_PASSWORD,
     Denial,
+    Documented,
+    Observed,
     TurnedDown,
 )
-from neptun_mcp.sandbox.endpoints import Handler, Neptun, sent_cookie, set_cookie
-from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Login, Record, Store, User, now, seal
+from neptun_mcp.sandbox.endpoints import Handler, Neptun, described, sent_cookie, set_cookie
+from neptun_mcp.sandbox.state import Record, Store, User, seal
 
 from .validator import (
     INVALID_LOGIN,
+    Explained,
     check_filter,
     credentials,
     enum_issue,
@@ -72,6 +78,9 @@ LOGGING_OUT = (NO_SESSION, INVALID_LOGIN, WRONG_PASSWORD)
 """Recorded: these set the cookie of an anonymous session."""
 
 
+ANONYMOUS_COOKIE = seal("nobody", 334)
+"""Recorded: 334 characters, where a person's has 441."""
+
 BOB_ID, BOB_COOKIE, NEWSLETTER = 2, seal("bob"), 7
 LETTER = data.project(NEWSLETTER, "newsletter", "web-site", "go", "2026-07-01 18:30:00")
 BOBS = {"neptun_user_id": BOB_ID}
@@ -81,7 +90,7 @@ def sample_data() -> Store:
     """A fresh store with the sandbox's data, and Bob's, who has the session BOB_COOKIE."""
     store = data.sample_data()
     store.users.append(User(BOB_ID, "bob@example.com", "Passw0rd!bob"))
-    store.sessions[BOB_COOKIE] = Login(store.users[-1])
+    store.sessions[BOB_COOKIE] = store.users[-1]
     store.projects.insert(2, LETTER | BOBS)
     store.imports.append(data.source(301, NEWSLETTER, data.LOCAL, "/home/bob/letter", "2026-07-01 18:31:00") | BOBS)
     letter = data.file(51, "letter", "Dear reader,\n", "markdown", "md", "2026-07-03 07:00:00")
@@ -101,6 +110,11 @@ def add_another_persons_file(store: Store, project: int, id: int = 90) -> Record
     return record
 
 
+def now() -> str:
+    """The time as Neptun writes it: `2026-11-21T23:12:39.102Z`, always UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 FAR_FUTURE = "+012026-01-01T00:00:00.000Z"
 """How a date above the year 9999 is sent, as seen."""
 
@@ -113,12 +127,17 @@ class RunningServer(Observed):
         if message is not None and "application/json" not in request.headers.get("accept", ""):
             return html_page(status)
         path: str = request.scope["raw_path"].decode()
-        body = json.loads(bytes(super().refused(request, refusal).body))
-        if message is not None:
+        body: Record = json.loads(bytes(super().refused(request, refusal).body))
+        if message is None:
+            body["stack"] = []
+        else:
             query = f"?{request.url.query}" if request.url.query else ""
-            body["url"] = f"{request.url.scheme}://{request.url.netloc}{path}{query}"
+            body |= {"error": True, "url": f"{request.url.scheme}://{request.url.netloc}{path}{query}"}
         if refusal.denial is PAGE_NOT_FOUND:
-            body["data"] = {"path": path}
+            words = f"Page not found: {path}"
+            body |= {"statusMessage": words, "message": words, "data": {"path": path}}
+        if isinstance(refusal, Explained):
+            body["data"] = refusal.data
         return Response(json.dumps(body, indent=2, ensure_ascii=False), status, media_type="application/json")
 
     def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
@@ -183,7 +202,7 @@ class RunningNeptun(Neptun):
             response = self.contract.refused(request, refusal)
             # Recorded: the anonymous cookie is set, unless it is the one that was sent.
             if refusal.denial in LOGGING_OUT and sent_cookie(request) != ANONYMOUS_COOKIE:
-                set_cookie(response, ANONYMOUS_COOKIE)
+                response.headers.update(set_cookie(ANONYMOUS_COOKIE))
         await response(scope, receive, send)
 
     async def health(self, request: Request) -> Response:
@@ -199,7 +218,19 @@ class RunningNeptun(Neptun):
         if self.session(request):
             await self.form(request)
             raise TurnedDown(ALREADY_LOGGED_IN)
-        return await super().log_in(request)
+        response = await super().log_in(request)
+        cookie, user = self.store.sessions.popitem()
+        self.store.sessions[cookie] = replace(user)  # ends by itself
+        shown = {**json.loads(bytes(response.body)), "loggedInAt": now()}
+        return JSONResponse(shown, headers={"set-cookie": response.headers["set-cookie"]})
+
+    async def show_session(self, request: Request) -> Response:
+        """Recorded: a good session is given a further cookie, a bad one the anonymous cookie."""
+        shown: Record = {"id": str(uuid4())}
+        if session := self.session(request):
+            shown |= {**described(session), "loggedInAt": now()}
+        cookie = self.store.new_cookie(session) if session else ANONYMOUS_COOKIE
+        return JSONResponse(shown, headers=set_cookie(cookie))
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
         user = self.user(request)
@@ -230,7 +261,7 @@ class RunningNeptun(Neptun):
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
             issue = enum_issue("resource_type", resource_type, tuple(RESOURCE_MODELS))
-            raise TurnedDown(INVALID_RESOURCE_TYPE, zod_error([issue]))
+            raise Explained(INVALID_RESOURCE_TYPE, zod_error([issue]))
 
     async def credentials(self, request: Request) -> tuple[str, str]:
         return credentials(await self.form(request))

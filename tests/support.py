@@ -29,11 +29,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from neptun_mcp import Credentials, NeptunClient, Settings, create_server
 from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.sandbox.listening import serve
-from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store, seal
+from neptun_mcp.sandbox.state import Store, seal
 from neptun_mcp.tools.fitting import MAX_BYTES
 
-from .running_neptun import RunningNeptun, create_app
+from .listening import serve
+from .running_neptun import ANONYMOUS_COOKIE, RunningNeptun, create_app
 
 Json: TypeAlias = dict[str, Any]
 ContractName: TypeAlias = Literal["observed", "documented"]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, Denial, TurnedDown
+from neptun_mcp.sandbox.contracts import INVALID_PARAMETERS, Denial, TurnedDown
 from neptun_mcp.sandbox.state import Record
 
 MARKUP = re.compile(r"<(?!/?b>)")
@@ -15,6 +15,14 @@ RADIX = re.compile(r"0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)")
 
 HOLDS_MARKUP = Denial((400, "Bad request"), (400, "Bad Request", "Bad Request"))
 INVALID_LOGIN = Denial((400, "Invalid parameters"), (400, "Bad Request", None))
+
+
+class Explained(TurnedDown):
+    """A request that Neptun turns down, with what it adds to explain it."""
+
+    def __init__(self, denial: Denial, data: Record) -> None:
+        super().__init__(denial)
+        self.data = data
 
 
 def refuse_markup(text: str) -> None:
@@ -27,7 +35,7 @@ def positive_integers(**words: str) -> list[int]:
     """The ids in a path, given by the names of their parameters."""
     numbers = {name: javascript_number(word) for name, word in words.items()}
     if issues := [issue for name, number in numbers.items() for issue in id_issues(name, number)]:
-        raise TurnedDown(INVALID_PARAMETERS, zod_error(issues))
+        raise Explained(INVALID_PARAMETERS, zod_error(issues))
     return [int(number) for number in numbers.values()]
 
 
@@ -95,7 +103,7 @@ def check_filter(name: str, value: str, options: Sequence[str]) -> None:
     alternatives = [enum_issue(name, value, options), type_issue("null", "string", name)]
     union = [zod_error([issue]) for issue in alternatives]
     issue = {"code": "invalid_union", "unionErrors": union, "path": [name], "message": "Invalid input"}
-    raise TurnedDown(INVALID_PARAMETERS, zod_error([issue]))
+    raise Explained(INVALID_PARAMETERS, zod_error([issue]))
 
 
 PASSWORD_RULES = (
@@ -113,13 +121,13 @@ def credentials(form: Any) -> tuple[str, str]:
     match form:
         case {"email": str(email), "password": str(password)}:
             if issues := password_issues(password):
-                raise TurnedDown(INVALID_LOGIN, zod_error(issues))
+                raise Explained(INVALID_LOGIN, zod_error(issues))
             return email, password
         case {**fields}:
             missing = [name for name in ("email", "password") if not isinstance(fields.get(name), str)]
-            raise TurnedDown(INVALID_LOGIN, zod_error([missing_issue("string", name) for name in missing]))
+            raise Explained(INVALID_LOGIN, zod_error([missing_issue("string", name) for name in missing]))
         case _:
-            raise TurnedDown(INVALID_LOGIN, zod_error([missing_issue("object")]))
+            raise Explained(INVALID_LOGIN, zod_error([missing_issue("object")]))
 
 
 def missing_issue(expected: str, *path: str) -> Record:

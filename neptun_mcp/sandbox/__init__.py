@@ -1,6 +1,6 @@
 """An embedded Neptun with sample data: to try neptun-mcp without an account, and to test against.
 
-`create_app` makes the application, `neptun_mcp.sandbox.listening.serve` puts it on a port of this machine.
+`create_app` makes the application.
 """
 
 from .data import COOKIE, EMAIL, PASSWORD, USER_ID

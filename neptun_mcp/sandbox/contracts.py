@@ -5,17 +5,51 @@ endpoints says.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
-from .denials import INVALID_PARAMETERS, TurnedDown
 from .state import Record, Store
 
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
 EPOCH = "1970-01-01T00:00:00.000Z"
+
+
+@dataclass(frozen=True)
+class Denial:
+    """A reason to turn a request down.
+
+    documented: status and message. What the documented endpoints never refuse is worded like what they do.
+    observed: the recorded status and statusMessage, and the message where the guard answers, not a handler.
+    """
+
+    documented: tuple[int, str]
+    observed: tuple[int, str, str | None]
+
+
+class TurnedDown(Exception):
+    """A request that Neptun turns down."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(denial)
+        self.denial = denial
+
+
+_NOT_YOURS = 401, "Unauthorized.", None
+
+NO_SESSION = Denial((401, "Unauthorized"), (401, "Server Error", "Unauthorized"))  # missing or bad
+NOT_YOUR_ID = Denial((403, "Forbidden"), _NOT_YOURS)
+NO_PROJECT = Denial((404, "Project not found"), _NOT_YOURS)  # or it is someone else's
+NO_IMPORT = Denial((404, "Import not found"), _NOT_YOURS)
+NO_RESOURCE = Denial((404, "Resource not found"), _NOT_YOURS)  # of this person
+NOT_LINKED = Denial((404, "Resource not found"), (404, "Not Found.", None))  # it is not in the project
+INVALID_PARAMETERS = Denial((400, "Invalid parameters"), (400, "Bad Request.", None))  # an id, an unknown filter
+INVALID_RESOURCE_TYPE = Denial((400, "Invalid resource type"), (400, "Bad Request.", None))
+PAGE_NOT_FOUND = Denial((404, "Page not found"), (404, "Page not found", "Page not found"))  # or a wrong method
+WRONG_PASSWORD = Denial((401, "Unauthorized"), (401, "Unauthorized", None))
 
 
 class Observed:
@@ -27,15 +61,8 @@ class Observed:
     def refused(self, request: Request, refusal: TurnedDown) -> Response:
         """Recorded: a handler says nothing in `message`, the guard and a crash do."""
         status, status_message, message = refusal.denial.observed
-        path: str = request.scope["raw_path"].decode()
-        body: Record = {"statusCode": status, "statusMessage": status_message.format(path=path)}
-        if message is None:
-            body["stack"] = []
-        else:
-            body = {"error": True, "url": str(request.url), **body, "message": message.format(path=path)}
-        if refusal.data:
-            body["data"] = refusal.data
-        return JSONResponse(body, status)
+        body = {"statusCode": status, "statusMessage": status_message}
+        return JSONResponse({**body, "message": message} if message else body, status)
 
     def projects(self, projects: list[Record]) -> Response:
         return JSONResponse(projects)
@@ -99,7 +126,7 @@ def documented_import(record: Record) -> Record:
     """Documented: title and description are optional; the words for source_type are fewer than recorded."""
     internal = ("source_ref", "import_status", "error_message", "file_tree", "installation_id")
     shown = {key: value for key, value in without(record, *internal).items() if value is not None}
-    shown["source_type"] = "local_folder" if record["source_type"] == "local_folder" else "github"
+    shown["source_type"] = LOCAL_FOLDER if record["source_type"] == LOCAL_FOLDER else "github"
     return shown
 
 

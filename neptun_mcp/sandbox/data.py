@@ -4,10 +4,11 @@ Like the real thing it is in no order, some dates are the same, and some fields 
 """
 
 from copy import deepcopy
+from typing import Any
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from . import texts
-from .state import Login, Record, Store, User, seal
+from .state import Record, Store, User, seal
 
 USER_ID = 1
 EMAIL = "alice@example.com"
@@ -26,14 +27,16 @@ def project(id: int, name: str, kind: str, language: str, created_at: str, descr
     return {"id": id, **about, **signature(created_at)}
 
 
-def source(id: int, project_id: int, kind: str, path: str, created_at: str, status: str = "completed") -> Record:
+def source(
+    id: int, project_id: int, kind: str, path: str, created_at: str, status: str = "completed", **more: Any
+) -> Record:
     """An import with the fields of both contracts.
 
     installation_id is neither's: it tells which of the project's github-installations it came through.
     """
     about = {"source_type": kind, "source_path": path, "source_ref": None, "import_status": status}
-    more = dict.fromkeys(("error_message", "file_tree", "title", "description", "installation_id"))
-    return {"id": id, **about, **more, **ABOUT_IMPORTS.get(id, {}), **signature(created_at), "project_id": project_id}
+    others = dict.fromkeys(("error_message", "file_tree", "title", "description", "installation_id"))
+    return {"id": id, **about, **others, **more, **signature(created_at), "project_id": project_id}
 
 
 def file(id: int, title: str | None, text: str, language: str, extension: str, created_at: str | None) -> Record:
@@ -71,12 +74,7 @@ def signature(created_at: str | None) -> Record:
 
 WEBSHOP_TREE: Record = {
     "name": "webshop",
-    "children": [
-        {"name": "Dockerfile"},
-        {"name": "package.json"},
-        {"name": "pages", "children": [{"name": "index.vue"}, {"name": "checkout.vue"}, {"name": "teas.vue"}]},
-        {"name": "server", "children": [{"name": "api", "children": [{"name": "orders.post.ts"}]}]},
-    ],
+    "children": [{"name": "Dockerfile"}, {"name": "pages", "children": [{"name": "index.vue"}]}],
 }
 
 PROJECTS = [
@@ -85,32 +83,21 @@ PROJECTS = [
     project(SCRATCH, "scratch", "web-site", "typescript", "2026-10-20 21:05:13"),
 ]
 
-ABOUT_IMPORTS: dict[int, Record] = {
-    101: {
-        "source_ref": "main",
-        "installation_id": 11,
-        "title": "The shop itself",
-        "description": "Storefront, checkout and the pages around them",
-    },
-    102: {"error_message": "The folder holds more than 10,000 files", "title": "The shop before the move"},
-    103: {"title": "Proxy configuration"},
-    104: {"file_tree": WEBSHOP_TREE},
-    105: {"error_message": "The repository does not exist, or is private"},
-    106: {"source_ref": "release", "installation_id": 12},
-    107: {"source_ref": "v3", "title": "Icons"},
-    201: {"source_ref": "main", "installation_id": 31},
-}
-
 IMPORTS = [
-    source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00"),
-    source(101, WEBSHOP, INSTALLED, "alice/webshop", "2026-06-15 08:20:31"),
-    source(107, WEBSHOP, PUBLIC, "https://github.com/example/tea-icons", "2026-10-11 14:02:58", "pending"),
-    source(102, WEBSHOP, LOCAL, "C:\\Users\\alice\\Desktop\\old shop", "2026-07-08 19:45:10", "failed"),
-    source(106, WEBSHOP, INSTALLED, "tea-shop-team/design", "2026-09-30 11:11:11", "processing"),
-    source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00"),
-    source(105, WEBSHOP, PUBLIC, "https://github.com/example/checkout-forms", "2026-09-02 10:15:00", "failed"),
+    source(104, WEBSHOP, LOCAL, "/home/alice/webshop", "2026-09-02 10:15:00", file_tree=WEBSHOP_TREE),
+    source(101, WEBSHOP, INSTALLED, "alice/webshop", "2026-06-15 08:20:31", source_ref="main", installation_id=11)
+    | {"title": "The shop itself", "description": "Storefront, checkout and the pages around them"},
+    source(107, WEBSHOP, PUBLIC, "https://github.com/example/tea-icons", "2026-10-11 14:02:58", "pending")
+    | {"source_ref": "v3", "title": "Icons"},
+    source(102, WEBSHOP, LOCAL, "C:\\Users\\alice\\Desktop\\old shop", "2026-07-08 19:45:10", "failed")
+    | {"error_message": "The folder holds more than 10,000 files", "title": "The shop before the move"},
+    source(106, WEBSHOP, INSTALLED, "tea-shop-team/design", "2026-09-30 11:11:11", "processing")
+    | {"source_ref": "release", "installation_id": 12},
+    source(103, WEBSHOP, LOCAL, "/srv/shop/nginx", "2026-09-02 10:15:00", title="Proxy configuration"),
+    source(105, WEBSHOP, PUBLIC, "https://github.com/example/checkout-forms", "2026-09-02 10:15:00", "failed")
+    | {"error_message": "The repository does not exist, or is private"},
     source(202, ORDERS, LOCAL, "/home/alice/orders", "2026-08-03 09:30:00", "pending"),
-    source(201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07"),
+    source(201, ORDERS, INSTALLED, "alice/orders-api", "2026-08-03 09:21:07", source_ref="main", installation_id=31),
 ]
 
 RESOURCES = {
@@ -151,4 +138,4 @@ RESOURCES = {
 def sample_data() -> Store:
     """A fresh store, in which Alice has the session COOKIE."""
     alice = User(USER_ID, EMAIL, PASSWORD)
-    return Store([alice], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), {COOKIE: Login(alice)})
+    return Store([alice], *deepcopy((PROJECTS, IMPORTS, RESOURCES)), {COOKIE: alice})

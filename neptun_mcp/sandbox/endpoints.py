@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
-from uuid import uuid4
 
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -14,14 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..neptun.models import COOKIE_NAME, RESOURCE_MODELS
-from . import denials
-from .contracts import Contract, Documented, Observed
+from . import contracts
+from .contracts import Contract, Documented, Observed, TurnedDown
 from .data import sample_data
-from .denials import TurnedDown
-from .state import ANONYMOUS_COOKIE, Login, Record, Store, User
+from .state import Record, Store, User
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
-ResponseT = TypeVar("ResponseT", bound=Response)
 
 
 def create_app(*, contract: Literal["observed", "documented"] = "observed") -> Neptun:
@@ -67,7 +64,7 @@ class Neptun:
         for method, pattern, handler in self.routes:
             if method == request.method and (match := re.fullmatch(pattern, path)):
                 return await handler(request, *match.groups())
-        raise TurnedDown(denials.PAGE_NOT_FOUND)
+        raise TurnedDown(contracts.PAGE_NOT_FOUND)
 
     async def check_auth(self, request: Request) -> Response:
         self.user(request)
@@ -78,17 +75,13 @@ class Neptun:
         login = await self.credentials(request)
         user = next((user for user in self.store.users if (user.email, user.password) == login), None)
         if user is None:
-            raise TurnedDown(denials.WRONG_PASSWORD)
-        session = Login(user)
-        return set_cookie(JSONResponse(session.as_json()), self.store.new_cookie(session))
+            raise TurnedDown(contracts.WRONG_PASSWORD)
+        return JSONResponse(described(user), headers=set_cookie(self.store.new_cookie(user)))
 
     async def show_session(self, request: Request) -> Response:
-        """Recorded: always 200; a good session is given a further cookie, a bad one the anonymous cookie."""
-        session = self.session(request)
-        if session is None:
-            return set_cookie(JSONResponse({"id": str(uuid4())}), ANONYMOUS_COOKIE)
-        answer = JSONResponse({"id": session.id, **session.as_json()})
-        return set_cookie(answer, self.store.new_cookie(session))
+        """Recorded: always 200."""
+        user = self.session(request)
+        return JSONResponse(described(user) if user else {})
 
     async def list_projects(self, request: Request, user_id: str) -> Response:
         self.own_ids(request, user_id=user_id)
@@ -102,7 +95,7 @@ class Neptun:
         _, project, wanted = self.open_project(request, user_id=user_id, project_id=project_id, import_id=import_id)
         record = next((record for record in self.imports_of(project) if record["id"] == wanted), None)
         if record is None:
-            raise TurnedDown(denials.NO_IMPORT)
+            raise TurnedDown(contracts.NO_IMPORT)
         self.store.imports.remove(record)
         return self.contract.import_deleted(record, self.store)
 
@@ -116,7 +109,7 @@ class Neptun:
     ) -> Response:
         """Recorded: what is the person's own, but not in the project, is a 404; what is not theirs a 401."""
         if not self.contract.single_resources:
-            raise TurnedDown(denials.PAGE_NOT_FOUND)
+            raise TurnedDown(contracts.PAGE_NOT_FOUND)
         user, project, wanted = self.own_ids(request, user_id=user_id, project_id=project_id, resource_id=resource_id)
         self.check_resource_type(resource_type)
         found = {
@@ -126,23 +119,23 @@ class Neptun:
             if (kind, record["id"], record["neptun_user_id"]) == (resource_type, wanted, user)
         }
         if project not in found:
-            raise TurnedDown(denials.NOT_LINKED if found else denials.NO_RESOURCE)
+            raise TurnedDown(contracts.NOT_LINKED if found else contracts.NO_RESOURCE)
         return JSONResponse(found[project])
 
-    def session(self, request: Request) -> Login | None:
+    def session(self, request: Request) -> User | None:
         return self.store.sessions.get(sent_cookie(request))
 
     def user(self, request: Request) -> User:
-        session = self.session(request)
-        if session is None:
-            raise TurnedDown(denials.NO_SESSION)
-        return session.user
+        user = self.session(request)
+        if user is None:
+            raise TurnedDown(contracts.NO_SESSION)
+        return user
 
     def open_project(self, request: Request, **path: str) -> list[int]:
         """The ids in the path (user, project, what is below), once the session and the right are checked."""
         ids = self.own_ids(request, **path)
         if all(project["id"] != ids[1] for project in self.projects_of(self.user(request))):
-            raise TurnedDown(denials.NO_PROJECT)
+            raise TurnedDown(contracts.NO_PROJECT)
         return ids
 
     def own_ids(self, request: Request, **path: str) -> list[int]:
@@ -150,18 +143,18 @@ class Neptun:
         user = self.user(request)
         ids = self.ids(**path)
         if ids[0] != user.id:
-            raise TurnedDown(denials.NOT_YOUR_ID)
+            raise TurnedDown(contracts.NOT_YOUR_ID)
         return ids
 
     def ids(self, **path: str) -> list[int]:
         """Those in a path, given by the names of their parameters."""
         if not all(re.fullmatch("[1-9][0-9]*", word) for word in path.values()):
-            raise TurnedDown(denials.INVALID_PARAMETERS)
+            raise TurnedDown(contracts.INVALID_PARAMETERS)
         return [int(word) for word in path.values()]
 
     def check_resource_type(self, resource_type: str) -> None:
         if resource_type not in RESOURCE_MODELS:
-            raise TurnedDown(denials.INVALID_RESOURCE_TYPE)
+            raise TurnedDown(contracts.INVALID_RESOURCE_TYPE)
 
     async def credentials(self, request: Request) -> tuple[Any, Any]:
         """E-mail and password of a log-in's body."""
@@ -169,7 +162,7 @@ class Neptun:
             form = from_json(await request.body())
             return form["email"], form["password"]
         except (ValueError, TypeError, KeyError):
-            raise TurnedDown(denials.INVALID_PARAMETERS) from None
+            raise TurnedDown(contracts.INVALID_PARAMETERS) from None
 
     def projects_of(self, user: User) -> list[Record]:
         return [project for project in self.store.projects if project["neptun_user_id"] == user.id]
@@ -178,11 +171,15 @@ class Neptun:
         return [record for record in self.store.imports if record["project_id"] == project]
 
 
+def described(user: User) -> Record:
+    return {"user": {"id": user.id, "primary_email": user.email}}
+
+
 def sent_cookie(request: Request) -> str:
     """Recorded: other cookies beside it, quotes around it and percent-encoding do not matter."""
     return unquote(request.cookies.get(COOKIE_NAME, ""))
 
 
-def set_cookie(response: ResponseT, cookie: str) -> ResponseT:
-    response.headers["set-cookie"] = f"{COOKIE_NAME}={cookie}; Path=/; HttpOnly; Secure; SameSite=Lax"
-    return response
+def set_cookie(cookie: str) -> dict[str, str]:
+    """The header that gives a browser a session."""
+    return {"set-cookie": f"{COOKIE_NAME}={cookie}; Path=/; HttpOnly; Secure; SameSite=Lax"}

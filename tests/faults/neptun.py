@@ -16,9 +16,9 @@ from mcp.types import CallToolResult
 
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE, Store
+from neptun_mcp.sandbox.state import Store
 from tests.processes import StdioServer, start_stdio
-from tests.running_neptun import RunningNeptun, create_app
+from tests.running_neptun import ANONYMOUS_COOKIE, RunningNeptun, create_app
 from tests.support import WEBSHOP, ContractName, Person, Tools, connect, error_of, settings_for
 
 from .server import Action, Exchange, Request, Server, answer, http, serve, to_json

@@ -12,7 +12,7 @@ import pytest
 from mcp.types import CallToolResult
 
 from neptun_mcp.sandbox import COOKIE, PASSWORD
-from neptun_mcp.sandbox.state import ANONYMOUS_COOKIE
+from tests.running_neptun import ANONYMOUS_COOKIE
 from tests.support import PATIENCE, content_of
 
 from .neptun import (

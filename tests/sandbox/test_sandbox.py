@@ -17,9 +17,9 @@ from starlette.types import ASGIApp
 
 from neptun_mcp import sandbox
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD, USER_ID
+from neptun_mcp.sandbox.contracts import INVALID_PARAMETERS
 from neptun_mcp.sandbox.data import sample_data
-from neptun_mcp.sandbox.denials import INVALID_PARAMETERS, TurnedDown
-from neptun_mcp.sandbox.listening import serve
+from tests.listening import serve
 from tests.running_neptun import BOB_COOKIE, Part, add_another_persons_file, create_app
 from tests.support import (
     PATIENCE,
@@ -33,7 +33,7 @@ from tests.support import (
     end_session,
     resources,
 )
-from tests.validator import positive_integers
+from tests.validator import Explained, positive_integers
 
 pytestmark = pytest.mark.anyio
 
@@ -239,13 +239,13 @@ def test_ids_are_read_like_javascript_numbers(word: str, id: int) -> None:
 
 @pytest.mark.parametrize("word", ["1_0", "inf", "nan", "1e", "+0x1", "-0b1", "\u0661", " 1", "--1"])
 def test_numbers_that_only_python_reads_are_refused(word: str) -> None:
-    with pytest.raises(TurnedDown) as caught:
+    with pytest.raises(Explained) as caught:
         positive_integers(id=word)
     assert [issue["received"] for issue in issues_of(caught.value)] == ["nan"]
 
 
 def test_every_bad_id_has_its_issues() -> None:
-    with pytest.raises(TurnedDown) as caught:
+    with pytest.raises(Explained) as caught:
         positive_integers(user_id="-1.5", project_id="2", import_id="x")
     assert [(*issue["path"], issue["code"]) for issue in issues_of(caught.value)] == [
         ("user_id", "invalid_type"),
@@ -254,9 +254,8 @@ def test_every_bad_id_has_its_issues() -> None:
     ]
 
 
-def issues_of(refusal: TurnedDown) -> list[Json]:
+def issues_of(refusal: Explained) -> list[Json]:
     assert refusal.denial is INVALID_PARAMETERS
-    assert refusal.data
     return refusal.data["issues"]
 
 

@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neptun_mcp import Settings
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.sandbox.listening import Server
 from neptun_mcp.sandbox.state import Store
 from neptun_mcp.serving.http import build_asgi_app
+from tests.listening import Server
 from tests.processes import Child, free_port, start
 from tests.running_neptun import create_app
 from tests.support import Json, Site, http_client, until

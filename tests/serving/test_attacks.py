@@ -19,7 +19,6 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
-from neptun_mcp.sandbox.state import Login
 from neptun_mcp.serving import bodies, gate, mcp_sessions, process, turns
 from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.deadlines import Ending
@@ -99,7 +98,7 @@ async def test_of_too_many_half_read_bodies_the_oldest_makes_room(site: Site, mo
 async def test_one_person_has_one_line_however_many_sessions_they_bring(site: Site) -> None:
     """Forty log-ins of Alice have as many turns as one; Bob waits for none of them."""
     neptun, statuses = HeldNeptun(site), list[int]()
-    cookies = [neptun.store.new_cookie(Login(neptun.store.sessions[COOKIE].user)) for _ in range(40)]
+    cookies = [neptun.store.new_cookie(neptun.store.sessions[COOKIE]) for _ in range(40)]
     async with start_in_process(site, mcp_credentials="caller", max_connections=4) as caller:
         bob = replace(caller, headers={"Neptun-Session": BOB_COOKIE})
         alices = [replace(caller, headers={"Neptun-Session": cookie}) for cookie in cookies]

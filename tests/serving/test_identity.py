@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from neptun_mcp.sandbox import COOKIE
-from neptun_mcp.sandbox.state import Login, Store, seal
+from neptun_mcp.sandbox.state import Store, seal
 from tests.running_neptun import BOB_COOKIE, create_app
 from tests.serving.support import LIST_FILES, Caller, content_in, error_in, listen, start_in_process
 from tests.support import Json, Site, end_session, failure, session_in
@@ -46,9 +46,9 @@ class Watched:
 
     def renew(self, account: Account) -> None:
         """End a session; its owner logs in again in a browser."""
-        user = self.store.sessions[account.cookie].user
+        user = self.store.sessions[account.cookie]
         end_session(self.store, account.cookie)
-        account.cookie = self.store.new_cookie(Login(user))
+        account.cookie = self.store.new_cookie(user)
         self.owners[account.cookie] = account.user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Puts the sandbox on a port of this machine."""
+"""Puts an application on a port of this machine."""
 
 import socket
 from collections.abc import Callable, Generator

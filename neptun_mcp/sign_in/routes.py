@@ -355,7 +355,8 @@ def _logged(
         except Refusal as refusal:
             event.outcome = refusal.error
             by_header = refusal.status == 401 and "authorization" in request.headers
-            response = refusal_at(request.scope["path"], refusal, {"WWW-Authenticate": "Basic"} if by_header else {})
+            challenge = {"WWW-Authenticate": 'Basic realm="neptun-mcp"'} if by_header else {}
+            response = refusal_at(request.scope["path"], refusal, challenge)
         event.log(request.headers, response.status_code)
         return response
 

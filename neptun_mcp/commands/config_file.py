@@ -23,7 +23,7 @@ _TRIES = 5
 T = TypeVar("T")
 
 
-class FileChanged(OSError):
+class FileChanged(ValueError):
     """Another program has written to the file since it was read."""
 
 

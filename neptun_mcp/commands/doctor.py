@@ -25,7 +25,7 @@ from rich.text import Text
 from ..account import create_client, credentials_of
 from ..command_line import command_line
 from ..neptun.client import NeptunClient
-from ..neptun.errors import CredentialsMissing, NeptunError, ProjectNotFound, Unavailable, WrongUser, quoted
+from ..neptun.errors import NeptunError, ProjectNotFound, Unavailable, WrongUser, quoted
 from ..neptun.failures import unusable_setting
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable, variable_name
@@ -272,8 +272,8 @@ async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> Async
             project_id = settings.project_id or next((project.id for project in projects), None)
             yield step(await _imports(neptun, project_id) if project_id else "not looked at: there is no project")
     except NeptunError as error:
-        if type(error) is CredentialsMissing and not needs_log_in and not settings.has_credentials:
-            yield Step(name, "none here; the server in the hosts does not use it")
+        if not needs_log_in and not settings.has_credentials and settings.mcp_credentials == "environment":
+            yield step(f"{happened(error)} No host uses these settings.")
         else:
             setting = "Correct NEPTUN_PROJECT_ID, or remove it. " if isinstance(error, ProjectNotFound) else ""
             yield step(happened(error), setting + advice(error, TERMINAL))

@@ -24,7 +24,7 @@ from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command, why
 from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell
-from .config_file import ConfigFile, edit, file_content
+from .config_file import ConfigFile, edit
 from .entries import SECRETS, Entry, entry_in, permission, put_entry
 from .hosts import HOSTS, NAME, Host
 
@@ -122,11 +122,9 @@ def _print(name: str, entry: dict[str, Any]) -> None:
     config = ConfigFile(Path("" if host.by_hand else "".join(host.files[:1])))
     about, text = _about(put_entry(name, config, entry), config), config.text.rstrip()
     if host.by_hand:  # in YAML, every JSON value is a value
-        text = "\n".join([f"  {NAME}:", *(f"    {key}: {json.dumps(value)}" for key, value in entry.items())])
-        if file and re.search(rb"^%b:\s*$" % host.servers.encode(), file_content(file) or b"", re.MULTILINE):
-            where = f'Add this to {file}, below its line "{host.servers}:".'
-        else:
-            text = f"{host.servers}:\n{text}"
+        lines = (f"    {key}: {json.dumps(value)}" for key, value in entry.items())
+        text = "\n".join([f"{host.servers}:", f"  {NAME}:", *lines])
+        where += f' If that has a line "{host.servers}:" already, add what follows that line here below it.'
     show(text)
     tell(where, *about)
 
@@ -221,7 +219,7 @@ def _next_steps(settings: Settings, env: dict[str, str], names: list[str]) -> It
 def _account(settings: Settings, env: dict[str, str]) -> str:
     """Whose account the server in the host will use, or how to log in."""
     if settings.sandbox != "off":
-        return "The server uses sample data, because NEPTUN_SANDBOX is set: no log-in is needed."
+        return "The server uses sample data, because NEPTUN_SANDBOX is set in its entry: no log-in is needed."
     without = {setting: None for setting in PRIVATE if variable_name(setting) not in env}
     changed = {**without, "base_url": env.get(_BASE_URL, settings.base_url), "timeout": _SECONDS_TO_ASK}
     used = settings.model_copy(update=changed)

@@ -154,7 +154,9 @@ def test_an_entry_is_looked_at_with_its_own_environment(doctor: Any, site: Site)
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 0
     assert f"host cursor: sample data\nok   host opencode: logged in to {site.url} as user 1\n" in printed
-    assert "session: none here; the server in the hosts does not use it\n" in printed
+    assert "session: No Neptun credentials are set. No host uses these settings. (" in printed
+    code, printed = doctor(SESSION_COOKIE="", BASE_URL="http://127.0.0.1:9")
+    assert (code, "refused the connection. No host uses these settings. (" in printed) == (0, True)
     put("zed", command=PROGRAM[0], args=PROGRAM[1:], env={"NEPTUN_BASE_URL": site.url})
     code, printed = doctor(SESSION_COOKIE="")
     assert code == 1

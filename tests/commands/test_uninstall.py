@@ -313,10 +313,10 @@ def test_what_a_host_writes_meanwhile_is_kept(command: Command, home: Path, monk
     command("install", "cursor")
     later, chmod = iter(['{"host": 1}']), config_file.os.chmod
 
-    def write_before(path: Any, mode: int) -> None:
+    def write_before(path: Any, mode: int, **more: Any) -> None:
         if text := next(later, ""):
             file.write_text(text)
-        chmod(path, mode)
+        chmod(path, mode, **more)
 
     monkeypatch.setattr(config_file.os, "chmod", write_before)
     assert command("uninstall", "cursor").code == 0

@@ -81,15 +81,10 @@ class Tokens:
         if not self._advice:
             return Caller(token)
         given = headers.getlist(SESSION_HEADER)
-        cookie = cookie_value(given[0]) if len(given) == 1 else None
-        if cookie:
+        # Of several, one may not be the gateway's.
+        if len(given) == 1 and (cookie := cookie_value(given[0])):
             return Caller(token, cookie)
-        wrong = f"The header {SESSION_HEADER} holds no session cookie."
-        if not given:
-            wrong = f"The request carries no header {SESSION_HEADER}."
-        elif len(given) > 1:  # one of them may not be the gateway's
-            advice = "A gateway has to replace the one that arrives, not to add another."
-            wrong = f"The request carries the header {SESSION_HEADER} more than once. {advice}"
+        wrong = f"The request does not carry the header {SESSION_HEADER} once, with a session cookie."
         return Caller(token, None, f"{wrong} {self._advice}")
 
     def _token(self, given: Sequence[str]) -> str:

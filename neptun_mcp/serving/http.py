@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -78,7 +78,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         # Answers that are refused for their state are logged, too.
         around=(end_calls(ending), calls.log_call),
     )
-    mcp, probes = McpSessions(server, are_kept=keeps_sessions), _Probes(neptun, turns, one_account=not renewal)
+    mcp, probes = McpSessions(server, are_kept=keeps_sessions), _Probes(neptun, turns, not renewal)
     gate = Gate(
         mcp.handle_request,
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
@@ -200,19 +200,19 @@ def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:
     return routes
 
 
+@dataclass
 class _Probes:
     """Whether the process is alive, and whether calls can succeed, which is found out at most once in a while."""
 
-    def __init__(self, neptun: NeptunClient, turns: Turns, *, one_account: bool) -> None:
-        self._neptun = neptun
-        self._turns = turns
-        self._one_account = one_account
-        self.are_good = False
-        self._checked = -math.inf
-        self._lock = anyio.Lock()
+    neptun: NeptunClient
+    turns: Turns
+    one_account: bool
+    are_good: bool = False
+    _checked: float = -math.inf
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def health(self, request: Request[Any]) -> Response:
-        self._turns.notice("/health")
+        self.turns.notice("/health")
         return JSONResponse({"status": "alive"})
 
     async def ready(self, request: Request[Any]) -> Response:
@@ -227,9 +227,9 @@ class _Probes:
     async def _check(self) -> bool:
         try:
             with anyio.fail_after(READY_SECONDS):
-                await self._neptun.check_reachable()
-                if self._one_account:
-                    await self._neptun.check_login()
+                await self.neptun.check_reachable()
+                if self.one_account:
+                    await self.neptun.check_login()
         except (NeptunError, TimeoutError) as error:
             slow = f"Neptun did not answer within {READY_SECONDS:g} seconds."
             _log.warning("not ready: %s", explained(error, OPERATOR) if isinstance(error, NeptunError) else slow)

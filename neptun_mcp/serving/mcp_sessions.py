@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
@@ -83,10 +83,12 @@ class McpSessions:
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that went through a `Gate`."""
         request = Request(scope)
-        if not self._are_kept or not _belongs_to_session(request):
+        session = request.headers.get(MCP_SESSION_ID_HEADER, "")
+        era = request.headers.get("mcp-protocol-version", HANDSHAKE_PROTOCOL_VERSIONS[0])
+        may_belong = self._are_kept and era in HANDSHAKE_PROTOCOL_VERSIONS
+        if not may_belong or not (session or _opens_session(request)):
             await self._stateless.handle_request(scope, receive, send)
             return
-        session = request.headers.get(MCP_SESSION_ID_HEADER, "")
         owner = caller_of(request).principal, request.state.person
         if session and self._owners.get(session, ("", ""))[0] != owner[0]:
             raise _unknown()
@@ -168,27 +170,19 @@ def _unknown() -> Refused:
     )
 
 
-def _belongs_to_session(request: Request[Any]) -> bool:
-    """Whether it names a session, or is the `initialize` of a host that can ask the person.
+def _opens_session(request: Request[Any]) -> bool:
+    """Whether it is the `initialize` of a host that can ask the person.
 
     The others gain nothing by a session, and some of them do not survive its end.
     """
-    era = request.headers.get("mcp-protocol-version", HANDSHAKE_PROTOCOL_VERSIONS[0])
-    if era not in HANDSHAKE_PROTOCOL_VERSIONS or MCP_SESSION_ID_HEADER in request.headers:
-        return era in HANDSHAKE_PROTOCOL_VERSIONS
     message = request.state.message
-    if (
-        not isinstance(message, JSONRPCRequest)
-        or message.method != "initialize"
-        or request.state.size > MAX_INITIALIZE
-        or not all(check_accept_headers(request))
-    ):
+    if not isinstance(message, JSONRPCRequest) or message.method != "initialize":
         return False
-    try:
+    with suppress(ValidationError):
         opening = InitializeRequestParams.model_validate(message.params, by_name=False)
-    except ValidationError:
-        return False
-    return can_ask(opening.capabilities)
+        is_small = request.state.size <= MAX_INITIALIZE
+        return is_small and all(check_accept_headers(request)) and can_ask(opening.capabilities)
+    return False
 
 
 def end_calls(ending: Ending) -> ServerMiddleware[Any]:

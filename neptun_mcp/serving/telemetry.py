@@ -62,8 +62,8 @@ def _otlp(signal: str) -> bool:
     return os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp" if endpoint else "none") == "otlp"
 
 
-class Telemetry:
-    """Traces and metrics of one server, while it runs.
+class Telemetry(logging.Handler):
+    """Traces and metrics of one server, while it runs. It counts what is logged of calls and of sign-ins.
 
     Args:
         gauges: what is looked at when metrics are read, by name.
@@ -71,6 +71,7 @@ class Telemetry:
     """
 
     def __init__(self, gauges: Mapping[str, Callable[[], int]], *, metrics: bool) -> None:
+        super().__init__(logging.INFO)
         os.environ.setdefault("OTEL_SERVICE_NAME", "neptun-mcp")
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
         resource = Resource.create({"service.version": __version__})
@@ -86,9 +87,11 @@ class Telemetry:
         self._meter = MeterProvider(readers, resource=resource)
         meter = self._meter.get_meter("neptun-mcp", __version__)
         self._requests = _seconds(meter, "http.server.request.duration")
+        self._calls = _seconds(meter, "mcp.server.operation.duration")
+        self._waits = _seconds(meter, "neptun_mcp.turn.wait.duration")
+        self._sign_ins = meter.create_counter("neptun_mcp.sign_in.events")
         # What callers call tools and prompts otherwise is shown nowhere.
         self._names = {known.name for known in (*create_tools(), *create_prompts())}
-        self._counter = _Counter(meter, self._names)
         for name, value in gauges.items():
             meter.create_observable_gauge(name, [_observer(value)])
 
@@ -102,15 +105,26 @@ class Telemetry:
             set_tracer_provider(self._tracer)
             tracer = self._tracer
         logger = logging.getLogger("neptun_mcp")
-        logger.addHandler(self._counter)
+        logger.addHandler(self)
         HTTPX2ClientInstrumentor().instrument(tracer_provider=tracer, meter_provider=self._meter)
         try:
             yield
         finally:
             HTTPX2ClientInstrumentor().uninstrument()
-            logger.removeHandler(self._counter)
+            logger.removeHandler(self)
             self._tracer.shutdown()
             self._meter.shutdown()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        if record.name == "neptun_mcp.sign_in" and "outcome" in fields:
+            self._sign_ins.add(1, {"event": str(record.msg), "outcome": fields["outcome"]})
+        elif record.name == "neptun_mcp.calls" and "outcome" in fields:
+            tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
+            about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
+            about |= {"error.type": fields["reason"]} if "reason" in fields else {}
+            self._calls.record(fields["ms"] / 1000, about)
+            self._waits.record(fields["waited_ms"] / 1000)
 
     def measuring(self, app: ASGIApp) -> ASGIApp:
         """ASGI middleware that takes the time of each request."""
@@ -154,28 +168,6 @@ def _seconds(meter: Meter, name: str) -> Histogram:
 
 def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Observation]]:
     return lambda _: [Observation(value())]
-
-
-class _Counter(logging.Handler):
-    """Counts what is logged of calls and of sign-ins."""
-
-    def __init__(self, meter: Meter, names: Collection[str]) -> None:
-        super().__init__(logging.INFO)
-        self._names = names
-        self._calls = _seconds(meter, "mcp.server.operation.duration")
-        self._waits = _seconds(meter, "neptun_mcp.turn.wait.duration")
-        self._sign_ins = meter.create_counter("neptun_mcp.sign_in.events")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields: Mapping[str, Any] = getattr(record, "fields", {})
-        if record.name == "neptun_mcp.sign_in" and "outcome" in fields:
-            self._sign_ins.add(1, {"event": str(record.msg), "outcome": fields["outcome"]})
-        elif record.name == "neptun_mcp.calls" and "outcome" in fields:
-            tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
-            about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
-            about |= {"error.type": fields["reason"]} if "reason" in fields else {}
-            self._calls.record(fields["ms"] / 1000, about)
-            self._waits.record(fields["waited_ms"] / 1000)
 
 
 class _NameCutter(SpanProcessor):

@@ -126,16 +126,9 @@ async def test_the_header_takes_a_cookie_in_any_form(site: Site, session: str) -
     assert set(site.cookies) == {COOKIE}
 
 
-@pytest.mark.parametrize(
-    ("sessions", "said"),
-    [
-        ([], "The request carries no header Neptun-Session. "),
-        ([""], "The header Neptun-Session holds no session cookie. "),
-        (["no cookie, but words"], "The header Neptun-Session holds no session cookie. "),
-        ([COOKIE, COOKIE], "The request carries the header Neptun-Session more than once. A gateway has to replace "),
-    ],
-)
-async def test_without_one_session_of_their_own_nobody_is_served(site: Site, sessions: list[str], said: str) -> None:
+@pytest.mark.parametrize("sessions", [[], [""], ["no cookie, but words"], [COOKIE, COOKIE]])
+async def test_without_one_session_of_their_own_nobody_is_served(site: Site, sessions: list[str]) -> None:
+    said = "The request does not carry the header Neptun-Session once, with a session cookie. "
     async with start_in_process(site, **MINE) as caller:
         message = caller.message("tools/call", {"name": "list_resources", "arguments": LIST_FILES})
         message["headers"] = [*message["headers"].items(), *(("Neptun-Session", session) for session in sessions)]

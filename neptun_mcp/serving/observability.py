@@ -210,7 +210,7 @@ def reason_of(error: object) -> str:
         return reason_of(error.cause)
     if isinstance(error, BaseException):
         known = [reason for reason, classes in _REASONS if isinstance(error, classes)]
-        return known[0] if known else "caller_mistake" if isinstance(error, ToolError) else "internal"
+        return known[0] if known else "caller_mistake" if isinstance(error, (ToolError, MCPError)) else "internal"
     return "caller_mistake"
 
 

@@ -29,7 +29,7 @@ LEAVING_SECONDS = 3
 """How much of that time open connections wait for another request: longer than nginx, set up as in docs/remote.md,
 keeps those that it does not use."""
 
-BACKLOG, QUEUE = 32, 1024
+BACKLOG, QUEUE = 1, 1024
 """How many connections are accepted before anything else runs, and how many the system keeps until then. Of those that
 it turns away, peers try again after a second, then after three, then after seven."""
 

@@ -355,8 +355,7 @@ def _logged(
         except Refusal as refusal:
             event.outcome = refusal.error
             by_header = refusal.status == 401 and "authorization" in request.headers
-            challenge = {"WWW-Authenticate": 'Basic realm="neptun-mcp"'} if by_header else {}
-            response = refusal_at(request.scope["path"], refusal, challenge)
+            response = refusal_at(request.scope["path"], refusal, {"WWW-Authenticate": "Basic"} if by_header else {})
         event.log(request.headers, response.status_code)
         return response
 

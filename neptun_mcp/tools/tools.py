@@ -144,9 +144,8 @@ class NeptunTool(Tool):
         try:
             result = await with_progress(context, super().run(given, context))
         except (ToolError, MCPError) as error:
-            words = self._in_words(error, shared, shared.scope_of(request), given)
-            report.outcome = words if isinstance(error, MCPError) else error.__cause__ or error
-            raise words from error.__cause__ or error
+            report.outcome = error.__cause__ or error
+            raise self._in_words(error, shared, shared.scope_of(request), given) from report.outcome
         if isinstance(result, InputRequiredResult):
             return result
         report.outcome = result

@@ -15,6 +15,7 @@ import anyio
 import httpx2 as httpx
 import pytest
 from anyio.abc import SocketStream
+from anyio.from_thread import start_blocking_portal
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -37,10 +38,10 @@ from tests.serving.support import (
     error_in,
     start_in_process,
 )
-from tests.serving.test_mcp_sessions import ALICE, INITIALIZE, Session
+from tests.serving.test_mcp_sessions import ALICE, EVENTS, INITIALIZE, Session
 from tests.sign_in.browser import Browser
 from tests.sign_in.support import sign_in_server
-from tests.support import Json, Site, until
+from tests.support import Json, Site, http_client, until
 
 pytestmark = pytest.mark.anyio
 
@@ -318,6 +319,51 @@ async def test_every_kind_of_request_is_work(site: Site, monkeypatch: pytest.Mon
         assert (await server.app.http.get("/health")).status_code == 200
 
 
+MESSAGES = dict[str, Json](
+    call={"id": 1, "method": "tools/call", "params": {"name": "list_imports", "arguments": LIST_IMPORTS}},
+    notification={"method": "notifications/cancelled", "params": {"requestId": 9}},
+    reply={"id": 1, "result": {"action": "accept"}},
+    beginning={"id": 1, "method": "initialize", "params": INITIALIZE},
+)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("where", ["2026-07-28", "2025-11-25", "session"])
+async def test_no_kind_of_message_is_far_more_work_than_is_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch, message: str, where: str
+) -> None:
+    """Of what most of them need, more than half is carried out in tasks that the SDK begins."""
+    site.sandbox()
+    monkeypatch.setattr(mcp_sessions, "MAX_SESSIONS", 3)
+    counted = list[float]()
+
+    def count(turn: turns.Turn, seconds: float) -> None:
+        counted.append(seconds)
+
+    monkeypatch.setattr(turns.Turn, "worked", count)
+    http, server = http_client(), start_in_process(site, mcp_credentials="caller", mcp_sessions=where == "session")
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(server) as remote:
+        async with http:
+            caller = replace(remote, http=http, headers=ALICE, era="2025-11-25" if where == "session" else where)
+            headers = {**caller.message("", {})["headers"], **EVENTS}
+            if where == "session" and message != "beginning":
+                headers = (await Session.begin(caller, **headers)).headers
+
+            async def send(times: int) -> None:
+                for _ in range(times):
+                    answer = await http.post(
+                        f"{remote.url}/mcp", json={"jsonrpc": "2.0", **MESSAGES[message]}, headers=headers
+                    )
+                    assert answer.status_code < 500
+
+            await send(10)
+            counted.clear()
+            begun = portal.call(thread_time)
+            await send(30)
+            taken = portal.call(thread_time) - begun
+    assert sum(counted) + 30 * turns.REQUEST_SECONDS > 0.5 * taken
+
+
 async def test_the_work_for_one_person_is_not_counted_against_another_who_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -356,7 +402,7 @@ async def test_what_a_cancelled_request_held_goes_with_it() -> None:
     gc.disable()
     try:
         async with turns.Turns(1, 600).take("alice", connected) as turn:
-            task = asyncio.create_task(turn.measured(wait()))
+            task = asyncio.ensure_future(turn.measured(wait()))
             await until(lambda: bool(held))
             task.cancel()
             await asyncio.wait([task])
@@ -373,11 +419,14 @@ async def test_the_work_of_a_call_in_the_task_of_its_request_is_counted_once(mon
     def count(turn: turns.Turn, seconds: float) -> None:
         counted.append(seconds)
 
+    async def request(turn: turns.Turn) -> None:
+        await turn.measured(busy(0.05))
+
     monkeypatch.setattr(turns.Turn, "worked", count)
     async with turns.Turns(1, 600).take("alice", connected) as turn:
         begun = thread_time()
-        await turn.measured(turn.measured(busy(0.05)))
-    assert 0 < sum(counted) <= thread_time() - begun
+        await turn.measured(request(turn))
+    assert 0 < sum(counted) <= turns.UNSEEN * (thread_time() - begun)
 
 
 async def test_a_failing_call_leaves_no_garbage(site: Site) -> None:

@@ -6,8 +6,8 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
 from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
@@ -35,13 +35,13 @@ def printable(text: str, kept: str = "") -> str:
 class RedactingFormatter(logging.Formatter):
     """Leaves the secrets out of every line, those of a traceback too. What a record has as `fields` ends its line."""
 
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._secrets = list(secrets)
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        moment = datetime.fromtimestamp(record.created, timezone.utc)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(self.redacted(super().format(record)), kept="\n")

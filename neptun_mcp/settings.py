@@ -7,7 +7,7 @@ import re
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_origin
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
@@ -51,7 +51,7 @@ def _base_url(url: str) -> str:
 
 
 def _address(url: str, example: str, why_https: str) -> str:
-    no_address = f"is not an address such as {example}"
+    no_address = ValueError(f"is not an address such as {example}, without a user name, a query or a fragment")
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
@@ -61,13 +61,11 @@ def _address(url: str, example: str, why_https: str) -> str:
         httpx.URL(address)
     except (ValueError, httpx.InvalidURL):
         # Not the library's words: they repeat what was given.
-        raise ValueError(no_address) from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(no_address)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must not hold a user name, a query or a fragment")
-    if not re.fullmatch(_HOST, parts.netloc) or not url.isprintable():
-        raise ValueError(no_address)
+        raise no_address from None
+    # A user name does not match _HOST.
+    good = re.fullmatch(_HOST, parts.netloc) and url.isprintable() and not (parts.query or parts.fragment)
+    if not good or parts.scheme not in ("http", "https"):
+        raise no_address
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"must start with https://{why_https}")
     return address
@@ -139,12 +137,10 @@ def _secret_keys(text: SecretStr) -> SecretStr:
     return SecretStr(" ".join(_keys(text.get_secret_value())))
 
 
-def _lower(word: Any) -> Any:
-    return word.strip().lower() if isinstance(word, str) else word
+_Keys: TypeAlias = Annotated[SecretStr, AfterValidator(_secret_keys)]
 
 
 def _contract(word: Any) -> Any:
-    word = _lower(word)
     spelled = dict.fromkeys(("1", "true", "yes", "on"), "observed") | dict.fromkeys(("0", "false", "no"), "off")
     return spelled.get(word, word)
 
@@ -185,17 +181,17 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     )
     max_response_mb: int = Field(default=64, gt=0, le=2048, description="A longer answer from Neptun is refused (MB).")
     read_only: bool = Field(default=False, description="`1`: there is no tool that deletes.")
-    confirm_delete: Annotated[Literal["ask", "require", "off"], BeforeValidator(_lower)] = Field(
+    confirm_delete: Literal["ask", "require", "off"] = Field(
         default="ask",
         description="`ask` first, if the host can; `require`: refuse if it cannot; `off`: never ask.",
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
     )
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+    log_format: Literal["text", "json"] = Field(
         default="text", description="The format of a line on stderr: `text`, or a `json` object."
     )
-    mcp_token: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+    mcp_token: _Keys | None = Field(
         default=None,
         description="Over HTTP: the token that callers send (`Authorization: Bearer …`); several, separated by commas "
         "or blanks, during a rotation.",
@@ -207,7 +203,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         default=None,
         description="Over HTTP: the host names by which callers reach this server, separated by commas or blanks.",
     )
-    mcp_credentials: Annotated[Literal["environment", "caller", "sign-in"], BeforeValidator(_lower)] = Field(
+    mcp_credentials: Literal["environment", "caller", "sign-in"] = Field(
         default="environment",
         description="Over HTTP: which account is used. `environment`: that of the settings above, for everyone; "
         "`caller`: that of the session cookie in the request header `Neptun-Session`, and no other; `sign-in`: that of "
@@ -218,7 +214,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         description="Over HTTP, with `sign-in`: the address by which people and hosts reach this server, such as "
         "`https://mcp.example.com`.",
     )
-    mcp_state_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = Field(
+    mcp_state_key: _Keys | None = Field(
         default=None,
         description="Over HTTP: the key that all processes share, so that one can ask a question and another take the "
         "answer, and for `sign-in`; several as with the tokens, the first one seals.",
@@ -260,19 +256,19 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     @field_validator("*", mode="before")
     @classmethod
     def _text(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        name = str(info.field_name)
         # A file's name may be any bytes.
-        if isinstance(value, str) and not str(info.field_name).endswith("_file") and _HALF_PAIR.search(value):
+        if not name.endswith("_file") and _HALF_PAIR.search(value):
             raise ValueError("holds bytes that are not UTF-8 text")
-        return value
+        is_word = get_origin(cls.model_fields[name].annotation) is Literal
+        return value.strip().lower() if is_word else value
 
     @model_validator(mode="after")
-    def _both_or_neither(self) -> Settings:
+    def _complete(self) -> Settings:
         if (self.email is None) != (self.password is None):
             raise ValueError("NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither")
-        return self
-
-    @model_validator(mode="after")
-    def _readable(self) -> Settings:
         _ = self.tokens
         return self
 
@@ -297,10 +293,9 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         if self.mcp_token_file:
             try:
                 tokens += _keys(read_secret_file(self.mcp_token_file))
-            except OSError as error:
-                raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: cannot be read ({error.strerror})") from None
-            except ValueError as error:
-                raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: {error}") from None
+            except (OSError, ValueError) as error:
+                why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+                raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: {why}") from None
         return tokens
 
     @property

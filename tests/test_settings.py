@@ -200,6 +200,9 @@ def test_each_malformed_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert SECRET not in "".join(lines)
 
 
+NO_MORE = "without a user name, a query or a fragment"
+
+
 @pytest.mark.parametrize(
     ("given", "used"),
     [
@@ -221,7 +224,7 @@ def test_the_public_address_is_the_root(given: str, used: str) -> None:
             "https://example.com/neptun",
             "NEPTUN_MCP_PUBLIC_URL: must be a whole host, without a path, such as https://mcp.example.com",
         ),
-        ("mcp.example.com", "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com"),
+        ("mcp.example.com", f"NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com, {NO_MORE}"),
         ("https://xn--example.com", "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com"),
         (
             "http://mcp.example.com",
@@ -283,9 +286,8 @@ def test_what_is_no_host_name_is_refused(given: str) -> None:
 
 # The address
 
-NOT_AN_ADDRESS = "is not an address such as https://neptun-webui.vercel.app"
+NOT_AN_ADDRESS = f"is not an address such as https://neptun-webui.vercel.app, {NO_MORE}"
 IN_THE_OPEN = "must start with https://, since over http:// the session cookie could be read in transit"
-TOO_MUCH = "must not hold a user name, a query or a fragment"
 
 
 @pytest.mark.parametrize(
@@ -319,9 +321,9 @@ def test_an_address_is_https_or_on_this_machine(given: str, used: str) -> None:
         ("http://localhost.example.com", IN_THE_OPEN),
         ("http://127.0.0.1.example.com", IN_THE_OPEN),
         ("http://[::2]", IN_THE_OPEN),
-        (f"https://alice:{SECRET}@example.com", TOO_MUCH),
-        ("https://example.com?next=elsewhere", TOO_MUCH),
-        ("https://example.com#fragment", TOO_MUCH),
+        (f"https://alice:{SECRET}@example.com", NOT_AN_ADDRESS),
+        ("https://example.com?next=elsewhere", NOT_AN_ADDRESS),
+        ("https://example.com#fragment", NOT_AN_ADDRESS),
         ("https://example.com:99999", NOT_AN_ADDRESS),
         (f"https://alice:{SECRET}", NOT_AN_ADDRESS),
         (f"https://[{SECRET}", NOT_AN_ADDRESS),

@@ -166,6 +166,7 @@ class Found:
         has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
         memory: bytes that the rows take; 0 before they are counted.
+        gone: the ids of the imports that have been deleted since.
     """
 
     wanted: Wanted
@@ -176,6 +177,7 @@ class Found:
     has_kind: bool = False
     total: int = 0
     memory: int = 0
+    gone: set[int] = field(default_factory=set[int])
 
     async def read(self, call: Call, project: Project | None = None) -> None:
         """Add the rows of the call's project.
@@ -233,9 +235,8 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
     """
     everywhere = call.project_id == EVERY_PROJECT
-    key = await call.key(wanted.what, wanted.kind, wanted.query)
-    sent = await call.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
-    found, anew = sent.value, wanted.offset > 0 and not sent.size
+    key = await call.key(wanted.what, wanted.kind, wanted.query.query)
+    found, is_new = await call.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
     if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
     complete = len(found.rows) == found.total
@@ -244,7 +245,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     around = left_out(found.left_out, NAMED if everywhere else 3) | notes(
         *(f"{_in_projects(ids) if everywhere else ''}{caution}" for caution, ids in found.cautions.items()),
         wanted.hint(found.total, call.neptun.learned),
-        ANEW if anew else "",
+        ANEW if is_new and wanted.offset > 0 else "",
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
     )
@@ -263,10 +264,10 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     shown = await wanted.in_time([row.item for row in found.rows], call.limit, made)
     end = part.start + len(shown)
     more = bool(shown) and end < found.total
-    if more and complete:
-        call.pages.remember(sent, found.memory)
+    if more and complete and is_new:
+        call.pages.remember(key, found, found.memory)
     # What has been deleted since keeps its place, so that the offsets of the first page stay good.
-    gone = {row.item.id for row in found.rows if sent.gone & {row.item.id, row.replaced_by}} if sent.gone else ()
+    gone = {row.item.id for row in found.rows if found.gone & {row.item.id, row.replaced_by}} if found.gone else ()
     items = [item for item in shown if item["id"] not in gone]
     return {
         **head,
@@ -356,11 +357,11 @@ async def single_resource(
         query: goes with a list alone, as `offset` does, and the note says so.
     """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
-    sent = await call.pages.find(await call.key(resource_type, resource_id), text_offset != 0, ask)
-    item = sent.value
+    key = await call.key(resource_type, resource_id)
+    item, is_new = await call.pages.find(key, text_offset != 0, ask)
     shown = full_text(item, text_offset) if isinstance(item, UserFile) else fitted([Row(item)])[0]
-    if "next_text_offset" in shown:
-        call.pages.remember(sent, memory_of([item], Pace()))
+    if "next_text_offset" in shown and is_new:
+        call.pages.remember(key, item, memory_of([item], Pace()))
     said = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
     return {"project_id": call.project_id, "total": 1, **said, "items": [shown]}
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..neptun.models import Item, texts_of
 from ..neptun.session import Session
@@ -27,7 +26,7 @@ _PIECE = 500  # items that are counted at once
 EVERY_PROJECT = 0
 """Stands for the id of a project in the key of a list over all of them."""
 
-SentT = TypeVar("SentT")
+T = TypeVar("T")
 
 
 class Key(NamedTuple):
@@ -47,23 +46,10 @@ class Key(NamedTuple):
     what: tuple[Hashable, ...]
 
 
-@dataclass(eq=False)
-class Sent(Generic[SentT]):
-    """What Neptun has sent.
-
-    Attributes:
-        key: which list it is.
-        value: the list, or the single resource.
-        gone: the ids of the imports that have been deleted since.
-        size: bytes of memory that it takes; 0 before it is remembered.
-        until: when it is forgotten.
-    """
-
-    key: Key
-    value: SentT
-    gone: frozenset[int] = frozenset()
-    size: int = 0
-    until: float = 0.0
+class _Kept(NamedTuple):
+    value: Any
+    size: int
+    until: float
 
 
 class Pages:
@@ -81,41 +67,38 @@ class Pages:
         self.max_bytes = max_bytes
         self._seconds = seconds
         self._clock = clock
-        self._lists: dict[Key, Sent[Any]] = {}
+        self._kept: dict[Key, _Kept] = {}
 
     def __len__(self) -> int:
-        return len(self._lists)
+        return len(self._kept)
 
-    def recall(self, key: Key) -> Sent[Any] | None:
-        """A list, if it is remembered."""
+    def recall(self, key: Key) -> Any:
+        """What is remembered of this key; None if nothing is."""
         self._expire()
-        return self._lists.get(key)
+        return self._kept[key].value if key in self._kept else None
 
-    async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[SentT]]) -> Sent[SentT]:
-        """The list, or the single resource, that a later page continues if it is remembered; else what Neptun has now.
+    async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """What a later page continues, if it is remembered, else what Neptun has now; and whether it is the latter.
 
         Args:
-            key: which list it is.
+            key: which list, or single resource, it is.
             later: whether the page continues another.
             ask: asks Neptun.
         """
-        if later and (sent := self.recall(key)):
-            return sent
+        if later and (value := self.recall(key)):
+            return value, False
         # Not needed any more, and it may be as large as what comes.
-        self._lists.pop(key, None)
-        return Sent(key, await ask())
+        self._kept.pop(key, None)
+        return await ask(), True
 
-    def remember(self, sent: Sent[Any], size: int) -> None:
+    def remember(self, key: Key, value: Any, size: int) -> None:
         """Remember what Neptun has sent, because there is more to read of it.
 
         Args:
             size: bytes of memory that it takes, as `memory_of` counts them.
         """
-        if sent.size:
-            return
-        self._lists.pop(sent.key, None)
-        sent.size, sent.until = size, self._clock() + self._seconds
-        self._lists[sent.key] = sent
+        self._kept.pop(key, None)
+        self._kept[key] = _Kept(value, size, self._clock() + self._seconds)
         self._expire()
         # Without asyncio, under trio, it is forgotten with the next call.
         with suppress(RuntimeError):
@@ -125,22 +108,23 @@ class Pages:
         """Forget a person's lists of a project, of which something may be gone.
 
         Args:
-            deleted: the import that is certainly gone: lists of imports are read on without it.
+            deleted: the import that is certainly gone: it is added to what is `gone` from lists of imports, which are
+                read on without it.
         """
-        for key, sent in list(self._lists.items()):
+        for key, kept in list(self._kept.items()):
             if key.session is not session or key.project_id not in (project_id, EVERY_PROJECT):
                 continue
             if deleted and key.what[0] == "imports":
-                sent.gone |= {deleted}
+                kept.value.gone.add(deleted)
             else:
-                del self._lists[key]
+                del self._kept[key]
 
     def _expire(self) -> None:
-        now, total = self._clock(), sum(sent.size for sent in self._lists.values())
-        for key, sent in list(self._lists.items()):
-            if sent.until <= now or total > self.max_bytes or key.changes != key.session.changes:
-                total -= sent.size
-                del self._lists[key]
+        now, total = self._clock(), sum(kept.size for kept in self._kept.values())
+        for key, kept in list(self._kept.items()):
+            if kept.until <= now or total > self.max_bytes or key.changes != key.session.changes:
+                total -= kept.size
+                del self._kept[key]
 
 
 def memory_of(items: Sequence[Item], pace: Pace) -> int:

@@ -16,7 +16,7 @@ from ..neptun.models import Listing, Project
 from ..neptun.threads import Pace
 from .context import Call, Form, Shared, call_of, can_ask
 from .folding import fold
-from .pages import EVERY_PROJECT, Key, Sent, memory_of
+from .pages import EVERY_PROJECT, Key, memory_of
 from .words import NotDone, known_projects
 
 ALL = "*"
@@ -126,7 +126,7 @@ async def list_projects(call: Call) -> Listing[Project]:
     listing = await call.neptun.list_projects()
     if not listing.items:
         raise NotDone(f"There are no projects in this Neptun account. Create one at {call.neptun.address} first.")
-    call.pages.remember(Sent(_projects_key(call), listing), memory_of(listing.items, Pace()))
+    call.pages.remember(_projects_key(call), listing, memory_of(listing.items, Pace()))
     return listing
 
 
@@ -136,8 +136,8 @@ def _projects_key(call: Call) -> Key:
 
 def known_name(call: Call) -> str | None:
     """The name of the call's project, if it was seen lately."""
-    sent = call.pages.recall(_projects_key(call))
-    projects: Sequence[Project] = sent.value.items if sent else ()
+    known: Listing[Project] | None = call.pages.recall(_projects_key(call))
+    projects = known.items if known else ()
     return next((project.name[:100] for project in projects if project.id == call.project_id), None)
 
 

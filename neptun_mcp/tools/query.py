@@ -38,11 +38,11 @@ in UTC: `before` up to the day before, `after` from that day on. `is:duplicate` 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..neptun.errors import quoted
 from ..neptun.models import RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
@@ -62,66 +62,34 @@ _RANGE = re.compile(r"[<>]|.*\.\.")
 _ELSEWHERE = re.compile(r"\w+!?=|[*%]|.*[*%]$")  # how other languages compare, and leave something open
 
 
-@dataclass(frozen=True)
-class _Anywhere:
-    """A text, as it is compared, that has to be in a field that holds text, or must not be in any."""
-
-    text: str
-    without: bool
+_Fits: TypeAlias = Callable[[Any, Pace], bool]
 
 
-@dataclass(frozen=True)
-class _InFields:
-    """A text, as it is compared, that has to be in one of some fields; the first goes alone where it has a value."""
-
-    text: str
-    fields: tuple[str, ...]
-    without: bool
-
-    def fits(self, item: Dated, pace: Pace) -> bool:
-        values = [(name, item.__dict__[name]) for name in self.fields]
-        return any(self._is_in(name, value, pace) for name, value in (values if values[0][1] is None else values[:1]))
-
-    def _is_in(self, name: str, value: Any, pace: Pace) -> bool:
-        if isinstance(value, str) and not name.endswith("_id"):
-            return self.text in contained(value, [self.text], pace)
-        return value is not None and fold(str(value)) == self.text
-
-
-@dataclass(frozen=True)
-class _Day:
-    """A day which an item has to be made before, or from which on."""
-
-    day: str
-    before: bool
-    without: bool
-
-    def fits(self, item: Dated, pace: Pace) -> bool:
-        return bool(item.created_at) and (sortable(item.created_at) < self.day) == self.before
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
-    """A query, parsed for the items of one model.
+    """A query, parsed for the items of one model. Texts are as they are compared.
 
     Attributes:
+        query: it, as it was given.
+        words: have to be in any field that holds text.
+        without: must not be in any.
+        limits: what has to say True of an item, or False.
+        needles: what is to be found in the texts of files.
         duplicates: whether only imports that another one replaces, or only others, are wanted; None: all.
+        asks_status: whether it can be answered only if Neptun sends the status of imports.
         plain: terms that were taken as they stand, and may have been meant otherwise.
         fields: what there is to search by name.
-        needles: what is to be found in the texts of files, as it is compared.
     """
 
-    anywhere: tuple[_Anywhere, ...] = ()
-    limits: tuple[_InFields | _Day, ...] = ()
+    query: str = ""
+    words: Sequence[str] = ()
+    without: Sequence[str] = ()
+    limits: Sequence[tuple[_Fits, bool]] = ()
+    needles: Sequence[str] = ()
     duplicates: bool | None = None
-    plain: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-
-    @property
-    def asks_status(self) -> bool:
-        """Whether it can be answered only if Neptun sends the status of imports."""
-        by_name = any(isinstance(term, _InFields) and "import_status" in term.fields for term in self.limits)
-        return by_name or self.duplicates is not None
+    asks_status: bool = False
+    plain: Sequence[str] = ()
+    fields: Sequence[str] = ()
 
     def hint(self, total: int) -> str:
         """What to know of a query that has found so many: terms of other search languages are words here."""
@@ -133,35 +101,45 @@ class Query:
             "range: field:word matches parts, -word leaves out, and before: and after: take days."
         )
 
-    @property
-    def needles(self) -> tuple[str, ...]:
-        of_texts = [term for term in self.limits if isinstance(term, _InFields) and term.fields[0] == "text"]
-        return tuple(dict.fromkeys(term.text for term in (*self.anywhere, *of_texts) if not term.without))
-
     def __bool__(self) -> bool:
-        return bool(self.anywhere or self.limits)
+        return bool(self.words or self.without or self.limits)
 
     def fits(self, item: Dated, pace: Pace) -> bool:
-        """Whether an item is wanted, apart from `duplicates`."""
-        if any(term.fits(item, pace) is term.without for term in self.limits):
+        """Whether an item is wanted, apart from `duplicates`. The text of a file is looked at last."""
+        if any(fits(item, pace) is not wanted for fits, wanted in self.limits):
             return False
-        return not self.anywhere or self._fits_anywhere(item, pace)
-
-    def _fits_anywhere(self, item: Dated, pace: Pace) -> bool:
-        """Whether the words that may be in any field are there, or not. The text of a file is looked at last."""
+        if not (texts := (*self.words, *self.without)):
+            return True
         fields = item.__dict__
         short = "\0".join([fields[name] for name in _short_fields(type(item)) if fields[name]])
         if isinstance(item, UserFile) and item.title and item.extension:
             short = f"{item.title}.{item.extension}\0{short}"  # as people call it
-        known = contained(short, [word.text for word in self.anywhere], pace)
-        missing = [word for word in self.anywhere if word.text not in known]
-        if any(word.without for word in self.anywhere if word not in missing):
-            return False
-        text = item.text if isinstance(item, UserFile) and missing else None
-        if not text:
-            return all(word.without for word in missing)
-        found = contained(text, [word.text for word in missing], pace)
-        return all((word.text in found) is not word.without for word in missing)
+        found = contained(short, texts, pace)
+        missing = [text for text in texts if text not in found]
+        if missing and isinstance(item, UserFile) and item.text and found.isdisjoint(self.without):
+            found |= contained(item.text, missing, pace)
+        return found.issuperset(self.words) and found.isdisjoint(self.without)
+
+
+def _in_fields(text: str, fields: Sequence[str]) -> _Fits:
+    """Whether a text is in one of some fields; the first goes alone where it has a value."""
+
+    def is_in(name: str, value: Any, pace: Pace) -> bool:
+        if isinstance(value, str) and not name.endswith("_id"):
+            return text in contained(value, [text], pace)
+        return value is not None and fold(str(value)) == text
+
+    def fits(item: Any, pace: Pace) -> bool:
+        values = [(name, item.__dict__[name]) for name in fields]
+        return any(is_in(name, value, pace) for name, value in (values if values[0][1] is None else values[:1]))
+
+    return fits
+
+
+def _by_day(prefix: str, value: str) -> _Fits:
+    """Whether an item was made before a day, or from that day on."""
+    day, before = _date(prefix, value), prefix == "before"
+    return lambda item, _: bool(item.created_at) and (sortable(item.created_at) < day) == before
 
 
 def _was_meant_otherwise(term: str) -> bool:
@@ -181,27 +159,39 @@ def parse_query(query: str, model: type[Item]) -> Query:
     Raises:
         NotDone: `before:` or `after:` is followed by something that is no date.
     """
-    anywhere: list[_Anywhere] = []
-    limits: list[_InFields | _Day] = []
+    words, excluded, needles, plain = list[str](), list[str](), list[str](), list[str]()
+    limits: list[tuple[_Fits, bool]] = []
     duplicates: bool | None = None
-    plain: list[str] = []
+    asks_status = False
     for term in _TERM.finditer(query.translate(_PLAIN)):
-        without, value = bool(term["without"]), term["word"] or term["phrase"].replace('\\"', '"')
-        prefix = fold(term["prefix"] or "")
+        wanted, value = not term["without"], term["word"] or term["phrase"].replace('\\"', '"')
+        prefix, text = fold(term["prefix"] or ""), fold(value)
         if prefix in ("before", "after"):
-            limits.append(_Day(_date(prefix, value), prefix == "before", without))
-        elif prefix == "is" and fold(value) == "duplicate" and model is ProjectImport:
-            duplicates = not without
+            limits.append((_by_day(prefix, value), wanted))
+        elif prefix == "is" and text == "duplicate" and model is ProjectImport:
+            duplicates, asks_status = wanted, True
         elif prefix and (fields := _fields(prefix, model)):
-            limits += [_InFields(fold(value), fields, without)] if fold(value).strip() else []
+            limits += [(_in_fields(text, fields), wanted)] if text.strip() else []
+            needles += [text] if text.strip() and wanted and fields[0] == "text" else []
+            asks_status = asks_status or "import_status" in fields
             plain += [term[0]] if _RANGE.match(value) else []
         else:
             other = term[0] in _OPERATORS or (_ELSEWHERE.match(value) and term["word"])
             plain += [term[0]] if other or (prefix and not value.startswith("/")) else []
             is_phrase = term["phrase"] is not None and not term["prefix"]
-            texts = [fold(value)] if is_phrase else fold(term[0].removeprefix("-" * without)).split()
-            anywhere += [_Anywhere(text, without) for text in texts if text.strip()]
-    return Query(tuple(anywhere), tuple(limits), duplicates, tuple(plain), tuple(model.model_fields) if plain else ())
+            texts = [text] if is_phrase else fold(term[0].removeprefix("-" * (not wanted))).split()
+            (words if wanted else excluded).extend(text for text in texts if text.strip())
+    return Query(
+        query,
+        words,
+        excluded,
+        limits,
+        [*dict.fromkeys([*words, *needles])],
+        duplicates,
+        asks_status,
+        plain,
+        [*model.model_fields] if plain else (),
+    )
 
 
 def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:

@@ -169,7 +169,7 @@ def _advice(error: NeptunError, reader: Reader) -> str:
         case errors.LoginRefused():
             correct = reader.told_to_set("correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive)")
             wait = (
-                f"; as they are, they are not tried again for {_duration(error.seconds)}, to keep the account from "
+                f"; as they are, they are not tried again for {_in_seconds(error.seconds)}, to keep the account from "
                 "being locked"
             )
             return f"{correct}{wait if reader.serves else ''}"
@@ -216,35 +216,32 @@ def _advice(error: NeptunError, reader: Reader) -> str:
 
 def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, reader: Reader) -> str:
     """The way to a session, as the settings allow it."""
-    how = how_to_get_cookie(error.address)
+    how, more = how_to_get_cookie(error.address), ""
     if reader is EXTENSION:
         return reader.told_to_set(
             f"enter a fresh NEPTUN_SESSION_COOKIE (to get it, {how}) or both NEPTUN_EMAIL and NEPTUN_PASSWORD"
         )
     log_in = f"run {login_command(error.address)}"
-    no_restart = "; there is no need to restart the server" if reader.serves else ""
     match error:
         case errors.CookieFileUnusable():
-            file = "the file that NEPTUN_SESSION_COOKIE_FILE names"
-            return f"{reader.told(f'save the cookie in {file}')} ({how}){no_restart}"
+            what = f"save the cookie in the file that NEPTUN_SESSION_COOKIE_FILE names ({how})"
         case errors.StoreUnreadable() if error.file:
-            make_room = f"mend that file, or rename it (it may hold other sessions, too) and {log_in}"
-            return f"{reader.told(make_room)}{no_restart}"
+            what = f"mend that file, or rename it (it may hold other sessions, too) and {log_in}"
         case errors.StoreUnreadable():
-            return f"{reader.told(f'unlock the keyring, or {log_in} again')}{no_restart}"
+            what = f"unlock the keyring, or {log_in} again"
         case errors.CredentialsMissing():
-            first = f"{reader.told(f'{log_in} in a terminal')}{no_restart}"
-            if not reader.decides:
-                return first
-            cookie = f"NEPTUN_SESSION_COOKIE (to get it, {how})"
-            return f"{first}. Or {reader.told_to_set(f'set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD')}"
+            what, cookie = f"{log_in} in a terminal", f"NEPTUN_SESSION_COOKIE (to get it, {how})"
+            instead = reader.told_to_set(f"set {cookie} or both NEPTUN_EMAIL and NEPTUN_PASSWORD")
+            more = f". Or {instead}" if reader.decides else ""
         case errors.SessionRefused(kept=True):
-            return f"{reader.told(f'{log_in} again')}{no_restart}"
+            what = f"{log_in} again"
         case errors.SessionRefused() if error.file:
-            return f"{reader.told(f'save a fresh cookie in {error.file}')} ({how}){no_restart}"
+            what = f"save a fresh cookie in {error.file} ({how})"
         case errors.SessionRefused():
             instead = reader.told_to_set(f"{log_in} and remove NEPTUN_SESSION_COOKIE")
             return f"{instead}; or put a fresh cookie there ({how})" if reader.decides else instead
+    no_restart = "; there is no need to restart the server" if reader.serves else ""
+    return f"{reader.told(what)}{no_restart}{more}"
 
 
 def _on_obstacle(error: errors.Unreachable, reader: Reader) -> str:
@@ -267,10 +264,6 @@ def _on_obstacle(error: errors.Unreachable, reader: Reader) -> str:
             return reader.told("check HTTPS_PROXY, ALL_PROXY and NO_PROXY, and whether the proxy runs")
         case _:
             return f"{reader.told('check NEPTUN_BASE_URL and the network')}, then try again"
-
-
-def _duration(seconds: float) -> str:
-    return f"{round(seconds / 60)} minutes" if seconds >= 90 else _in_seconds(seconds)
 
 
 def _in_seconds(seconds: float) -> str:

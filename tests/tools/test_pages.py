@@ -11,7 +11,9 @@ from neptun_mcp import Credentials, NeptunClient
 from neptun_mcp.neptun.models import Listing, ProjectImport, UserFile
 from neptun_mcp.neptun.session import Session
 from neptun_mcp.neptun.threads import Pace
-from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, Sent, memory_of
+from neptun_mcp.tools.lists import Found, Wanted
+from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, memory_of
+from neptun_mcp.tools.query import Query
 from tests.support import until
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +36,7 @@ def a_listing(megabytes: float = 0.0) -> Listing[ProjectImport]:
 
 
 def remember(pages: Pages, key: Key, listing: Listing[ProjectImport]) -> None:
-    pages.remember(Sent(key, listing), memory_of(listing.items, Pace()))
+    pages.remember(key, listing, memory_of(listing.items, Pace()))
 
 
 async def remembered(pages: Pages, key: Key) -> bool:
@@ -57,8 +59,8 @@ async def test_a_first_page_always_asks() -> None:
     async def ask() -> Listing[ProjectImport]:
         return other
 
-    assert (await pages.find(key, True, ask)).value is listing
-    assert (await pages.find(key, False, ask)).value is other
+    assert (await pages.find(key, True, ask))[0] is listing
+    assert (await pages.find(key, False, ask))[0] is other
     # The earlier list is not kept beside the new one.
     assert len(pages) == 0
 
@@ -120,9 +122,11 @@ async def test_a_certain_deletion_leaves_the_lists_of_imports_to_be_read_on_with
     pages, alice = Pages(2**20), a_session()
     imports, files = Key(alice, 0, 1, ("imports",)), Key(alice, 0, 1, ("user-files", None))
     everywhere = Key(alice, 0, EVERY_PROJECT, ("imports", "", ""))
+    found = Found(Wanted("imports", Query(), 50, 0))
     for key in (imports, files, everywhere):
-        remember(pages, key, a_listing())
+        pages.remember(key, found, 1_000)
     pages.forget(alice, 1, deleted=1)
+    assert found.gone == {1}
     assert [await remembered(pages, key) for key in (imports, files, everywhere)] == [True, False, True]
 
 

@@ -163,21 +163,17 @@ class NeptunClient:
             Unavailable, NotLikeNeptun: it does not.
         """
         async with self._within():
-            await self._check_address()
+            # Without a session the first is 401, the second 200. A deployment may lack one of them, but not both.
+            if not await self._has("HEAD", "/api/auth/check") and not await self._has("GET", "/api/_auth/session"):
+                raise errors.NotNeptun(self.address, "it has none of the pages that every Neptun has")
             await self.session.check_database()
 
-    async def _check_address(self) -> None:
-        # Without a session the first is 401, the second 200. A deployment may lack one of them, but not both.
-        for method, path in (("HEAD", "/api/auth/check"), ("GET", "/api/_auth/session")):
-            try:
-                await self._transport.read(method, path)
-            except errors.Unauthorized:
-                return
-            except errors.Denied:
-                continue
-            else:
-                return
-        raise errors.NotNeptun(self.address, "it has none of the pages that every Neptun has")
+    async def _has(self, method: str, path: str) -> bool:
+        try:
+            await self._transport.read(method, path)
+        except errors.Denied as error:
+            return error.status == 401
+        return True
 
     async def check_login(self) -> None:
         """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
@@ -190,8 +186,7 @@ class NeptunClient:
 
     async def user(self) -> User:
         """The person whose session it is, as Neptun knows them."""
-        async with self._within():
-            return await self.session.run(self.session.actual_user)
+        return (await self.log_in())[1]
 
     async def log_in(self) -> tuple[str, User]:
         """The cookie of a session that Neptun accepts, and the person whose it is."""
@@ -207,7 +202,7 @@ class NeptunClient:
 
         Documented by Neptun elsewhere; wrapped in `{"projects": …}` as documented, a bare array as it runs.
         """
-        async with self._within(), self._explained():
+        async with self._explained():
             return await self._projects()
 
     async def list_imports(self, project_id: int, kind: str | None = None) -> Listing[ProjectImport]:
@@ -227,7 +222,7 @@ class NeptunClient:
         def arranged(items: list[ProjectImport]) -> list[ProjectImport]:
             return newest_first(i for i in items if kind is None or is_kind(i.source_type, kind))
 
-        async with self._within(), self._explained(project_id):
+        async with self._explained(project_id):
             return await self._imports(project_id, kind, arranged)
 
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
@@ -238,7 +233,7 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
-        async with self._within(), self._explained(project_id):
+        async with self._explained(project_id):
             return await self._resources(project_id, resource_type)
 
     async def _resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
@@ -299,7 +294,7 @@ class NeptunClient:
             ImportNotFound: it is not in the list.
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
-        async with self._within(), self._explained(project_id):
+        async with self._explained(project_id):
             imports = await self._imports(project_id, None, lambda items: [i for i in items if i.id == import_id])
         if imports.items:
             return imports.items[-1]
@@ -414,11 +409,12 @@ class NeptunClient:
 
     @asynccontextmanager
     async def _explained(self, project_id: int | None = None) -> AsyncGenerator[None]:
-        """Say what a refusal means when the session is good."""
-        try:
-            yield
-        except errors.Denied as error:
-            raise await self._meaning(error, project_id) from error
+        """Say within the time limit what a refusal means when the session is good."""
+        async with self._within():
+            try:
+                yield
+            except errors.Denied as error:
+                raise await self._meaning(error, project_id) from error
 
     async def _meaning(self, error: errors.Denied, project_id: int | None) -> errors.NeptunError:
         """What a refusal means, as far as it can be found out: a failure to do so must not hide the refusal."""

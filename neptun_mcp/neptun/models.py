@@ -213,7 +213,7 @@ def read_at_once(model: type[ItemT], body: bytes, wrapper: str | None) -> list[I
         return None
     wrapped = body.startswith(b"{")
     with suppress(ValidationError):
-        found = _json_adapter(model, wrapped).validate_json(body)
+        found = _list_adapter(model, wrapped).validate_json(body)
         return found.get(wrapper) if wrapped else found
     return None
 
@@ -242,7 +242,6 @@ def read_items(model: type[ItemT], raw: Sequence[Any], pace: Pace | None = None)
 def _read_each(model: type[ItemT], raw: Sequence[Any], pace: Pace) -> Listing[ItemT]:
     good: list[ItemT] = []
     left_out: list[str] = []
-    adapter = _adapter(model)
     for number, item in enumerate(raw, 1):
         pace.step(1)
         if len(left_out) == MAX_UNREADABLE:
@@ -250,7 +249,7 @@ def _read_each(model: type[ItemT], raw: Sequence[Any], pace: Pace) -> Listing[It
             reason = f"after {MAX_UNREADABLE} unreadable items the rest was not read"
             return Listing(good, [reason, *left_out, *[reason] * (rest - 1)])
         try:
-            good.append(adapter.validate_python(item))
+            good.append(model.model_validate(item))
         except ValidationError as error:
             left_out.append(f"item {number}:{_reason(model, error)}")
     return Listing(good, left_out)
@@ -263,17 +262,7 @@ def _reason(model: type[Item], error: ValidationError) -> str:
 
 
 @cache
-def _adapter(model: type[ItemT]) -> TypeAdapter[ItemT]:
-    return TypeAdapter(model)
-
-
-@cache
-def _list_adapter(model: type[ItemT]) -> TypeAdapter[list[ItemT]]:
-    return TypeAdapter(cast(Any, Annotated[list[model], FailFast()]))  # pyright: ignore[reportInvalidTypeForm]
-
-
-@cache
-def _json_adapter(model: type[Item], wrapped: bool) -> TypeAdapter[Any]:
+def _list_adapter(model: type[Item], wrapped: bool = False) -> TypeAdapter[Any]:
     items = cast(Any, Annotated[list[model], FailFast()])  # pyright: ignore[reportInvalidTypeForm]
     return TypeAdapter(cast(Any, dict[str, items]) if wrapped else items)
 

@@ -521,7 +521,7 @@ class NeptunClient:
 
     def _json_of(self, answer: Answer) -> Any:
         with suppress(ValueError):
-            return read_json(answer.body, answer.headers.get("content-type", ""))
+            return read_json(answer.body)
         start = answer.body.lstrip()[:1]
         what = "nothing" if not start else "a page of HTML" if start == b"<" else "broken JSON"
         raise errors.NotLikeNeptun(self.address, f"it sent {what} where JSON was expected")

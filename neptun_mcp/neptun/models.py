@@ -7,7 +7,6 @@ send. `file_tree` of an import is not read: it can be of any size, and nobody as
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,9 +165,6 @@ RESOURCE_MODELS: dict[ResourceType, type[Resource]] = {
 }
 
 _MOMENT = TypeAdapter(datetime)
-_CHARSET = re.compile(r"charset *= *[\"']?([\w-]+)", re.ASCII | re.IGNORECASE)
-# Some others take quadratic time (punycode, idna), or are not for text.
-_CODECS = ("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be", "iso-8859-1", "latin-1", "latin1")
 
 ItemT = TypeVar("ItemT", bound=Item)
 DatedT = TypeVar("DatedT", bound=ProjectImport | Resource)
@@ -182,7 +178,7 @@ class Listing(Generic[ItemT]):
     left_out: list[str]
 
 
-def read_json(body: bytes, content_type: str = "") -> Any:
+def read_json(body: bytes) -> Any:
     """The JSON value of a body, in one pass over the bytes unless there is something odd about it.
 
     Raises:
@@ -190,12 +186,9 @@ def read_json(body: bytes, content_type: str = "") -> Any:
     """
     with suppress(ValueError):
         return from_json(body)
-    # What JSON should not hold but some servers send: another charset, a byte order mark, lone surrogates.
-    charset = _CHARSET.search(content_type[:200])
-    codec = charset[1].lower() if charset else ""
-    text = body.decode(codec if codec in _CODECS else "utf-8-sig")
+    # What JSON should not hold but some servers send: lone surrogates, a byte order mark, UTF-16.
     try:
-        text = json.dumps(json.loads(text), ensure_ascii=False)
+        text = json.dumps(json.loads(body), ensure_ascii=False)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))

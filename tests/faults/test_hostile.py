@@ -161,7 +161,7 @@ ALMOST_JSON = (
     LIST[:-4],
     b'[{"id":' + b"9" * 5_000 + b"}]",
 )
-NO_JSON = (*ALMOST_JSON, b"[" * 100_000, b'{"a":' * 5_000, '["a"]'.encode("utf-16"), "[]".encode("utf-32"))
+NO_JSON = (*ALMOST_JSON, b"[" * 100_000, b'{"a":' * 5_000)
 NO_LISTS = (b"null", b"true", b"1", b'"x"', b"{}", b'{"imports":null}', b'{"imports":{}}', to_json({COOKIE: 1}))
 NO_IDS = (b"NaN", b"1e400", b"-1", b"1.5", b"0", b"{}", b'"' + b"7" * 5_000 + b'"')
 STRANGE: dict[str, list[bytes]] = {

@@ -75,7 +75,6 @@ ODD: dict[str, Change] = {
     "wrong charset and byte order mark": lambda status, body, headers: rewritten(
         status, b"\xef\xbb\xbf" + body, headers, content_type="application/json; charset=klingon"
     ),
-    "Latin-1": in_charset("iso-8859-1"),
     "UTF-16": in_charset("utf-16"),
     "byte order mark": lambda status, body, headers: rewritten(status, b"\xef\xbb\xbf" + body, headers),
     "chunks of seven bytes": in_small_chunks,

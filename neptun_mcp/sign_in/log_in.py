@@ -4,12 +4,11 @@ guesses its password, and nobody locks its owner out."""
 from __future__ import annotations
 
 import logging
-import math
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import anyio
 from pydantic import BaseModel, Field
@@ -54,19 +53,9 @@ class KnownBrowser(BaseModel):
         return KnownBrowser(id=self.id, accounts=[account, *others][:MAX_KNOWN])
 
 
-@dataclass(frozen=True)
-class LoggedIn:
-    """A person's Neptun session.
-
-    Attributes:
-        cookie: its cookie.
-        user_id: the person's id.
-        browser: what the browser is to carry from now on; None for what it has.
-    """
-
-    cookie: str = field(repr=False)
-    user_id: int
-    browser: KnownBrowser | None = None
+LoggedIn: TypeAlias = tuple[str, int, KnownBrowser | None]
+"""The cookie of a person's Neptun session, the person's id, and what the browser is to carry from now on, if anything
+else than it has."""
 
 
 class NotLoggedIn(Exception):
@@ -115,10 +104,14 @@ class LogIn:
         # A browser in which somebody has signed in to the account before is counted by itself: strangers who try the
         # account do not lock its owner out there.
         counted = f"{account} {browser.id}" if browser and account in browser.accounts else account
-        if wait := self._attempts.take(counted):
-            raise NotLoggedIn("limited", 429, {"": _too_many(wait)})
+        if not self._attempts.take(counted):
+            words = (
+                f"There were too many attempts for this account. Try again in {ATTEMPTS_SECONDS // 60} minutes, or use "
+                "a browser in which you have signed in to it here before."
+            )
+            raise NotLoggedIn("limited", 429, {"": words})
         try:
-            session = await self._session(Credentials(email=email, password=password))
+            cookie, user_id = await self._session(Credentials(email=email, password=password))
         except LoginRefused:
             wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
             raise NotLoggedIn("wrong", 422, {"password": wrong}) from None
@@ -126,7 +119,7 @@ class LogIn:
             self._attempts.give_back(counted)
             raise
         self._attempts.forget(counted)
-        return LoggedIn(*session, (browser or KnownBrowser()).with_account(account))
+        return cookie, user_id, (browser or KnownBrowser()).with_account(account)
 
     async def with_cookie(self, fields: Mapping[str, str]) -> LoggedIn:
         """The session whose cookie the person pasted.
@@ -139,7 +132,7 @@ class LogIn:
             wrong = "This is not a session cookie. Copy the value of neptun-session again."
             raise NotLoggedIn("wrong", 422, {"cookie": wrong})
         try:
-            return LoggedIn(*await self._session(Credentials(cookie=cookie)))
+            return *await self._session(Credentials(cookie=cookie)), None
         except SessionRefused:
             wrong = "Neptun does not accept this cookie: it is expired or wrong. Copy it again."
             raise NotLoggedIn("wrong", 422, {"cookie": wrong}) from None
@@ -157,15 +150,6 @@ class LogIn:
             raise NotLoggedIn("failed", 503, {"": words}) from None
 
 
-def _too_many(seconds: float) -> str:
-    minutes = math.ceil(seconds / 60)
-    later = "1 minute" if minutes == 1 else f"{minutes} minutes"
-    return (
-        f"There were too many attempts for this account. Try again in {later}, or use a browser in which you have "
-        "signed in to it here before."
-    )
-
-
 class _Attempts:
     """Counts the attempts of this process. Counts expire; they are never evicted."""
 
@@ -173,28 +157,16 @@ class _Attempts:
         # How often, and until when that counts; as they began, so that those whose time is over come first.
         self._tried = OrderedDict[str, tuple[int, float]]()
 
-    def take(self, account: str) -> float:
-        """Count an attempt.
-
-        Args:
-            account: what tells it from other accounts.
-
-        Returns:
-            Seconds to wait before the account may be tried; 0 if now.
-        """
+    def take(self, account: str) -> bool:
+        """Count an attempt, unless an account may not be tried now."""
         now = anyio.current_time()
-        while self._tried and self._first() <= now:
+        while self._tried and next(iter(self._tried.values()))[1] <= now:
             self._tried.popitem(last=False)
-        if account not in self._tried and len(self._tried) >= MAX_ACCOUNTS:
-            return self._first() - now
         times, until = self._tried.get(account, (0, now + ATTEMPTS_SECONDS))
-        if times >= ATTEMPTS:
-            return until - now
+        if times >= ATTEMPTS or (account not in self._tried and len(self._tried) >= MAX_ACCOUNTS):
+            return False
         self._tried[account] = times + 1, until
-        return 0
-
-    def _first(self) -> float:
-        return next(iter(self._tried.values()))[1]
+        return True
 
     def give_back(self, account: str) -> None:
         """An attempt does not count: Neptun could not say whether it was right."""

@@ -250,29 +250,30 @@ class SignIn:
             return _back(self._location(pending, error="access_denied", error_description=description))
         try:
             if path == "/sign-in/cookie":
-                person = await self._log_in.with_cookie(fields)
+                cookie, user_id, browser = await self._log_in.with_cookie(fields)
             else:
-                person = await self._log_in.with_password(fields, self.known_browser(request.headers))
+                browser = self.known_browser(request.headers)
+                cookie, user_id, browser = await self._log_in.with_password(fields, browser)
         except NotLoggedIn as problem:
             event.outcome = problem.outcome
             return self._page.form(sealed, pending, fields, problem)
         event.grant = code = Code(
             client_id=pending.client_id,
             scopes=pending.scopes,
-            cookie=person.cookie,
+            cookie=cookie,
             sign_in=secrets.token_urlsafe(16),
-            user_id=person.user_id,
+            user_id=user_id,
             may_delete=not self._read_only and fields.get("access") == "delete",
             code_challenge=pending.code_challenge,
             redirect_uri=pending.redirect_uri,
         )
-        if self._is_refused(person.user_id):
+        if self._is_refused(user_id):
             event.outcome = "access_denied"
             return message("You may not use this server any more", "Ask its operator. Nothing was changed.", 403)
         event.outcome = "signed_in"
         response = _back(self._location(pending, code=self._provider.codes.seal(code, CODE_SECONDS)))
-        if person.browser:
-            known = self._provider.known_browsers.seal(person.browser, KNOWN_SECONDS)
+        if browser:
+            known = self._provider.known_browsers.seal(browser, KNOWN_SECONDS)
             self._set_cookie(response, "known-browser", known, KNOWN_SECONDS)
         return response
 

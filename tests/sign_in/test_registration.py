@@ -222,6 +222,9 @@ async def test_an_id_of_somebodys_own_making_leads_nowhere_that_a_registration_w
             server.app.registration["client_id"] = urlsafe_b64encode(json.dumps(described).encode()).decode()
             page = await server.page(redirect_uri="http://evil.example/cb")
             assert (page.status_code, page.headers.get("location")) == (400, None)
+        described = {"redirect_uris": [REDIRECT], "secret_digest": "\u00e9"}
+        server.app.registration["client_id"] = urlsafe_b64encode(json.dumps(described).encode()).decode()
+        assert (await server.app.refresh("x")).status_code == 401
 
 
 async def test_applications_of_earlier_versions_are_known(site: Site) -> None:

@@ -86,19 +86,6 @@ _COMMANDS = {
 _WITH_VALUE = {name for name, options in _ARGUMENTS.items() if name.startswith("--") and "action" not in options}
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that complains in a sentence, and says where to look."""
-
-    def error(self, message: str) -> NoReturn:
-        # Not what was given: after --cookie that is one.
-        message = re.sub(r"ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
-        self.refuse(f"{message.removeprefix('argument ')}.")
-
-    def refuse(self, what: str) -> NoReturn:
-        """End the program as misused."""
-        refuse(f"{what} `{self.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 for success, 1 for a failure, 2 for a malformed setting or argument."""
     closed = prepare_streams()
@@ -126,11 +113,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
             f"Did you mean call {command.replace('-', '_')}?" if {"_", "-"} & {*command} else ""
         )  # as tools are named
         hint = nearest(command, [*filter(None, _COMMANDS), "--help", "--version"]) or tool
-        parsers[""].refuse(f'There is no command "{command}". {hint}'.rstrip())
+        _refuse(parsers[""], f'There is no command "{command}". {hint}'.rstrip())
     parser = parsers[command]
-    options, unknown = parser.parse_known_args([*flags, *names[1:]])
+    try:
+        options, unknown = parser.parse_known_args([*flags, *names[1:]])
+    except argparse.ArgumentError as error:
+        # Not what was given: after --cookie that is one.
+        what = "it takes no value" if error.message.startswith("ignored explicit") else error.message
+        _refuse(parser, f"{error.argument_name}: {what}.")
     if unknown:
-        parser.refuse(_no_such(unknown[0], command, parser.prog))
+        _refuse(parser, _no_such(unknown[0], command, parser.prog))
     if options.version:
         show(f"neptun-mcp {__version__}")
         sys.exit(0)
@@ -139,6 +131,11 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         sys.exit(0)
     options.command = command
     return options
+
+
+def _refuse(parser: argparse.ArgumentParser, what: str) -> NoReturn:
+    """End the program as misused, and say where to look."""
+    refuse(f"{what} `{parser.prog.replace('neptun-mcp', command_line(), 1)} --help` shows what there is.")
 
 
 def _no_such(word: str, command: str, prog: str) -> str:
@@ -153,17 +150,17 @@ def _no_such(word: str, command: str, prog: str) -> str:
     return f"{prog} has no option {option}. {form}".rstrip()
 
 
-def _parsers() -> dict[str, _Parser]:
+def _parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command; that of none describes the whole."""
-    whole = _Parser(
+    usual: dict[str, Any] = {"add_help": False, "allow_abbrev": False, "exit_on_error": False}
+    whole = argparse.ArgumentParser(
         prog="neptun-mcp",
         usage="neptun-mcp [COMMAND] [OPTIONS]",
-        add_help=False,
-        allow_abbrev=False,
         description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
         "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
         "starts it. Settings are NEPTUN_* environment variables; docs/usage.md lists them.",
         epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
+        **usual,
     )
     whole.set_defaults(http=False)
     added = whole.add_subparsers(title="commands", metavar="COMMAND --help", help="show its options", prog="neptun-mcp")
@@ -171,9 +168,7 @@ def _parsers() -> dict[str, _Parser]:
     for command, (about, names) in _COMMANDS.items():
         if command:
             does = f"{about[0].upper()}{about[1:]}."
-            parsers[command] = added.add_parser(
-                command, help=about, description=does, add_help=False, allow_abbrev=False
-            )
+            parsers[command] = added.add_parser(command, help=about, description=does, **usual)
         parsers[command].add_argument("-h", "--help", **_ARGUMENTS["--help"])
         for name in ("--version", *names.split()):
             parsers[command].add_argument(name, **_ARGUMENTS[name])

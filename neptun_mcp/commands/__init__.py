@@ -121,16 +121,15 @@ def tell(*lines: str, colour: str = "") -> None:
         write(sys.stderr, *(as_text(line, colour) for line in lines))
 
 
-def fail(*lines: str, colour: str = "") -> NoReturn:
+def fail(*lines: str, code: int = FAILURE) -> NoReturn:
     """End the program with lines for a person on stderr: it could not do what it was told."""
-    tell(*lines, colour=colour)
-    sys.exit(FAILURE)
+    tell(*lines, colour="red")
+    sys.exit(code)
 
 
-def refuse(*lines: str, colour: str = "") -> NoReturn:
+def refuse(*lines: str) -> NoReturn:
     """End the program with lines for a person on stderr: what it was told, or a setting, is wrong."""
-    tell(*lines, colour=colour)
-    sys.exit(MISUSE)
+    fail(*lines, code=MISUSE)
 
 
 def account(settings: Settings) -> str:

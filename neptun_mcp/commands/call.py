@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     name: str = options.tool
     if name and name not in tools:
         hint = nearest(name, tools) or f"The tools are: {', '.join(tools)}."
-        refuse(f"There is no tool {quoted(name)}. {hint}", colour="red")
+        refuse(f"There is no tool {quoted(name)}. {hint}")
     if options.help or not name:
         shown = [part for tool in ([tools[name]] if name else tools.values()) for part in ("", _help(tool))]
         say(*shown[1:])
@@ -42,16 +42,16 @@ def run(options: argparse.Namespace) -> None:
     for word in options.arguments:
         argument, equals, value = word.partition("=")
         if not equals:
-            refuse(f"{quoted(word)} has no value. An argument of a tool has the form name=value.", colour="red")
+            refuse(f"{quoted(word)} has no value. An argument of a tool has the form name=value.")
         if argument in arguments:
-            refuse(f"{argument} is given twice. Give it once.", colour="red")
+            refuse(f"{argument} is given twice. Give it once.")
         arguments[argument] = value
     if wrong := misuse(tools[name], arguments):
-        refuse(wrong, colour="red")
+        refuse(wrong)
     settings = settings_or_exit(options)
     result = anyio.run(call, settings, name, arguments)
     if result.is_error:
-        fail(*(block.text for block in result.content if block.type == "text"), colour="red")
+        fail(*(block.text for block in result.content if block.type == "text"))
     content: dict[str, Any] = result.structured_content or {}
     done: str = content.get("message", "")  # of a deletion
     if options.json:

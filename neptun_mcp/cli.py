@@ -142,7 +142,8 @@ def _no_such(word: str, command: str, prog: str) -> str:
     """What is wrong with a word that a command does not take, and what may have been meant."""
     options = [name for name in _COMMANDS[command][1].split() if name.startswith("--")]
     if not word.startswith("-"):
-        return f'{prog} takes no argument "{word}". {nearest(word, {f"--{word}"} & {*options})}'.rstrip()
+        named = "" if command == "login" else f' "{word}"'  # there it may be a password or a cookie
+        return f"{prog} takes no argument{named}. {nearest(word, {f'--{word}'} & {*options})}".rstrip()
     option = word.partition("=")[0]
     has_it = [f"neptun-mcp {name}" for name, (_, its) in _COMMANDS.items() if option in its.split()]
     hint = f"{' and '.join(has_it)} {'have' if has_it[1:] else 'has'} it." if has_it else nearest(option, options)

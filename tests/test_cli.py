@@ -96,6 +96,7 @@ def test_help_has_a_line_for_each_command_at_every_width(
             "install --all",
             "neptun-mcp install has no option --all. neptun-mcp uninstall has it. `neptun-mcp install --",
         ),
+        ("login --cookie Fe26.2", "neptun-mcp login takes no argument. `neptun-mcp login --help` shows what there is."),
         ("login --cookie=abc", "--cookie: it takes no value. `neptun-mcp login --help` shows what there is."),
         ("sandbox --contract x", "--contract: invalid choice: 'x' (choose from"),
     ],

@@ -565,6 +565,7 @@ MALFORMED = {
     "TOML with a key twice": ("codex", b"a = 1\na = 2\n"),
     "the server in a number": ("codex", b"[mcp_servers]\nneptun = 1\n"),
     "servers in a number": ("codex", b"mcp_servers = 1\n"),
+    "a header in a text of the entry": ("codex", b'[mcp_servers.neptun]\ncommand = "x"\na = """\n[b]\nx = 1\n"""\n'),
 }
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -102,7 +102,9 @@ class CallLog:
             report = report_of_request(ctx.request)
             name = str((ctx.params or {}).get("name"))
             reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
-            caller, neptun = caller_of(ctx.request), _client_of(ctx)
+            caller, neptun = caller_of(ctx.request), None
+            with suppress(NotDone):  # there is no session
+                neptun = ctx.lifespan_context.client_for(ctx.request)
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
             common = {"request_id": request_id_of(ctx.request.headers), **_who(caller, user_id)}
             times = {
@@ -164,14 +166,6 @@ def _who(caller: Caller, user_id: int | None) -> dict[str, str | None]:
     return {"caller": caller_name(caller, user_id), **used}
 
 
-def _client_of(ctx: ServerRequestContext[Shared, Request[Any]]) -> NeptunClient | None:
-    """The client that a call used; None if the caller has no session."""
-    try:
-        return ctx.lifespan_context.client_for(ctx.request)
-    except NotDone:
-        return None
-
-
 def caller_name(caller: Caller, user_id: int | None) -> str:
     """What the log calls a caller: the same for a person whenever and however they call, once their id is known.
 
@@ -196,6 +190,8 @@ _REASONS: Sequence[tuple[str, _Errors]] = (
     ("neptun_unreachable", Unreachable),
     ("neptun_failed", NeptunError),
     ("internal", UnexpectedToolError),
+    ("caller_mistake", (ToolError, MCPError)),
+    ("internal", BaseException),
 )
 """Why a call failed, by the classes of its error; the first that fits."""
 
@@ -208,10 +204,7 @@ def reason_of(error: object) -> str:
     """
     if isinstance(error, DeletionFailed):
         return reason_of(error.cause)
-    if isinstance(error, BaseException):
-        known = [reason for reason, classes in _REASONS if isinstance(error, classes)]
-        return known[0] if known else "caller_mistake" if isinstance(error, (ToolError, MCPError)) else "internal"
-    return "caller_mistake"
+    return next((reason for reason, classes in _REASONS if isinstance(error, classes)), "caller_mistake")
 
 
 def _what_happened(

@@ -73,10 +73,11 @@ class Excerpt:
         if json_size(self.text) <= room:
             return self
         kept: list[_Part] = []
-        for part in _best_lines(self.parts[0][1], self.places) if self.is_all else self.parts:
+        most = max(0, room)
+        best = _best_lines(self.parts[0][1], self.places) if self.is_all else self.parts
+        for part in best if most else ():
             if json_size(self.of([*kept, part]).text) <= room:
                 kept.append(part)
-        most = max(0, room)
         while not kept:
             part = _around(self.parts[0], self.places[0] if self.places else 0, most)
             size = json_size(part[1])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-from ..neptun.models import Item, UserFile
+from ..neptun.models import UserFile
 from ..neptun.threads import Pace
 from .excerpts import Excerpt, excerpt_of, json_size, line_end
 
@@ -19,8 +19,6 @@ ROOM = MAX_BYTES - 1_000
 """What the items may take: around them stand their number, where the next page begins, reasons for leaving some out."""
 
 _NUMBERS = 40  # bytes of text_offset and matches, which depend on how much of a text is shown
-
-ItemT = TypeVar("ItemT", bound=Item)
 
 
 class Row(NamedTuple):
@@ -47,7 +45,9 @@ class Row(NamedTuple):
 
     def shortened(self, limit: int) -> Row:
         """The row with so many characters of each field at most, but for the excerpt."""
-        return self._replace(item=shortened(self.item, limit))
+        long = {name: value for name, value in self.item if isinstance(value, str) and len(value) > limit}
+        cut = {name: f"{value[: limit - 1]}…" for name, value in long.items()}
+        return self._replace(item=self.item.model_copy(update=cut)) if long else self
 
     def fields(self, room: int) -> dict[str, Any]:
         """What is shown of the row, with as much of its text as takes so many bytes."""
@@ -104,12 +104,6 @@ def _cut(row: Row, room: int) -> tuple[Row, int]:
         if (size := _size(short.fields(0))) <= room:
             return short, size
     raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
-
-
-def shortened(item: ItemT, limit: int) -> ItemT:
-    """An item, the fields of which have at most so many characters."""
-    long = {name: value for name, value in item if isinstance(value, str) and len(value) > limit}
-    return item.model_copy(update={k: v[: limit - 1] + "…" for k, v in long.items()}) if long else item
 
 
 def full_text(file: UserFile, text_offset: int) -> dict[str, Any]:

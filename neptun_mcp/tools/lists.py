@@ -242,7 +242,9 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     complete = len(found.rows) == found.total
     projects, unnamed = _named(found.projects)
     head: dict[str, Any] = {"projects": projects} if everywhere else {"project_id": call.project_id}
-    around = left_out(found.left_out, NAMED if everywhere else 3) | notes(
+    why = listed(found.left_out, NAMED if everywhere else 3, "; ")
+    left_out = {"left_out": len(found.left_out), "left_out_why": why} if why else {}
+    around = left_out | notes(
         *(f"{_in_projects(ids) if everywhere else ''}{caution}" for caution, ids in found.cautions.items()),
         wanted.hint(found.total, call.neptun.learned),
         ANEW if is_new and wanted.offset > 0 else "",
@@ -253,9 +255,8 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
 
     def made(pace: Pace) -> list[dict[str, Any]]:
-        rows = [
-            row.with_excerpt(wanted.query.needles, pace) for row in found.rows[part.start - newer : part.stop - newer]
-        ]
+        rows = found.rows[part.start - newer : part.stop - newer]
+        rows = [row.with_excerpt(wanted.query.needles, pace) for row in rows]
         shown = fitted(rows, MAX_BYTES - 200 - len(to_json([head, around])))
         if complete and not found.memory and part.start + len(shown) < found.total:
             found.memory = _memory(found.rows, pace)
@@ -268,14 +269,8 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         call.pages.remember(key, found, found.memory)
     # What has been deleted since keeps its place, so that the offsets of the first page stay good.
     gone = {row.item.id for row in found.rows if found.gone & {row.item.id, row.replaced_by}} if found.gone else ()
-    items = [item for item in shown if item["id"] not in gone]
-    return {
-        **head,
-        "total": found.total - len(gone),
-        **({"next_offset": end} if more else {}),
-        **around,
-        "items": items,
-    }
+    head |= {"total": found.total - len(gone)} | ({"next_offset": end} if more else {})
+    return {**head, **around, "items": [item for item in shown if item["id"] not in gone]}
 
 
 async def _read(call: Call, wanted: Wanted) -> Found:
@@ -364,11 +359,6 @@ async def single_resource(
         call.pages.remember(key, item, memory_of([item], Pace()))
     said = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
     return {"project_id": call.project_id, "total": 1, **said, "items": [shown]}
-
-
-def left_out(reasons: Sequence[str], named: int) -> dict[str, Any]:
-    """How many items, or projects, are not in a list that should be, and why, for so many of them."""
-    return {"left_out": len(reasons), "left_out_why": listed(reasons, named, "; ")} if reasons else {}
 
 
 def notes(*said: str) -> dict[str, str]:

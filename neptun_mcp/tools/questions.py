@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 
 from mcp.server.mcpserver import Context, Elicit, Resolve
-from mcp.server.mcpserver.resolve import AcceptedElicitation, CancelledElicitation, ElicitationResult
+from mcp.server.mcpserver.resolve import AcceptedElicitation, ElicitationResult
 from mcp.types import ElicitResult
 from pydantic import Field
 
@@ -120,7 +120,7 @@ UNTOUCHED = (
     f'The form came back with "Delete it for good" at No, which means no. {NOTHING_DELETED} To agree, the person sets '
     "it to Yes before accepting the form: call delete_import again only if they say that they want that."
 )
-_NOT_AGREED: dict[Answered | None, str] = {
+_NOT_AGREED: dict[Answered, str] = {
     "no": UNTOUCHED,
     "declined": f"The answer was no, or the host declined without asking. {NOTHING_DELETED}",
     "cancelled": f"The question came back without an answer; the host may not have shown it. {NOTHING_DELETED}",
@@ -134,12 +134,13 @@ async def decide(
     answer: Annotated[ElicitationResult[Any], Resolve(ask_deletion)],
 ) -> str:
     """Why the import stays, in words for the assistant; empty if the person wants what they were shown to go."""
-    call.report.answered = answered = _answered(answer)
-    call.report.asked = answered is not None
+    content = answer.data if isinstance(answer, AcceptedElicitation) else None
+    call.report.asked = asked = content is not True  # which `ask_deletion` says by itself
+    call.report.answered = answered = _answered(answer.action, content) if asked else None
     if answered == "declined" and not call.shared.reader.serves:
         return f"You did not agree to it. {NOTHING_DELETED}"  # this program has asked, and knows what was typed
     if answered != "yes":
-        return _NOT_AGREED.get(answered, "")
+        return _NOT_AGREED[answered] if answered else ""
     if not _brought(ctx):
         # The import was looked up before the person was asked, and they took their time.
         try:
@@ -154,23 +155,17 @@ async def decide(
     return ""
 
 
-def _answered(answer: ElicitationResult[Any]) -> Answered | None:
-    """What came back to the question; None if there was none."""
-    if not isinstance(answer, AcceptedElicitation):
-        return "cancelled" if isinstance(answer, CancelledElicitation) else "declined"
-    if not isinstance(answer.data, Confirmation):
-        return None
-    return "yes" if answer.data.delete else "no"
+def _answered(action: str, content: Any) -> Answered:
+    """What came back to the question."""
+    if action == "accept":
+        return "yes" if content and dict(content).get("delete") is True else "no"
+    return "cancelled" if action == "cancel" else "declined"
 
 
 def _brought(ctx: Context[Shared, Any]) -> Answered | None:
     """What the person has answered before this call, so that what it looks up is newer than the answer."""
     answer = (ctx.input_responses or {}).get(_DELETION) if ctx.request_state else None
-    if not isinstance(answer, ElicitResult):
-        return None
-    if answer.action != "accept":
-        return "cancelled" if answer.action == "cancel" else "declined"
-    return "yes" if (answer.content or {}).get("delete") is True else "no"
+    return _answered(answer.action, answer.content) if isinstance(answer, ElicitResult) else None
 
 
 def _no_longer_there(import_id: int, project_id: int) -> NotDone:

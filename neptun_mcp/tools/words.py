@@ -49,8 +49,7 @@ class Reader:
 
     Attributes:
         who: how somebody is told to do something.
-        where: follows what is to be done to a setting.
-        restart: follows it where the server does not see the change by itself.
+        where: follows what is to be done to a setting: where that is, and what else it takes.
         names: what the settings are called that can be changed there; empty for all, by their variables.
         serves: whether a server reads them, which goes on; else a command, which has ended.
         renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
@@ -58,7 +57,6 @@ class Reader:
 
     who: str = "{}"
     where: str = ""
-    restart: str = ""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     serves: bool = True
     renewal: str = ""
@@ -72,7 +70,7 @@ class Reader:
     def told_to_set(self, what: str) -> str:
         """The same for what is to be done to a setting."""
         stands_there = not self.names or any(name in what for name in self.names)
-        return self.told(f"{what}{self.where}{self.restart}" if stands_there else what)
+        return self.told(f"{what}{self.where}" if stands_there else what)
 
     @property
     def decides(self) -> bool:
@@ -84,7 +82,7 @@ class Reader:
         return self.decides and (variable in self.names or not self.names)
 
 
-HOST = Reader(where=" in the host's entry for this server", restart=", and restart it")
+HOST = Reader(where=" in the host's entry for this server, and restart it")
 EXTENSION = Reader(  # the titles in packaging/manifest.json; hosts start it again by themselves
     where=" in the settings of this extension in your host",
     names={
@@ -95,7 +93,7 @@ EXTENSION = Reader(  # the titles in packaging/manifest.json; hosts start it aga
         "NEPTUN_READ_ONLY": '"Read only"',
     },
 )
-OPERATOR = Reader(where=" in the environment of this server", restart=", and restart it")
+OPERATOR = Reader(where=" in the environment of this server, and restart it")
 CALLER = Reader(who="ask whoever runs this server to {}")
 TERMINAL = Reader(serves=False)
 
@@ -105,13 +103,7 @@ def host_reader() -> Reader:
     return HOST if command_line() else EXTENSION
 
 
-def explained(
-    error: NeptunError,
-    reader: Reader,
-    *,
-    deleting: bool = False,
-    chosen_by: str = "",
-) -> str:
+def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, chosen_by: str = "") -> str:
     """What happened and what to do about it.
 
     Args:
@@ -168,10 +160,7 @@ def _advice(error: NeptunError, reader: Reader) -> str:
             return _how_to_log_in(error, reader)
         case errors.LoginRefused():
             correct = reader.told_to_set("correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive)")
-            wait = (
-                f"; as they are, they are not tried again for {_in_seconds(error.seconds)}, to keep the account from "
-                "being locked"
-            )
+            wait = f"; unchanged, they are not tried again for {_in_seconds(error.seconds)}, lest the account be locked"
             return f"{correct}{wait if reader.serves else ''}"
         case errors.WrongUser():
             return reader.told_to_set("remove NEPTUN_USER_ID (it is found from the session) or correct it")

@@ -1,7 +1,4 @@
-"""An embedded Neptun with sample data: to try neptun-mcp without an account, and to test against.
-
-`create_app` makes the application.
-"""
+"""An embedded Neptun with sample data: to try neptun-mcp without an account, and to test against."""
 
 from .data import COOKIE, EMAIL, PASSWORD, USER_ID
 from .endpoints import create_app

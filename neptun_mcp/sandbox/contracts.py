@@ -15,7 +15,6 @@ from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
 from .state import Record, Store
 
 SOURCE_TYPES = (LOCAL_FOLDER, *GITHUB_KINDS)
-EPOCH = "1970-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def documented_resource(record: Record) -> Record:
     shown = without(record, "github_installation_id")
     for key, value in shown.items():
         if value is None:
-            shown[key] = EPOCH if key.endswith("_at") else ""
+            shown[key] = "1970-01-01T00:00:00.000Z" if key.endswith("_at") else ""
     if "github_account_id" in shown:
         shown["github_account_id"] = str(shown["github_account_id"])
     return shown

@@ -20,7 +20,7 @@ class Refusal(Exception):
     """A request that is refused.
 
     Attributes:
-        words: what is wrong, without quotes.
+        words: what is wrong, in ASCII without double quotes (RFC 6749, 5.2), and nothing of what was sent.
         status: the HTTP status of the answer.
         error: OAuth's word for it (RFC 6749, 5.2), which the log has, too.
     """

@@ -27,9 +27,6 @@ from .page import SignInPage, message
 from .provider import CODE_SECONDS, KNOWN_SECONDS, PENDING_SECONDS, Code, Grant, Pending, Provider
 from .registration import GRANTS, METHODS, register
 
-MAX_DESCRIPTION = 200
-"""Characters of an error's description."""
-
 ADVICE = "Sign in to this server again, from your host."
 """What to do if a token is not valid, or a session has ended."""
 
@@ -42,8 +39,6 @@ _PAGES = ("/authorize", *_FORMS)
 _METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource/mcp")
 PATHS = (*_PAGES, *_METADATA, "/register", "/token", "/revoke")
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
-_UNSAID = re.compile(r"[^ !#-\[\]-~]")
-"""What an error's description may not hold (RFC 6749, 5.2)."""
 
 
 @dataclass
@@ -337,7 +332,7 @@ def refusal_at(path: str, refusal: Refusal, headers: Mapping[str, str]) -> Respo
         response = message("This request was not carried out", refusal.words, refusal.status)
     else:
         error = "temporarily_unavailable" if refusal.status == 429 else refusal.error
-        said = {"error": error, "error_description": _UNSAID.sub("?", refusal.words)[:MAX_DESCRIPTION]}
+        said = {"error": error, "error_description": refusal.words}
         # As `_endpoint` says of the other answers.
         response = JSONResponse(said, refusal.status, {**_NO_STORE, "Access-Control-Allow-Origin": "*"})
     response.headers.update({name: value for name, value in headers.items() if not name.startswith("content-")})

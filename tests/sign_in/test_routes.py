@@ -20,6 +20,9 @@ from tests.support import Site, until
 
 pytestmark = pytest.mark.anyio
 
+DESCRIPTION = re.compile(r"[ !#-\[\]-~]+")
+"""Of an error (RFC 6749, 5.2)."""
+
 
 async def test_describes_itself(site: Site) -> None:
     async with sign_in_server(site) as server:
@@ -97,6 +100,7 @@ def assert_says(answer: httpx.Response, error: str | None) -> None:
         assert "<h1>This request was not carried out</h1>" in answer.text
     else:
         assert (answer.json().keys(), answer.json()["error"]) == ({"error", "error_description"}, error)
+        assert DESCRIPTION.fullmatch(answer.json()["error_description"])
         assert answer.headers["access-control-allow-origin"] == "*"
 
 
@@ -146,7 +150,7 @@ async def test_errors_are_short_whatever_was_sent(site: Site) -> None:
             refused = await server.app.token(**fields)
             assert refused.status_code == 400
             assert len(refused.json()["error_description"]) <= 200
-            assert re.fullmatch(r"[ !#-\[\]-~]+", refused.json()["error_description"])
+            assert DESCRIPTION.fullmatch(refused.json()["error_description"])
 
 
 async def test_no_secret_is_shown(site: Site, caplog: pytest.LogCaptureFixture) -> None:

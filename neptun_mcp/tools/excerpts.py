@@ -65,8 +65,8 @@ class Excerpt:
 
     def of(self, parts: Sequence[_Part]) -> Excerpt:
         """Some parts of it."""
-        covered = {index for start, lines in parts for index in range(start, start + len(lines))}
-        return replace(self, parts=parts, places=[place for place in self.places if place in covered])
+        places = [place for place in self.places if any(start <= place < start + len(lines) for start, lines in parts)]
+        return replace(self, parts=parts, places=places)
 
     def within(self, room: int) -> Excerpt:
         """The best part of it that takes at most `room` bytes as JSON."""

@@ -33,9 +33,6 @@ main { max-width: 30rem; margin: 0 auto; padding: 1rem 1.25rem; background: var(
 @media (min-width: 34rem) { main { margin: 2rem auto; padding: 1.5rem; border-radius: .75rem; } }
 h1 { margin: 0 0 .25rem; font-size: 1.375rem; line-height: 1.25; }
 p { margin: .25rem 0; }
-dl { margin: 1.25rem 0; }
-dt { color: var(--quiet); font-size: .875rem; }
-dd { margin: 0 0 .5rem; }
 label.above, legend, summary { font-weight: 600; }
 label.above { display: block; margin-top: .625rem; }
 input { font: inherit; color: inherit; }
@@ -52,7 +49,7 @@ button { width: 100%; margin-top: .75rem; padding: .625rem; border: 1px solid va
   background: var(--accent); color: var(--on-accent); font: inherit; font-weight: 600; cursor: pointer; }
 button.second { background: none; color: var(--accent); }
 a { color: var(--accent); }
-details { margin-top: 1.25rem; }
+details { margin: 1.25rem 0; }
 summary { padding: .25rem 0; cursor: pointer; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 """
@@ -114,11 +111,8 @@ $choice
 <button>Sign in with the cookie</button>
 </form>
 </details>
-<dl>
-<dt>This server</dt><dd><strong>$server</strong></dd>
-<dt>Neptun</dt><dd><strong>$neptun</strong></dd>
-<dt>Your password</dt><dd>This server sends it to Neptun and does not keep it.</dd>
-</dl>"""
+<p class="hint">This is <strong>$server</strong>, which signs you in to Neptun at <strong>$neptun</strong>.
+It sends your password there, and does not keep it.</p>"""
 )
 
 _CHOICE = Template(

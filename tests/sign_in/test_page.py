@@ -35,7 +35,7 @@ async def test_says_who_asks_and_where_it_leads_before_anything_is_typed(site: S
     said = words_of(elsewhere)
     assert r'An application that calls itself "<script>alert(\"x\")</script>\u202e & Co"' in said
     assert "<script>" not in elsewhere.text
-    assert f"This server {server.url.removeprefix('http://')} Neptun {site.url} " in said
+    assert f"This is {server.url.removeprefix('http://')} , which signs you in to Neptun at {site.url} ." in said
     asks = "asks to look up everything in your projects, and, if you allow it, to delete imports after asking you."
     assert asks in said
     assert "started this yourself; you are then sent to evil.example:8443 ." in said

@@ -22,12 +22,11 @@ from ..neptun.models import GITHUB_KINDS, Listing, Project, ResourceType, UserFi
 from ..neptun.threads import SMALL, Pace, Stopped
 from ..neptun.time_limit import TimeLimit
 from .context import Call
-from .duplicates import replacements
 from .fitting import MAX_BYTES, Row, fitted, full_text
 from .folding import ITEM, work_on
 from .pages import EVERY_PROJECT, memory_of
 from .projects import list_projects
-from .query import Query, search
+from .query import Query, replacements, search
 from .words import NotDone, happened, listed
 
 EMPTY = "Neptun also sends an empty list when it fails."
@@ -147,11 +146,6 @@ class Wanted:
                 "Look through one project at a time, or read a single file with resource_id."
             ) from None
 
-    def part(self, total: int) -> range:
-        """The positions of the page in a list of so many items."""
-        start = self.offset if self.offset >= 0 else max(0, total + self.offset)
-        return range(min(start, total), min(start + self.limit, total))
-
 
 @dataclass
 class Found:
@@ -251,19 +245,19 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
     )
-    part = wanted.part(found.total)
+    start = min(found.total, wanted.offset if wanted.offset >= 0 else max(0, found.total + wanted.offset))
     newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
 
     def made(pace: Pace) -> list[dict[str, Any]]:
-        rows = found.rows[part.start - newer : part.stop - newer]
+        rows = found.rows[start - newer : start - newer + wanted.limit]
         rows = [row.with_excerpt(wanted.query.needles, pace) for row in rows]
         shown = fitted(rows, MAX_BYTES - 200 - len(to_json([head, around])))
-        if complete and not found.memory and part.start + len(shown) < found.total:
+        if complete and not found.memory and start + len(shown) < found.total:
             found.memory = _memory(found.rows, pace)
         return shown
 
     shown = await wanted.in_time([row.item for row in found.rows], call.limit, made)
-    end = part.start + len(shown)
+    end = start + len(shown)
     more = bool(shown) and end < found.total
     if more and complete and is_new:
         call.pages.remember(key, found, found.memory)
@@ -286,8 +280,8 @@ async def _read(call: Call, wanted: Wanted) -> Found:
         return found
     known = await list_projects(call)
     found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
-    unread: dict[int, NeptunError | NotDone | None] = {project.id: None for project in known.items}
-    fatal: list[NeptunError] = []  # holds for all projects
+    unread = {project.id: "there was no time left to read it" for project in known.items}
+    errors: list[NeptunError | NotDone] = []
     waiting = iter(known.items)
     time_left = max(0.0, call.limit.seconds - call.limit.spent)
 
@@ -296,10 +290,11 @@ async def _read(call: Call, wanted: Wanted) -> Found:
             try:
                 await found.read(call.within(time_left, project.id), project)
                 del unread[project.id]
-            except _OF_ONE_PROJECT as error:
-                unread[project.id] = error
-            except NeptunError as error:
-                fatal.append(error)
+            except (NeptunError, NotDone) as error:
+                what = happened(error) if isinstance(error, NeptunError) else str(error)
+                unread[project.id] = what.rstrip(".")
+                errors.append(error)
+            if not all(isinstance(error, _OF_ONE_PROJECT) for error in errors):
                 scope.cancel()
             if found.memory > max_bytes and not found.keep_within(max_bytes):
                 scope.cancel()
@@ -312,23 +307,17 @@ async def _read(call: Call, wanted: Wanted) -> Found:
                     tasks.start_soon(read, tasks.cancel_scope)
     except TimeoutError:
         pass
-    errors = fatal or [error for error in unread.values() if error and not found.projects]
-    if errors:
-        raise errors[0]
+    fatal = [error for error in errors if not (found.projects and isinstance(error, _OF_ONE_PROJECT))]
+    if fatal:
+        raise fatal[-1]
     found.left_out += [
-        f"project {project.id} {quoted(project.name)}: {_reason(unread[project.id])}"
+        f"project {project.id} {quoted(project.name)}: {unread[project.id]}"
         for project in known.items
         if project.id in unread
     ]
     if not found.keep_within(max_bytes):
         raise NotDone(TOO_MANY)
     return found
-
-
-def _reason(error: NeptunError | NotDone | None) -> str:
-    if error is None:
-        return "there was no time left to read it"
-    return (happened(error) if isinstance(error, NeptunError) else str(error)).rstrip(".")
 
 
 def _in_projects(ids: Sequence[int]) -> str:

@@ -32,20 +32,20 @@
 
 A field goes by its name or the last part of it, without `_at` too. Values match parts, ids and booleans whole. Days are
 in UTC: `before` up to the day before, `after` from that day on. `is:duplicate` finds imports that another replaces
-(`duplicates`). What is none of these is a word, and the only error is an invalid date.
+(`replacements`). What is none of these is a word, and the only error is an invalid date.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from ..neptun.errors import quoted
-from ..neptun.models import RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
+from ..neptun.models import LOCAL_FOLDER, RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
 from ..neptun.threads import Pace
 from .folding import contained, fold
 from .words import NotDone
@@ -58,6 +58,7 @@ _TERM = re.compile(
 
 _OPERATORS = {"OR", "AND", "NOT"}
 _NAMES = {"branch", "repo", "repository", "folder", "file", "kind", "state", "date", "project"}  # of what fields hold
+_GITHUB = re.compile(r"((https?|ssh|git)://)?([^@/\s]+@)?(www\.)?github\.com(:\d+)?[/:]+", re.IGNORECASE)
 _RANGE = re.compile(r"[<>]|.*\.\.")
 _ELSEWHERE = re.compile(r"\w+!?=|[*%]|.*[*%]$")  # how other languages compare, and leave something open
 
@@ -233,3 +234,34 @@ def _fields(prefix: str, model: type[Item]) -> tuple[str, ...]:
 @cache
 def _short_fields(model: type[Item]) -> list[str]:
     return [name for name in text_fields(model) if name != "text"]
+
+
+def replacements(newest_first: Iterable[ProjectImport]) -> dict[int, int]:
+    """The ids of the imports that a newer, completed one of the same source replaces, each with the id of that one.
+
+    The newest completed one replaces all older ones, whatever their kind and state. One without a date neither
+    replaces another nor is replaced: nobody knows which is newer.
+    """
+    newest: dict[tuple[str, ...], int] = {}
+    replaced: dict[int, int] = {}
+    for item in newest_first:
+        if not item.created_at:
+            continue
+        source = _source(item)
+        if source in newest:
+            replaced[item.id] = newest[source]
+        elif item.import_status == "completed":
+            newest[source] = item.id
+    return replaced
+
+
+def _source(item: ProjectImport) -> tuple[str, ...]:
+    """What was imported. A missing branch is the same as another missing one alone."""
+    path = item.source_path.strip()
+    if item.source_type == LOCAL_FOLDER:
+        return ("folder", path.rstrip("/\\") or path, item.source_ref or "")
+    branch = item.source_ref or ""
+    if "github" not in item.source_type and not _GITHUB.match(path):
+        return (item.source_type, path, branch)
+    name = _GITHUB.sub("", path, count=1).rstrip("/").casefold().removesuffix(".git")
+    return ("repository", name, branch)

@@ -160,7 +160,7 @@ async def test_a_recorded_deletion_succeeds(host: Host, era: str, name: str) -> 
         ("imports_DELETE_same_id_again", "Neptun answered 401: not found, or not yours. Import 1 is still there."),
         ("dbfail_imports_DELETE", "failed on its side (status 404). Import 1 is still there."),
         ("dbdown_imports_DELETE", "failed on its side (status 500). Import 1 is still there, but may yet go"),
-        ("imports_DELETE_id_0", "does not accept the value of import_id. Nothing was deleted."),
+        ("imports_DELETE_id_0", "does not accept the value of an argument. Nothing was deleted."),
     ],
 )
 async def test_a_recorded_refusal_to_delete_is_reported_with_its_effect(host: Host, name: str, words: str) -> None:

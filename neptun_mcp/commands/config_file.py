@@ -185,10 +185,12 @@ def file_content(path: Path) -> bytes | None:
 
 def _differences(old: Any, new: Any, path: Sequence[str] = ()) -> Iterator[tuple[Sequence[str], Any, Any]]:
     """Where two values differ: the path, and what is there in each; None where nothing is."""
+    if old == new:
+        return
     if is_object(old) and is_object(new):
         for key in {**new, **old}:
             yield from _differences(old.get(key), new.get(key), [*path, key])
-    elif old != new and (old == old or new == new):  # NaN is not what it is
+    elif old == old or new == new:  # NaN is not what it is
         yield path, old, new
 
 

@@ -160,10 +160,24 @@ def _indentation(text: str, at: int) -> str:
 @_remembered
 def _without_comments(text: str) -> str:
     """The text with blanks for comments, so that every position stays what it was."""
+    if _is_plain(text):
+        return text
     return _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
 
 
 @_remembered
 def _strict(text: str) -> str:
     """The text with blanks for comments and trailing commas, which makes it plain JSON."""
+    if _is_plain(text):
+        return text
     return _TRAILING_COMMA.sub(lambda found: found[1] or " ", _without_comments(text))
+
+
+@_remembered
+def _is_plain(text: str) -> bool:
+    """Whether there are neither comments nor trailing commas, which a parser finds out much sooner."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

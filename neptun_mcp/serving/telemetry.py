@@ -27,6 +27,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import NoOpTracerProvider, Status, StatusCode, set_tracer_provider
+from opentelemetry.util.http import sanitize_method
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -45,9 +46,6 @@ PROBES = ("HEAD /api/auth/check", "GET /api/_auth/session", "GET /api/shared/col
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 """Seconds: most of those of OpenTelemetry's convention for HTTP, and the usual time limit of a call."""
-
-METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
-"""Callers may invent others, which are counted together."""
 
 NAMES = ("gen_ai.tool.name", "gen_ai.prompt.name")
 """Attributes with the name of a tool or a prompt, as the caller says it."""
@@ -133,8 +131,9 @@ class Telemetry(logging.Handler):
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            method, started = scope["method"], perf_counter()
-            attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
+            started = perf_counter()
+            # Callers may invent methods, which are counted together.
+            attributes: dict[str, str] = {"http.request.method": sanitize_method(scope["method"])}
 
             async def noting(message: Message) -> None:
                 if message["type"] == "http.response.start":

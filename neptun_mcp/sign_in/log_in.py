@@ -18,6 +18,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials
+from .forms import Refusal
 
 MAX_COOKIE = 4_096
 """Characters of a pasted session, as in browsers; a real one has about 440."""
@@ -58,19 +59,15 @@ LoggedIn: TypeAlias = tuple[str, int, KnownBrowser | None]
 else than it has."""
 
 
-class NotLoggedIn(Exception):
+class NotLoggedIn(Refusal):
     """What the person has to correct.
 
     Attributes:
-        outcome: a word for the log.
-        status: the HTTP status of the page.
         errors: as the page shows them, by the name of the field.
     """
 
-    def __init__(self, outcome: str, status: int, errors: Mapping[str, str]) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-        self.status = status
+    def __init__(self, error: str, status: int, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(errors.values()), status, error)
         self.errors = errors
 
 

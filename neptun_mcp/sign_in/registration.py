@@ -16,7 +16,6 @@ from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, TypeA
 from pydantic_core import from_json
 
 from ..log import digest
-from ..neptun.errors import quoted
 from ..settings import is_loopback
 from .forms import Refusal
 
@@ -64,7 +63,14 @@ def _leads_somewhere(uri: AnyUrl) -> AnyUrl:
 
 
 RedirectUri: TypeAlias = Annotated[AnyUrl, AfterValidator(_leads_somewhere)]
-_redirect_uri = TypeAdapter[AnyUrl](RedirectUri, config=_URLS)
+_read = TypeAdapter[AnyUrl](RedirectUri, config=_URLS).validate_python
+
+
+def _redirect_uri(text: str) -> AnyUrl | None:
+    try:
+        return _read(text)
+    except ValidationError:
+        return None
 
 
 class Client(BaseModel):
@@ -98,11 +104,8 @@ class Client(BaseModel):
         applications choose anew each time (RFC 8252, 7.3). If none is asked for, the only one. None for nowhere."""
         if not asked:
             return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
-        try:
-            uri = _redirect_uri.validate_python(asked)
-        except ValidationError:
-            return None
-        return uri if _comparable(uri) in map(_comparable, self.redirect_uris) else None
+        uri = _redirect_uri(asked)
+        return uri if uri and _comparable(uri) in map(_comparable, self.redirect_uris) else None
 
 
 def client_of(long_id: str) -> Client | None:
@@ -143,12 +146,7 @@ def register(body: bytes) -> tuple[Client, dict[str, Any]]:
         name = str(wrong["loc"][0]) if wrong["loc"] else "registration"
         code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
         raise Refusal(f"{name}: {wrong['msg']}", error=code) from None
-    kept, dropped = list[AnyUrl](), list[str]()
-    for text in asked.redirect_uris:
-        try:
-            kept.append(_redirect_uri.validate_python(text))
-        except ValidationError:
-            dropped.append(text)
+    kept = [uri for text in asked.redirect_uris if (uri := _redirect_uri(text))]
     if not kept:
         raise Refusal(_WHERE, error="invalid_redirect_uri")
     grants, types = asked.grant_types or GRANTS, asked.response_types or ["code"]
@@ -179,7 +177,6 @@ def register(body: bytes) -> tuple[Client, dict[str, Any]]:
         "response_types": ["code"],
         "scope": asked.scope,
         "token_endpoint_auth_method": method,
-        "warning": f"Not registered: {', '.join(map(quoted, dropped))}. {_WHERE}" if dropped else None,
     }
     return client, {name: value for name, value in answer.items() if value is not None}
 

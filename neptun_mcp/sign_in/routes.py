@@ -250,7 +250,7 @@ class SignIn:
                 browser = self.known_browser(request.headers)
                 cookie, user_id, browser = await self._log_in.with_password(fields, browser)
         except NotLoggedIn as problem:
-            event.outcome = problem.outcome
+            event.outcome = problem.error
             return self._page.form(sealed, pending, fields, problem)
         event.grant = code = Code(
             client_id=pending.client_id,

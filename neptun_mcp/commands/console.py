@@ -135,19 +135,20 @@ def render(result: dict[str, Any]) -> RenderableType:
     """A tool's result for a person: items, and below them how many there are and how to see more."""
     if "deleted" in result:
         message = as_text(result["message"], "green" if result["deleted"] else "yellow")
-        return Group(message, Rows([_import({}, result["import"])]))
+        return Group(message, Rows([_import(result["import"])]))
     kind: str = result.get("resource_type", "imports")
     items: list[dict[str, Any]] = result["imports" if kind == "imports" else "resources"]
-    projects = {project["id"]: project["name"] for project in result.get("projects", [])}
+    projects = {project["id"]: f"{project['name']} ({project['id']})" for project in result.get("projects", [])}
+    items = [{**item, "project": projects.get(item.get("project_id"), "")} for item in items]
     where = f"in {len(projects)} projects" if projects else f"in project {result.get('project_id', '')}"
     notes = [f"{len(items)} of {result['total']} {kind} {where}" if result["total"] else f"no {kind} found {where}"]
     notes += [f"offset={result['next_offset']} shows more"] if "next_offset" in result else []
     notes += [f"{name.replace('_', ' ')}: {result[name]}" for name in ("left_out", "left_out_why") if result.get(name)]
     if kind == "user-files":
-        shown = [_file(projects, item) for item in items]
+        shown = [_file(item) for item in items]
     else:
         row = _import if kind == "imports" else partial(_resource, _FIELDS[kind])
-        shown = [Rows([row(projects, item) for item in items])] if items else []
+        shown = [Rows([row(item) for item in items])] if items else []
     return Group(*shown, *(as_text(line, "dim") for line in ("; ".join(notes), result.get("note")) if line))
 
 
@@ -159,13 +160,7 @@ def _day(item: dict[str, Any]) -> Text:
     return as_text(day(item.get("created_at")))
 
 
-def _project(projects: dict[int, str], item: dict[str, Any]) -> str:
-    """Which of several projects it is in; empty if there is only one."""
-    number = item.get("project_id", 0)
-    return f"{projects.get(number, 'project')} ({number})" if projects else ""
-
-
-def _import(projects: dict[int, str], item: dict[str, Any]) -> dict[str, RenderableType]:
+def _import(item: dict[str, Any]) -> dict[str, RenderableType]:
     branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
     replaced = f"replaced by import {item['replaced_by']}" if item.get("replaced_by") else ""
     below = ((item.get("title"), "dim"), (item.get("error_message"), "red"), (replaced, "yellow"))
@@ -175,15 +170,15 @@ def _import(projects: dict[int, str], item: dict[str, Any]) -> dict[str, Rendera
         "id": _id(item),
         "kind": as_text(kind_label(item["source_type"])),
         "path": Group(path, *(as_text(text, style) for text, style in below if text)),
-        "project": PathText(_project(projects, item)),
+        "project": PathText(item.get("project", "")),
         "status": as_text(status, _COLOURS.get(status, "")),
         "imported": _day(item),
     }
 
 
-def _resource(fields: dict[str, str], projects: dict[int, str], item: dict[str, Any]) -> dict[str, RenderableType]:
+def _resource(fields: dict[str, str], item: dict[str, Any]) -> dict[str, RenderableType]:
     values = {title: _value(field, item) for field, title in fields.items()}
-    return {"id": _id(item), **values, "project": PathText(_project(projects, item)), "created": _day(item)}
+    return {"id": _id(item), **values, "project": PathText(item.get("project", "")), "created": _day(item)}
 
 
 def _value(field: str, item: dict[str, Any]) -> RenderableType:
@@ -196,7 +191,7 @@ def _value(field: str, item: dict[str, Any]) -> RenderableType:
     return PathText(text) if field in ("model", "github_account_name") else as_text(text)
 
 
-def _file(projects: dict[int, str], item: dict[str, Any]) -> RenderableType:
+def _file(item: dict[str, Any]) -> RenderableType:
     """A file with its text, highlighted by its language."""
     name = item.get("title") or "untitled"
     name += f".{item['extension']}" if item.get("extension") and item["extension"] != name else ""
@@ -204,8 +199,8 @@ def _file(projects: dict[int, str], item: dict[str, Any]) -> RenderableType:
     notes += [f"from character {item['text_offset']:,}"] if item.get("text_offset") else []
     notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
     notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
-    title, created = as_text(str(name), "bold cyan"), as_text(day(item.get("created_at")))
-    parts = (_id(item), title, as_text(_project(projects, item)), created, as_text(", ".join(notes), "dim"))
+    title, created = as_text(str(name), "bold cyan"), _day(item)
+    parts = (_id(item), title, as_text(item["project"]), created, as_text(", ".join(notes), "dim"))
     head = Text("  ").join(filter(None, parts))
     text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
     code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)

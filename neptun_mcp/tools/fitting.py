@@ -67,18 +67,20 @@ def fitted(rows: Iterable[Row], room: int = ROOM) -> list[dict[str, Any]]:
 
     At least one, if need be with its fields cut.
     """
-    fit: list[Row] = []
+    fit: list[tuple[Row, dict[str, Any]]] = []
     for row in rows:
-        size = _size(row.fields(0))
-        if size > room and fit:
-            break
-        if size > room:
-            row, size = _cut(row, room)
+        bare = row.fields(0)
+        if (size := _size(bare)) > room:
+            if fit:
+                break
+            row = _cut(row, room)
+            bare = row.fields(0)
+            size = _size(bare)
         room -= size
-        fit.append(row)
-    wishes = [json_size(row.excerpt.text) if row.excerpt else 0 for row in fit]
+        fit.append((row, bare))
+    wishes = [json_size(row.excerpt.text) if row.excerpt else 0 for row, _ in fit]
     most = _fair_share(wishes, room - _NUMBERS * len(fit)) if any(wishes) else 0
-    return [row.fields(most) for row in fit]
+    return [row.fields(most) if row.excerpt else bare for row, bare in fit]
 
 
 def _fair_share(wishes: Sequence[int], room: int) -> int:
@@ -97,12 +99,12 @@ def _size(fields: dict[str, Any]) -> int:
     return least if least > MAX_BYTES else len(to_json(fields)) + 1
 
 
-def _cut(row: Row, room: int) -> tuple[Row, int]:
+def _cut(row: Row, room: int) -> Row:
     """A row whose fields are cut so that it fits the room: a million characters of title are not worth a window."""
     for limit in (2_000, 200, 20):
         short = row.shortened(limit)
-        if (size := _size(short.fields(0))) <= room:
-            return short, size
+        if _size(short.fields(0)) <= room:
+            return short
     raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
 
 

@@ -214,7 +214,7 @@ def _what_happened(
     report: Report = request.state.report
     result, found = report.outcome, report.found
     if isinstance(result, Mapping):
-        outcome = "deleted" if result["deleted"] else "declined"
+        outcome = "gone" if report.gone_before else "deleted" if result["deleted"] else "declined"
     # Without a session, a host of MCP 2025-11-25 and before does not say its name.
     user_agent = "" if host else request.headers.get("user-agent", "")
     return {

@@ -30,6 +30,7 @@ class Report:
     Attributes:
         outcome: what the tool returned, or the error that it raised; None before, and while the person is asked.
         found: the import that was to be deleted; None before it was found.
+        gone_before: it was found, and somebody else deleted it before this call did.
         project_id: the project that it is in.
         project_name: the project's name, if it was looked up.
         asked: whether a question was put to the person before a deletion; None if the call did not come to that.
@@ -40,6 +41,7 @@ class Report:
 
     outcome: Mapping[str, Any] | BaseException | None = None
     found: ProjectImport | None = None
+    gone_before: bool = False
     project_id: int | None = None
     project_name: str | None = None
     asked: bool | None = None

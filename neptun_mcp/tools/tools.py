@@ -99,7 +99,7 @@ async def _delete(call: Call, import_id: int) -> str:
     certain = None
     try:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
-        certain = import_id
+        certain, call.report.gone_before = import_id, deletion.gone_before
     finally:
         call.pages.forget(call.neptun.session, call.project_id, certain)
     if deletion.confirmed:

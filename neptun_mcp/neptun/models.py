@@ -200,9 +200,9 @@ def read_at_once(model: type[ItemT], body: bytes, wrapper: str | None) -> list[I
     That is if anything is odd about it, or if it is long: texts are copied twice here.
 
     Args:
-        wrapper: the key that the list may be under.
+        wrapper: the key that the list may be under; None if it is no list that was asked for.
     """
-    if len(body) > _AT_ONCE or model is UserFile:
+    if wrapper is None or len(body) > _AT_ONCE or model is UserFile:
         return None
     wrapped = body.startswith(b"{")
     with suppress(ValidationError):

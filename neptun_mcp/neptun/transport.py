@@ -239,7 +239,8 @@ class Transport:
         # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
         body = BytesIO()
         length = response.headers.get("content-length", "")
-        expected = int(length) if length.isdecimal() and "content-encoding" not in response.headers else 0
+        is_as_sent = response.headers.keys().isdisjoint({"content-encoding", "transfer-encoding"})
+        expected = int(length) if length.isdecimal() and is_as_sent else 0
         transfer.expected += expected
         is_long = expected >= _LONG_BODY and "network_stream" in response.extensions
         async for chunk in _long_body(response, expected) if is_long else response.aiter_bytes():

@@ -64,6 +64,27 @@ async def test_the_rest_of_an_answer_reaches_nobody_else() -> None:
                 assert await file_owners(client) == [number]
 
 
+async def test_a_long_body_in_chunks_may_name_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9112, 6.3: the chunks count."""
+    monkeypatch.setattr(transport, "_LONG_BODY", 500_000)
+    text = "x" * 1_000_000
+    body = to_json([{"id": 1, "text": text}])
+    halves = body[:500_000], body[500_000:]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(half), half) for half in halves) + b"0\r\n\r\n"
+    both = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+
+    async def answer_in_chunks(exchange: Exchange) -> None:
+        is_list = "user-files" in exchange.request.target
+        await exchange.send(both + chunks if is_list else of(exchange))
+
+    async with people(answer_in_chunks, 1) as (_, (client,)):
+        (file,) = (await client.list_resources(1, "user-files")).items
+        assert file.text == text
+
+
 @pytest.mark.parametrize("ending", ["", "more", "close", "reset"])
 async def test_a_long_body_arrives_whole_or_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     monkeypatch.setattr(transport, "_LONG_BODY", 500_000)

@@ -164,6 +164,15 @@ async def test_whatever_else_it_answers_the_list_decides(site: Site, odd: Respon
     assert site.requests == ([FILES] if teaches else [f"{FILES}/2"])
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+async def test_a_list_is_not_taken_for_the_one_that_was_asked_for(site: Site, count: int) -> None:
+    chats = f"GET {resources(WEBSHOP, 'chat-conversations')}"
+    site.answers[f"{chats}/99"] = JSONResponse([{"id": 99}] * count)
+    async with client_for(site, user_id=1) as client:
+        with pytest.raises(ResourceNotFound):
+            await client.get_resource(WEBSHOP, "chat-conversations", 99)
+
+
 async def test_a_file_of_another_person_says_nothing_about_the_server(site: Site) -> None:
     """Seen: it is linked to the project, so the list has it, and its own endpoint is 401."""
     site.answers[ONE] = failure(401, {"statusCode": 401, "statusMessage": "Unauthorized.", "stack": []})

@@ -7,11 +7,13 @@ import math
 import signal
 import socket
 import sys
+from select import select
 from types import FrameType
 from typing import Any
 
 import anyio
 import uvicorn
+from anyio.lowlevel import checkpoint
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
@@ -117,8 +119,15 @@ class _Server(uvicorn.Server):
         """Accept no connection, and let peers end those that there are, with their next answer or unused.
 
         uvicorn closes unused ones at once. A request that a gateway sends at that moment would be lost: it may be a
-        deletion, so the gateway does not send it to another process.
+        deletion, so the gateway does not send it to another process. So would one on a connection that the system has
+        taken, and this process not yet.
         """
+        quiet = 0
+        for _ in range(QUEUE):
+            quiet = 0 if select(sockets or (), (), (), 0)[0] else quiet + 1
+            if quiet > 3:
+                break
+            await checkpoint()  # the event loop accepts some, and in another round takes them over
         for server in self.servers:
             server.close()
         for _ in range(20 * self._leaving_seconds):

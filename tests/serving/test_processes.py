@@ -7,18 +7,21 @@ import re
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2 as httpx
 import pytest
+from anyio.abc import SocketStream
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.request_state import AESGCMRequestStateCodec
 
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
+from neptun_mcp.serving import web_server
 from tests.processes import environment, free_port
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.nginx import behind_nginx
@@ -286,6 +289,29 @@ async def test_a_request_that_arrives_as_the_process_ends_is_the_last_on_its_con
             pass
         await refusing(url)
         assert await child.exit_code() in (0, -signal.SIGTERM)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+async def test_connections_that_a_process_has_not_accepted_when_it_ends_are_served(site: Site, tmp_path: Path) -> None:
+    """Closed with the listener, they would take a gateway's requests with them."""
+    answers = list[bytes]()
+    async with worker(tmp_path / "log", environment(base_url=site.url, **REMOTE)) as (url, child):
+        child.process.send_signal(signal.SIGSTOP)
+        port = urlsplit(url).port or 0
+        async with AsyncExitStack() as streams, anyio.create_task_group() as tasks:
+            for _ in range(3 * web_server.BACKLOG + 60):
+                stream = await streams.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+                await stream.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+                async def read(stream: SocketStream = stream) -> None:
+                    answers.append((await stream.receive())[:12])
+
+                tasks.start_soon(read)
+            child.process.send_signal(signal.SIGTERM)
+            await anyio.sleep(0.2)  # uvicorn looks every tenth of a second
+            child.process.send_signal(signal.SIGCONT)
+        await child.exit_code()
+    assert set(answers) == {b"HTTP/1.1 200"}
 
 
 async def refusing(url: str) -> None:

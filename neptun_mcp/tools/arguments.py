@@ -56,7 +56,8 @@ def _text(description: str, most: int) -> Any:
     return Field(max_length=most, coerce_numbers_to_str=True, description=description)
 
 
-_NO_BOOLEAN, _LANGUAGE = BeforeValidator(_not_a_boolean), AfterValidator(_a_query)
+_NO_BOOLEAN = BeforeValidator(_not_a_boolean)
+_LANGUAGE = AfterValidator(_a_query)
 _AnyId: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ID), _NO_BOOLEAN]
 _Whole: TypeAlias = Annotated[int, Field(ge=-MAX_ID, le=MAX_ID), _NO_BOOLEAN]
 _NAME = "Name, a part of it, or id"
@@ -88,9 +89,7 @@ SourceType: TypeAlias = Annotated[
         "github (all GitHub kinds), or another kind seen in a result",
     ),
 ]
-ImportsQuery: TypeAlias = Annotated[
-    str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000), AfterValidator(_a_query)
-]
+ImportsQuery: TypeAlias = Annotated[str, _text(f"{_QUERY}, is:duplicate (replaced by a newer one)", 1_000), _LANGUAGE]
 ResourcesQuery: TypeAlias = Annotated[str, _text(_QUERY, 1_000), _LANGUAGE]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _NO_BOOLEAN]
 Offset: TypeAlias = Annotated[_Whole, Field(description="next_offset of the page before; -1 for the last item")]

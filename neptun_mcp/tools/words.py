@@ -160,7 +160,7 @@ def _advice(error: NeptunError, reader: Reader) -> str:
             return _how_to_log_in(error, reader)
         case errors.LoginRefused():
             correct = reader.told_to_set("correct NEPTUN_EMAIL and NEPTUN_PASSWORD (both are case-sensitive)")
-            wait = f"; unchanged, they are not tried again for {_in_seconds(error.seconds)}, lest the account be locked"
+            wait = f"; unchanged, they are not tried again for {_in_seconds(error.seconds)}, to protect the account"
             return f"{correct}{wait if reader.serves else ''}"
         case errors.WrongUser():
             return reader.told_to_set("remove NEPTUN_USER_ID (it is found from the session) or correct it")

@@ -117,12 +117,10 @@ async def keep_to_scope(ctx: ServerRequestContext[Shared, Any], call_next: CallN
         # reading them, easily taken for `list_resources`.
         answer["capabilities"].pop("resources", None)
         return {**answer, "instructions": _true_here(answer["instructions"], shared, scope)}
-    if ctx.method == "tools/list":
-        tools = [entry for entry in answer["tools"] if entry["name"] in _names(scope, is_tool=True)]
-        return {**answer, "tools": [_entry_within(entry, shared, scope) for entry in tools]}
-    if ctx.method == "prompts/list":
-        prompts = [entry for entry in answer["prompts"] if entry["name"] in _names(scope, is_tool=False)]
-        return {**answer, "prompts": [_entry_within(entry, shared, scope) for entry in prompts]}
+    if ctx.method in ("tools/list", "prompts/list"):
+        kind = ctx.method.partition("/")[0]
+        there = _names(scope, is_tool=kind == "tools")
+        answer[kind] = [_entry_within(entry, shared, scope) for entry in answer[kind] if entry["name"] in there]
     return answer
 
 

@@ -120,7 +120,8 @@ async def keep_to_scope(ctx: ServerRequestContext[Shared, Any], call_next: CallN
     if ctx.method in ("tools/list", "prompts/list"):
         kind = ctx.method.partition("/")[0]
         there = _names(scope, is_tool=kind == "tools")
-        answer[kind] = [_entry_within(entry, shared, scope) for entry in answer[kind] if entry["name"] in there]
+        entries = [_entry_within(entry, shared, scope) for entry in answer[kind] if entry["name"] in there]
+        return {**answer, kind: entries}
     return answer
 
 

@@ -39,7 +39,7 @@ MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
 
 MAX_INITIALIZE = 4 * 2**10
-"""Bytes of a request that begins a session. The session keeps it, up to 25 times as large; who sends more gets none."""
+"""Bytes of a request that begins a session. The session keeps it, up to 45 times as large; who sends more gets none."""
 
 BEGIN_SECONDS = 0.002
 """The processor time that the SDK takes to begin a session, and to end another one, in tasks of their own."""

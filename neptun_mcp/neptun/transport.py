@@ -34,7 +34,6 @@ _ID_IN_PATH = re.compile(r"/([\w-]+)/\d[^/?]*")
 
 _LONG_BODY = 2**24  # bytes that are worth a connection of their own
 _CHUNK = 2**18  # bytes; asyncio receives as many at once
-_ENDS = 64  # bytes of a body that tell what it is
 _NOT_JSON = b" \t\r\n\0\xef\xbb\xbf\xfe\xff"  # blanks, byte order marks, and the zeros of UTF-16
 
 _log = logging.getLogger(__name__)
@@ -66,8 +65,8 @@ class Answer:
     @property
     def is_list(self) -> bool:
         """Whether the body begins and ends as an array in JSON, whatever its charset."""
-        ends = self.body[:_ENDS].strip(_NOT_JSON)[:1] + self.body[-_ENDS:].strip(_NOT_JSON)[-1:]
-        return ends == b"[]"
+        text = self.body.strip(_NOT_JSON)  # not copied where nothing surrounds it
+        return text[:1] + text[-1:] == b"[]"
 
 
 class _NoCookies(CookieJar):

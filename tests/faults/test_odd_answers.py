@@ -77,6 +77,7 @@ ODD: dict[str, Change] = {
     ),
     "UTF-16": in_charset("utf-16"),
     "byte order mark": lambda status, body, headers: rewritten(status, b"\xef\xbb\xbf" + body, headers),
+    "blanks around": lambda status, body, headers: rewritten(status, b" " * 99 + body + b"\n" * 99, headers),
     "chunks of seven bytes": in_small_chunks,
     "HTTP/1.0": as_http_1_0,
     "Connection: close": with_headers(connection="close"),

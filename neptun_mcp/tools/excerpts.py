@@ -78,6 +78,8 @@ class Excerpt:
         for part in best if most else ():
             if json_size(self.of([*kept, part]).text) <= room:
                 kept.append(part)
+            elif self.of([part]).places:
+                break  # what follows stands around this line
         while not kept:
             part = _around(self.parts[0], self.places[0] if self.places else 0, most)
             size = json_size(part[1])

@@ -211,6 +211,13 @@ def test_parts_of_a_text_are_folded_one_by_one(left: str, right: str) -> None:
     assert fold(left + right) == fold(left) + fold(right)
 
 
+@pytest.mark.parametrize("rest", ["", "more\n" * 200], ids=["short", "long"])
+@pytest.mark.parametrize("room", [20, 60, 150])
+def test_where_little_fits_the_match_goes_before_the_lines_around_it(rest: str, room: int) -> None:
+    text = f"above\n{'x ' * 60}needle{' y' * 60}\nbelow\n{rest}"
+    assert "needle" in excerpt_of(text, ["needle"], Pace()).within(room).text
+
+
 @given(ANY_TEXT, ANY_TEXT)
 def test_a_match_is_found_where_it_is(before: str, after: str) -> None:
     text = f"{before} Needle {after}"

@@ -116,9 +116,6 @@ def _path(path: Path) -> Path:
 
 _File: TypeAlias = Annotated[Path, AfterValidator(_path)]
 
-MIN_CHARACTERS = 8
-"""Different ones in a key. A random key has more, in hexadecimal too."""
-
 HOW_TO_MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))"'
 
 
@@ -127,8 +124,8 @@ def _keys(text: str) -> list[str]:
     keys = text.replace(",", " ").split()
     if not keys or not text.isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
         raise ValueError(f"must hold keys of 32 or more ASCII characters, each once; make one with: {HOW_TO_MAKE_KEY}")
-    if any(len(set(key)) < MIN_CHARACTERS for key in keys):
-        few = f"holds a key of fewer than {MIN_CHARACTERS} different characters, which can be guessed"
+    if any(len(set(key)) < 8 for key in keys):  # a random one has more, in hexadecimal too
+        few = "holds a key of fewer than 8 different characters, which can be guessed"
         raise ValueError(f"{few}; make one with: {HOW_TO_MAKE_KEY}")
     return keys
 

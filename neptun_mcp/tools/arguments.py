@@ -183,10 +183,10 @@ def wrong_values(tool: Tool, error: ValidationError) -> str:
     limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
     details = error.errors(include_input=False, include_url=False)
     wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _OWN_WORDS)
-    values = "; ".join(_allowed(name, limits[name]) for name in wrong)
-    refused = [detail["ctx"]["words"] for detail in details if detail["type"] == _OWN_WORDS and "ctx" in detail]
+    values = [f"{'; '.join(_allowed(name, limits[name]) for name in wrong)}."] if wrong else []
     instead = [words for name, words in _INSTEAD.items() if name in wrong]
-    return " ".join([*([f"{values}."] if values else []), *instead, *refused])
+    refused = [detail["msg"] for detail in details if detail["type"] == _OWN_WORDS]
+    return " ".join([*values, *instead, *refused])
 
 
 def _allowed(name: str, schema: Schema) -> str:
@@ -194,6 +194,5 @@ def _allowed(name: str, schema: Schema) -> str:
     if "enum" in schema:
         return f"{name} must be one of {', '.join(schema['enum'])}"
     if schema["type"] == "integer":
-        low, high = schema.get("minimum"), schema.get("maximum")
-        return f"{name} must be a whole number" + (f" from {low} to {high}" if high else f", {low} or more")
-    return f"{name} must be text" + (f" of at most {schema['maxLength']} characters" if "maxLength" in schema else "")
+        return f"{name} must be a whole number from {schema['minimum']} to {schema['maximum']}"
+    return f"{name} must be text of at most {schema['maxLength']} characters"

@@ -108,17 +108,16 @@ def _cut(row: Row, room: int) -> Row:
     raise AssertionError("fields of 20 characters always fit")  # pragma: no cover
 
 
-def full_text(file: UserFile, text_offset: int) -> dict[str, Any]:
-    """A file with its text from a character on, as far as it fits.
+def single(item: Any, text_offset: int = 0) -> dict[str, Any]:
+    """An item by itself; a file with its text from a character on, as far as it fits.
 
     Args:
-        file: with its whole text, if it has one.
         text_offset: a negative one counts from the end.
     """
-    if (whole := file.text) is None:
-        return fitted([Row(file)])[0]
+    if not isinstance(item, UserFile) or (whole := item.text) is None:
+        return fitted([Row(item)])[0]
     start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)
-    (fields,) = fitted([Row(file.model_copy(update={"text": ""}))], MAX_BYTES // 2)
+    (fields,) = fitted([Row(item.model_copy(update={"text": ""}))], MAX_BYTES // 2)
     room = ROOM - _size({**fields, "text_length": len(whole), "text_offset": start, "next_text_offset": len(whole)})
     end = line_end(whole, start, start + _fitting_length(whole[start : start + room], room))
     shown = {

@@ -22,7 +22,7 @@ from ..neptun.models import GITHUB_KINDS, Listing, Project, ResourceType, UserFi
 from ..neptun.threads import SMALL, Pace, Stopped
 from ..neptun.time_limit import TimeLimit
 from .context import Call
-from .fitting import MAX_BYTES, Row, fitted, full_text
+from .fitting import MAX_BYTES, Row, fitted, single
 from .folding import ITEM, work_on
 from .pages import EVERY_PROJECT, memory_of
 from .projects import list_projects
@@ -343,7 +343,7 @@ async def single_resource(
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     key = await call.key(resource_type, resource_id)
     item, is_new = await call.pages.find(key, text_offset != 0, ask)
-    shown = full_text(item, text_offset) if isinstance(item, UserFile) else fitted([Row(item)])[0]
+    shown = single(item, text_offset)
     if "next_text_offset" in shown and is_new:
         call.pages.remember(key, item, memory_of([item], Pace()))
     said = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")

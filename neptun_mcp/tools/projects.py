@@ -51,9 +51,8 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
             )
         if not projects:
             known = known_projects(_nearest(listing.items, name))
-            raise NotDone(
-                f"No project has {quoted(name)} in its name; pass project_id, or * as project to list all. {known}"
-            )
+            what = f"No project has {quoted(name)} in its name; pass project_id (in a list, project * means all)."
+            raise NotDone(f"{what} {known}")
     if len(projects) == 1 and not (listing.left_out and not name):
         return replace(call, project_id=projects[0].id)
     if not can_ask(ctx.client_capabilities):
@@ -70,18 +69,18 @@ async def find_project(
     ctx: Context[Shared, Any], project: str, choice: Annotated[ElicitationResult[Any], Resolve(ask_project)]
 ) -> Call:
     """The project, or all of them."""
-    if isinstance(choice, AcceptedElicitation) and isinstance(choice.data, Call):
-        return choice.data
+    chosen = choice.data if isinstance(choice, AcceptedElicitation) else None
+    if isinstance(chosen, Call):
+        return chosen
     call = call_of(ctx)
-    if isinstance(choice, AcceptedElicitation) and not isinstance(choice.data, NamedProject):
+    if chosen and not isinstance(chosen, NamedProject):
         # The form takes nothing but the labels that were offered, and each ends with the id.
-        return replace(call, project_id=int(choice.data.project.rpartition("(")[2][:-1]))
+        return replace(call, project_id=int(chosen.project.rpartition("(")[2][:-1]))
     projects = (await list_projects(call)).items
-    if not isinstance(choice, AcceptedElicitation):
-        name = project.strip()
-        raise _none_chosen(matching(projects, name) if name else projects, name)
-    name = choice.data.project.strip()
+    name = (chosen.project if chosen else project).strip()
     same = matching(projects, name)
+    if not chosen:
+        raise _none_chosen(same, name)
     if len(same) != 1:
         raise _none_chosen(_nearest(same or projects, name), name if same else "")
     return replace(call, project_id=same[0].id)
@@ -165,8 +164,7 @@ def _label(project: Project) -> str:
 def _none_chosen(projects: Sequence[Project], name: str) -> NotDone:
     if not name:
         return NotDone(f"No project was chosen; pass project_id. {known_projects(projects)}")
-    listed = known_projects(projects).removeprefix("Your projects are: ")
-    return NotDone(f"Several projects match {quoted(name)}; pass project_id. They are: {listed}")
+    return NotDone(f"Several projects match {quoted(name)}; pass project_id. {known_projects(projects, 'They')}")
 
 
 InProject: TypeAlias = Annotated[Call, Resolve(find_project)]

@@ -35,7 +35,7 @@ from .arguments import (
     wrong_values,
 )
 from .context import Call, Scope, Shared
-from .fitting import Row, fitted
+from .fitting import single
 from .lists import Wanted, list_page, single_resource
 from .progress import with_progress
 from .projects import InProject
@@ -89,9 +89,8 @@ async def delete_import(
     project_id: ProjectId = None,
 ) -> dict[str, Any]:
     message = refused or await _delete(call, import_id)
-    (shown,) = fitted([Row(found)])
     head = {"deleted": not refused, "import_id": found.id, "project_id": call.project_id}
-    return {**head, "message": message, "import": shown}
+    return {**head, "message": message, "import": single(found)}
 
 
 async def _delete(call: Call, import_id: int) -> str:

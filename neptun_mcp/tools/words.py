@@ -280,7 +280,7 @@ def listed(words: Iterable[str], most: int, separator: str = ", ") -> str:
     return f"{named}{separator.strip(', ')} and {len(each) - most} more" if len(each) > most else named
 
 
-def known_projects(projects: Iterable[Project]) -> str:
+def known_projects(projects: Iterable[Project], subject: str = "Your projects") -> str:
     """A sentence that lists the person's projects with their ids, for an assistant to choose from."""
     known = [f"{project.id} {quoted(project.name)}" for project in projects]
     if not known:
@@ -288,4 +288,4 @@ def known_projects(projects: Iterable[Project]) -> str:
     ends = accumulate(len(entry) + 2 for entry in known)
     most = sum(end <= _LISTED_CHARACTERS for end in ends)
     more = "; to find one of these, pass project with a part of its name" if most < len(known) else ""
-    return f"Your projects are: {listed(known, most)}{more}."
+    return f"{subject} are: {listed(known, most)}{more}."

@@ -108,7 +108,7 @@ async def test_several_that_match_are_listed_where_nobody_can_be_asked(host: Hos
 
 async def test_a_name_that_no_project_has_lists_them_all(host: Host) -> None:
     assert await host.fails("list_imports", project="nothing") == (
-        'No project has "nothing" in its name; pass project_id, or * as project to list all. '
+        'No project has "nothing" in its name; pass project_id (in a list, project * means all). '
         'Your projects are: 3 "orders-api", 2 "scratch", 1 "webshop".'
     )
 

@@ -75,7 +75,7 @@ def _plain(value: Any) -> str:
 
 
 class JsonFormatter(RedactingFormatter):
-    """The same, with an object a line."""
+    """The same, one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

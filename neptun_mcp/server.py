@@ -85,7 +85,7 @@ def build_server(
         lifespan: makes what the tools share, and closes it.
         outermost: further middleware, which a message meets before all others.
         around: the same, after the SDK has begun the span of the message.
-        options: further ones of `MCPServer`.
+        options: passed on to `MCPServer`.
     """
     server = MCPServer[Shared](
         "neptun-mcp",

@@ -246,8 +246,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     @model_validator(mode="before")
     @classmethod
     def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
-        environment = {name: variable(name) for name in cls.model_fields}
-        values = {**environment, **given}
+        values = {**{name: variable(name) for name in cls.model_fields}, **given}
         return {name: value for name, value in values.items() if not (isinstance(value, str) and is_unset(value))}
 
     @field_validator("*", mode="before")
@@ -266,7 +265,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     def _complete(self) -> Settings:
         if (self.email is None) != (self.password is None):
             raise ValueError("NEPTUN_EMAIL and NEPTUN_PASSWORD go together: set both, or neither")
-        _ = self.tokens
+        _ = self.tokens  # so that a wrong file is found at once
         return self
 
     @property

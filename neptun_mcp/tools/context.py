@@ -24,8 +24,8 @@ Answered: TypeAlias = Literal["yes", "no", "declined", "cancelled"]
 class Report:
     """What a call of a tool was about, and what came of it: how those who serve the tools learn of it.
 
-    Over HTTP each request has one. When the call ends, its log line and its audit line are made of it, and the answer
-    is another one if the Neptun session has ended.
+    Over HTTP each request has one. When the call ends, its log line and its audit line are made of it, and if the
+    Neptun session has ended, a person who signed in gets a 401 that makes the host sign them in again.
 
     Attributes:
         outcome: what the tool returned, or the error that it raised; None before, and while the person is asked.
@@ -75,12 +75,12 @@ class Shared:
 
     Attributes:
         client_for: the client for a call, given the HTTP request that it came with (None on stdio).
-        pages: the lists of which there is more to read.
+        pages: the lists with more to read.
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
-        report_for: where the call is reported that came with an HTTP request (None on stdio, where nobody reads it).
-        scope_for: what the connection may do that an HTTP request (None on stdio) belongs to.
-        keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, in which those that can ask do.
+        report_for: the report of a call, given its HTTP request (None on stdio, where nobody reads it).
+        scope_for: what the connection of an HTTP request (None on stdio) may do.
+        keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, without which they cannot ask.
         reader: who reads the error messages.
         read_only: nothing is deleted.
     """
@@ -96,7 +96,7 @@ class Shared:
     read_only: bool = False
 
     def scope_of(self, request: Any) -> Scope:
-        """What the connection may do that a request belongs to, within the settings."""
+        """What the connection of a request may do, within the settings."""
         scope = self.scope_for(request)
         if not self.read_only or scope.no_deletion:
             return scope

@@ -19,7 +19,7 @@ PREVIEW = 500
 GAP = "…\n"
 """Stands for the lines that are left out between two others."""
 
-_MOST = 200  # places of which the best are shown; of more there is only the number
+_MOST = 200  # places that are looked at; the others are only counted
 
 _Part: TypeAlias = tuple[int, str]  # where it begins in the whole text, and what it holds
 
@@ -159,7 +159,7 @@ def _line(text: str, place: int) -> _Part:
 
 
 def _around(part: _Part, place: int, most: int) -> _Part:
-    """So many characters of a part, some of them before a place in it."""
+    """At most `most` characters of a part, some of them before a place in it."""
     start, text = part
     begin = max(0, min(place - start - most // 4, len(text) - most))
     return start + begin, text[begin : line_end(text, begin, begin + most)]

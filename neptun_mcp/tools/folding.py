@@ -13,10 +13,10 @@ from typing import NamedTuple
 from ..neptun.threads import Pace
 
 ASCII = 64
-"""So many characters of ASCII are as much work as one other."""
+"""This many ASCII characters are as much work as one other character."""
 
 ITEM = 20
-"""An item is as much work as so many characters."""
+"""An item is as much work as this many characters."""
 
 _PIECE = 4_096
 _CHUNK = 200
@@ -53,7 +53,7 @@ def fold(text: str) -> str:
     # To normalise a long run of combining marks at once takes quadratic time.
     chunks = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
     text = "".join([unicodedata.normalize("NFKD", chunk) for chunk in chunks])
-    # A text has few different ones, which are removed in half the time one kind after the other.
+    # A text has few different marks; to remove one after the other takes half the time.
     for _ in range(8):
         if not (mark := _marks().search(text)):
             break

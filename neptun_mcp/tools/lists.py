@@ -56,7 +56,7 @@ AT_ONCE = 3
 """Projects whose lists are read at the same time, and are in memory."""
 
 NAMED = 10
-"""Projects, or items, of which is said why they are left out; the others are counted."""
+"""Projects or items that a note names; the others are counted."""
 
 _PLACE_BYTES = 40  # of memory, for each place in an excerpt
 _FIELD = 2_000  # characters of a field of a row
@@ -177,7 +177,7 @@ class Found:
         """Add the rows of the call's project.
 
         Args:
-            project: it, in a list over all projects: of its rows is kept as much as a list ever shows.
+            project: in a list over all projects, which keeps only as much of each row as it ever shows.
 
         Raises:
             NeptunError, NotDone: its list could not be read, or searched.

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from ..neptun.errors import quoted
 from .arguments import as_texts, is_given, parsed_arguments
-from .context import Scope, Shared
+from .context import EVERYTHING, Scope, Shared
 from .prompts import create_prompts
 from .tools import ASKING, OF_ALL, audited_tools, create_tools
 from .words import NOTHING_DELETED, NotAllowed, NotDone
 
 DELETING = ", and delete imports that they no longer want"
 CHOOSING = " Projects go by name, or * for all at once."
-"""What the server's instructions say of what a connection may lack."""
+"""Parts of the server's instructions that are not true for every connection."""
 
 MAX_ANSWERS = 10_000
 ANSWER_SECONDS = 660.0
@@ -33,15 +33,15 @@ REFUSED = {"reason": "invalid_request_state"}
 error class for it. Without this mark nobody would learn from its words that the call has to be made again."""
 
 _PROJECT = {"project": {"type": "string"}, "project_id": {"type": "integer"}}
-"""The arguments that name a project, with what tells whether they are given."""
+"""The arguments that name a project, with the types that `is_given` needs."""
 
 
 class AnswersOnce:
-    """Outside of what the SDK refuses answers by; for MCP 2026-07-28 and later.
+    """Sends a deletion once, however often the same yes arrives (MCP 2026-07-28 and later).
 
-    A deletion is sent once, however often the same yes arrives. An answer comes with the sealed state of its question,
-    which no other question has. Another process knows nothing of it: there, the second one looks for the import, and
-    does not find it if the first one is through.
+    An answer comes with the sealed state of its question, which no other question has. It stands outside of the SDK's
+    check of that state. Another process knows nothing of a used answer: there, a second one looks for the import, and
+    does not find it once the first has deleted it.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class AnswersOnce:
 async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Says what is wrong with parameters. The SDK says "Invalid request parameters" alone.
 
-    A progress token that is null, as hosts send it that leave nothing out, counts as none.
+    A progress token that is null, from hosts that send every field, counts as none.
     """
     params: Mapping[str, Any] = ctx.params or {}
     meta = params.get("_meta")
@@ -113,8 +113,8 @@ async def keep_to_scope(ctx: ServerRequestContext[Shared, Any], call_next: CallN
         return await call_next(replace(ctx, params=params))
     answer = cast("dict[str, Any]", await call_next(ctx))
     if ctx.method in ("initialize", "server/discover"):
-        # There are none, which the SDK announces all the same: Claude Code would offer the model three tools for
-        # reading them, easily taken for `list_resources`.
+        # The SDK announces resources though there are none. Claude Code would offer the model three tools for reading
+        # them, easily taken for `list_resources`.
         answer["capabilities"].pop("resources", None)
         return {**answer, "instructions": _true_here(answer["instructions"], shared, scope)}
     if ctx.method in ("tools/list", "prompts/list"):
@@ -142,7 +142,7 @@ def _true_here(words: str, shared: Shared, scope: Scope) -> str:
 
 
 def _entry_within(entry: dict[str, Any], shared: Shared, scope: Scope) -> dict[str, Any]:
-    """A tool or a prompt, as a connection has it: in one of a single project no argument names another."""
+    """A tool or a prompt as a connection sees it; one for a single project has no argument that names another."""
     entry = {**entry, "description": _true_here(entry["description"], shared, scope)}
     if scope.project_id is None:
         return entry
@@ -159,7 +159,7 @@ def _params_within(scope: Scope, params: Mapping[str, Any], *, is_tool: bool) ->
         NotDone: there is no such tool, prompt or argument, or not for this connection.
     """
     name, there, kind = params["name"], _names(scope, is_tool=is_tool), "tool" if is_tool else "prompt"
-    if name not in there and name in _names(Scope(), is_tool=is_tool):
+    if name not in there and name in _names(EVERYTHING, is_tool=is_tool):
         raise NotAllowed(f"{scope.no_deletion} {NOTHING_DELETED}")
     if name not in there:
         has = f"The {kind}s are: {', '.join(there)}." if there else "There are none here."
@@ -182,8 +182,7 @@ def _params_within(scope: Scope, params: Mapping[str, Any], *, is_tool: bool) ->
 
 
 def _refusal(ctx: ServerRequestContext[Shared, Any], error: NotDone) -> dict[str, Any]:
-    """A refused call of a tool in the form of the wire, which nothing else gives it here, reported as if a tool had
-    raised it.
+    """The result of a refused call, in the form of the wire, and in its report as if the tool had raised it.
 
     Raises:
         MCPError: the call is of a prompt. The specification wants -32602 ("Prompts", "Error Handling"); the SDK

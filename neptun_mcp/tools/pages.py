@@ -36,8 +36,8 @@ class Key(NamedTuple):
         session: the person's session.
         changes: how often its cookie had changed.
         project_id: the project; `EVERY_PROJECT` for all of them, None for the list of projects.
-        what: `imports` and their kind, or the type of the resources and the id of a single one; over all projects also
-            the query. Empty for the list of projects.
+        what: `imports` or the type of the resources, the kind, and the query; of a single resource its type and its id.
+            Empty for the list of projects.
     """
 
     session: Session
@@ -53,7 +53,7 @@ class _Kept(NamedTuple):
 
 
 class Pages:
-    """The lists of which there is more to read.
+    """The lists with more to read.
 
     Args:
         max_bytes: what all of them may take together; the oldest goes first.
@@ -108,8 +108,7 @@ class Pages:
         """Forget a person's lists of a project, of which something may be gone.
 
         Args:
-            deleted: the import that is certainly gone: it is added to what is `gone` from lists of imports, which are
-                read on without it.
+            deleted: the import that is certainly gone. Lists of imports are kept, and go on without it.
         """
         for key, kept in list(self._kept.items()):
             if key.session is not session or key.project_id not in (project_id, EVERY_PROJECT):

@@ -23,7 +23,7 @@ ALL = "*"
 """Stands for all projects, in the argument `project`."""
 
 _QUOTES = str.maketrans("“”„‟‘’‚‛", '""""' + "''''")
-_FORM_CHARACTERS = 10_000  # of projects to choose from; of more than these the person types the name
+_FORM_CHARACTERS = 10_000  # of the projects to choose from; where there are more, the person types a name
 
 
 class NamedProject(Form):

@@ -72,11 +72,11 @@ class Query:
 
     Attributes:
         query: it, as it was given.
-        words: have to be in any field that holds text.
-        without: must not be in any.
-        limits: what has to say True of an item, or False.
-        needles: what is to be found in the texts of files.
-        duplicates: whether only imports that another one replaces, or only others, are wanted; None: all.
+        words: have to be in fields that hold text, each in any of them.
+        without: must not be in any of them.
+        limits: conditions, each with what it has to say of an item.
+        needles: what excerpts of files show.
+        duplicates: True for imports that another one replaces, False for the others, None for all.
         asks_status: whether it can be answered only if Neptun sends the status of imports.
         plain: terms that were taken as they stand, and may have been meant otherwise.
         fields: what there is to search by name.

@@ -29,7 +29,7 @@ _ACCEPTED = AcceptedElicitation[Any]
 _DELETION = f"{__name__}:ask_deletion"  # by this name the SDK puts the question, and the host answers it
 
 _ELSEWHERE = 5  # requests for the imports of other projects
-_NAMED = 5  # projects of which is said that nobody looked there
+_NAMED = 5  # projects that are named because nobody looked there
 
 
 class Confirmation(Form):
@@ -135,7 +135,7 @@ async def decide(
 ) -> str:
     """Why the import stays, in words for the assistant; empty if the person wants what they were shown to go."""
     content = answer.data if isinstance(answer, AcceptedElicitation) else None
-    call.report.asked = asked = content is not True  # which `ask_deletion` says by itself
+    call.report.asked = asked = content is not True  # that is what `ask_deletion` says unasked
     call.report.answered = answered = _answered(answer.action, content) if asked else None
     if answered == "declined" and not call.shared.reader.serves:
         return f"You did not agree to it. {NOTHING_DELETED}"  # this program has asked, and knows what was typed
@@ -168,7 +168,7 @@ def _brought(ctx: Context[Shared, Any]) -> Answered | None:
     return _answered(answer.action, answer.content) if isinstance(answer, ElicitResult) else None
 
 
-def _no_longer_there(import_id: int, project_id: int) -> NotDone:
+def _no_longer_there(import_id: int, project_id: int) -> NotThere:
     return NotThere(
         f"Import {import_id} is no longer in project {project_id}; nothing was deleted here. "
         "Call list_imports to see what the project has now."

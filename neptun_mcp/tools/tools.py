@@ -1,6 +1,6 @@
 """The three tools: a signature and a few lines each, and how a call of one begins and ends.
 
-Which project is meant is found out in `projects`, what is asked of the person before a deletion in `questions`.
+`projects` finds out which project is meant, and `questions` asks the person before a deletion.
 """
 
 from __future__ import annotations
@@ -114,13 +114,12 @@ OF_ALL = ", or of all"
 ASKING = (
     " The person is asked first, if the host can ask; a refusal is not an error (deleted: false), so do not try again."
 )
-"""What the tools' descriptions say, and is not true of every connection."""
+"""Parts of the tools' descriptions that are not true for every connection."""
 
 NOT_UNDERSTOOD = (
     "The host's answer to the question could not be understood. Nothing was changed; make the call again, and the "
     "person is asked again."
 )
-
 
 _UNASKED = {
     False: "Pass the project by its name or as project_id.",

@@ -22,7 +22,7 @@ NOTHING_DELETED = "Nothing was deleted."
 
 
 class NotDone(ToolError):
-    """A call that the tools themselves do not carry out, in words for the assistant: it has to be another one."""
+    """The tools do not carry out this call, in words for the assistant, who has to make another."""
 
 
 class NotAllowed(NotDone):
@@ -30,11 +30,11 @@ class NotAllowed(NotDone):
 
 
 class NotThere(NotDone):
-    """What it was about is not there, or not any more."""
+    """What the call is about is not there, or no longer."""
 
 
 class NoSession(NotDone):
-    """It came without the session that it needs."""
+    """The call came without the session that it needs."""
 
 
 _LISTED_CHARACTERS = 6_000  # of projects in a message: 200 with names of 20 characters
@@ -49,9 +49,9 @@ class Reader:
 
     Attributes:
         who: how somebody is told to do something.
-        where: follows what is to be done to a setting: where that is, and what else it takes.
-        names: what the settings are called that can be changed there; empty for all, by their variables.
-        serves: whether a server reads them, which goes on; else a command, which has ended.
+        where: follows what to do to a setting: where it stands, and what else that takes.
+        names: the settings that can be changed there, and what they are called; empty for all, by their variables.
+        serves: whether they come from a server, which goes on; else from a command, which has ended.
         renewal: what to do if the session is missing or has ended, a sentence; empty for what the settings allow.
     """
 
@@ -99,7 +99,7 @@ TERMINAL = Reader(serves=False)
 
 
 def host_reader() -> Reader:
-    """Whoever reads what a server on stdin and stdout says: that of a bundle has no entry, and no command."""
+    """Who reads what a server on stdin and stdout says. A bundle has no entry in a host's file, and no command."""
     return HOST if command_line() else EXTENSION
 
 
@@ -110,8 +110,8 @@ def explained(error: NeptunError, reader: Reader, *, deleting: bool = False, cho
         error: the failure.
         reader: whom it is told.
         deleting: a deletion was meant, so the reader has to know what became of it.
-        chosen_by: `connection`, which is for one project, so that no other may be named, or `setting`, if one of these
-            chose the project.
+        chosen_by: what chose the project: `connection`, which is for that one alone, or `setting`; empty if the call
+            did.
     """
     cause = error.cause if isinstance(error, errors.DeletionFailed) else error
     effect = _effect(error) if deleting else ""

@@ -36,10 +36,10 @@ class Caller:
     """Who sent a request.
 
     Attributes:
-        token: the token's digest, or the number of the application to which a person signed in; empty if no token is
+        token: the token's digest, or the short id of the application to which a person signed in; empty if none is
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
-        no_session: what is wrong with that header and what to do, in sentences; empty if nothing is.
+        no_session: what is wrong with the header and what to do, in sentences; empty if nothing is.
         sign_in: tells one sign-in of a person from another; empty without.
         user_id: the person's id in Neptun, if the token says it.
         scope: what the person allowed when signing in, less what the address takes away.
@@ -57,6 +57,18 @@ class Caller:
         """What an MCP session, and an answer of the person, is bound to: token, Neptun session, and scope."""
         session = digest(self.cookie) if self.cookie else self.token
         return f"{self.token} {session} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
+
+    def name(self, user_id: int | None) -> str:
+        """What the log calls a caller: the same for a person whenever and however they call, once their id is known.
+
+        Args:
+            user_id: the Neptun user whose account is used. Where all callers share one, it tells nothing about them.
+        """
+        if self.cookie and user_id is not None:
+            return f"user-{user_id}"
+        if self.token:
+            return f"token-{self.token[:16]}"
+        return f"session-{digest(self.cookie)[:16]}" if self.cookie else "-"
 
 
 def caller_of(request: Request[Any]) -> Caller:
@@ -141,7 +153,7 @@ def advice_on_header(address: str) -> str:
 
 
 class Clients:
-    """The clients for callers' sessions, over the connections of one that all use who have none, and whose they are."""
+    """A client for each session of a caller, over the connections of the one that callers without a session use."""
 
     def __init__(self, neptun: NeptunClient) -> None:
         self._neptun = neptun

@@ -1,4 +1,4 @@
-"""What a server over HTTP lacks: settings without which it does not start, and what people will miss."""
+"""Which settings a server over HTTP lacks: those without which it does not start, and those that people will miss."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NEEDED = {
     "NEPTUN_MCP_TOKEN": f"a token (make one with: {HOW_TO_MAKE_KEY})",
     "NEPTUN_MCP_ALLOWED_HOSTS": "the host names by which they do (such as mcp.example.com)",
 }
-"""What the settings hold, without which a server may not start."""
+"""What a server may not start without, in some set-ups."""
 
 _log = logging.getLogger("neptun_mcp.serve")
 
 
 def check_settings(settings: Settings, host: str) -> None:
-    """Whether a server with these settings could begin to serve.
+    """Check that a server with these settings can start.
 
     Args:
         settings: which account is used, and who may call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -91,14 +91,14 @@ def _check_size(scope: Scope) -> None:
 class Gate:
     """ASGI application that lets good requests through to another one.
 
-    It checks first what costs least: where the request is addressed to, who sent it. Only then it reads a body, and
-    lets the caller wait for a turn.
+    It checks first what costs least: where the request is addressed to, who sent it. Only then does it read a body, and
+    let the caller wait for a turn.
 
     Args:
         app: what is behind it.
         methods: the HTTP methods that it answers.
         hosts: the names by which callers reach the server.
-        authenticate: who sent a request with these headers; raises `Refused` if nobody who may call.
+        authenticate: who sent a request with these headers; raises `Refused` if they may not call.
         clients: those of callers.
         people: who is refused.
         on_ended: the answer to a call for which Neptun refused the session; None if words for the assistant will do.
@@ -114,7 +114,7 @@ class Gate:
         authenticate: Callable[[Headers], Caller],
         clients: Clients,
         people: RefusedPeople,
-        on_ended: Callable[[], Refused] | None = None,
+        on_ended: Callable[[], Refused] | None,
         turns: Turns,
     ) -> None:
         self._app = app
@@ -227,7 +227,7 @@ def _says_session_ended(outcome: object) -> bool:
 
 
 def _tolerant(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers as the SDK wants them, which compares some more strictly than HTTP does."""
+    """The headers as the SDK wants them: it compares some more strictly than HTTP does."""
     kept = [(name, value) for name, value in headers.raw if name not in (b"accept", b"content-type")]
     accepted = ", ".join(headers.getlist("accept")).strip() or "*/*"
     return [*kept, (b"accept", accepted.encode("latin-1")), (b"content-type", b"application/json")]
@@ -243,31 +243,31 @@ def _message_in(body: bytes) -> tuple[JSONRPCMessage, bytes]:
         raise Refused(400, str(error), body=error.answer.model_dump(mode="json", exclude_unset=True)) from None
 
 
+@dataclass
 class Public:
-    """ASGI middleware for what needs no token: limits what a request may cost. What it may be, each route says itself.
+    """ASGI middleware for routes that need no token: limits what a request may cost. Each route checks what it may be.
 
-    Args:
+    Attributes:
         app: what is behind it.
         bodies: reads those of all such routes.
         turns: each path has turns of its own for all strangers, and for each sender who is known.
         sender: who sent a request, if that is sealed in it; else empty.
     """
 
-    def __init__(self, app: ASGIApp, bodies: Bodies, turns: Turns, sender: Callable[[Request], Awaitable[str]]) -> None:
-        self._app = app
-        self._bodies = bodies
-        self._turns = turns
-        self._sender = sender
+    app: ASGIApp
+    bodies: Bodies
+    turns: Turns
+    sender: Callable[[Request], Awaitable[str]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         if scope["method"] == "POST":
-            body = await self._bodies.read(None, Headers(scope=scope), receive)
-        sender = await self._sender(Request(scope, replay(body, receive))) or "strangers"
-        async with self._turns.take(sender, receive, scope["path"]) as turn:
+            body = await self.bodies.read(None, Headers(scope=scope), receive)
+        sender = await self.sender(Request(scope, replay(body, receive))) or "strangers"
+        async with self.turns.take(sender, receive, scope["path"]) as turn:
 
             async def send_after_turn(message: Message) -> None:
-                turn.end()  # who does not read the answer keeps nobody waiting
+                turn.end()  # a peer that does not read the answer keeps nobody waiting
                 await send(message)
 
-            await turn.measured(self._app(scope, replay(body, receive), send_after_turn))
+            await turn.measured(self.app(scope, replay(body, receive), send_after_turn))

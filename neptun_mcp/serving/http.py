@@ -1,7 +1,7 @@
 """The application for many people, over Streamable HTTP: any number of processes that share nothing but a key.
 
-A request meets what takes its time (`telemetry`), the limits for every route (`gate.Limits`) and, by its path, a page
-of the sign-in, a probe, or `/mcp`: a `Gate`, MCP sessions if they are kept, the SDK's server.
+A request passes through `telemetry`, which measures its time, and `gate.Limits`, which hold for every route. Its path
+leads to a page of the sign-in, a probe, or `/mcp`: a `Gate`, MCP sessions if they are kept, the SDK's server.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
-    """The ASGI application: `/mcp` behind its `Gate`, `/health` and `/ready`, and what people sign in by, if they do.
+    """The ASGI application: `/mcp` behind its `Gate`, the probes, and the routes of the sign-in, if people sign in.
 
     Args:
         settings: which account is used, and who may call.
@@ -66,10 +66,10 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     check_settings(settings, host)
     neptun, people, turns = create_client(settings), RefusedPeople(settings.mcp_refused_file), _turns(settings)
     clients, calls, ending = Clients(neptun), CallLog(), Ending()
-    sign_in, own_sessions = _sign_in(settings, neptun, people), settings.mcp_credentials == "caller"
-    signed_in = SignedIn(sign_in) if sign_in else None
-    renewal = ADVICE if sign_in else advice_on_header(neptun.address) if own_sessions else ""
-    keeps_sessions = _keeps_mcp_sessions(settings, host)
+    sign_in, keeps_sessions = _sign_in(settings, neptun, people), _keeps_mcp_sessions(settings, host)
+    signed_in, renewal = SignedIn(sign_in) if sign_in else None, ADVICE if sign_in else ""
+    if settings.mcp_credentials == "caller":
+        renewal = advice_on_header(neptun.address)
     server = _mcp_server(
         settings,
         clients,
@@ -89,7 +89,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         on_ended=signed_in.ended if signed_in else None,
         turns=turns,
     )
-    gauges = {"neptun_mcp.ready": lambda: int(probes.are_good), "neptun_mcp.sessions": mcp.__len__}
+    gauges = {"neptun_mcp.ready": lambda: int(probes.are_good), "neptun_mcp.sessions": lambda: len(mcp)}
     telemetry = start_telemetry(settings, gauges)
     routes = [Route("/mcp", gate), Route("/mcp/", gate), *_public_routes(sign_in, turns)]
     routes += [Route("/health", probes.health), Route("/ready", probes.ready)]
@@ -191,7 +191,7 @@ def _sign_in(settings: Settings, neptun: NeptunClient, people: RefusedPeople) ->
 
 
 def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:
-    """What people sign in by, for which no token is needed."""
+    """The routes of the sign-in, which need no token."""
     if sign_in is None:
         return []
     bodies, routes = Bodies(MAX_PUBLIC_BODY, MAX_PUBLIC_BODIES), sign_in.routes()
@@ -202,7 +202,7 @@ def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:
 
 @dataclass
 class _Probes:
-    """Whether the process is alive, and whether calls can succeed, which is found out at most once in a while."""
+    """Whether the process is alive, and whether calls can succeed, which is checked every `READY_SECONDS` at most."""
 
     neptun: NeptunClient
     turns: Turns

@@ -1,6 +1,6 @@
 """Sessions of MCP 2025-11-25 and before, kept in one process, so that the people behind these hosts can be asked, too.
 
-Such a host says what it can do only at the beginning of its session, and a person's answer is a request of its own,
+Such a host says only at the beginning of its session what it can do, and a person's answer is a request of its own,
 which has to reach the process in which the call waits for it.
 """
 
@@ -39,7 +39,7 @@ MAX_SESSIONS = 1000
 """In a process, each of some 50 kB. With one more, whoever has most loses the one that was not used for longest."""
 
 MAX_INITIALIZE = 4 * 2**10
-"""Bytes of a request that begins a session. The session keeps it, up to 45 times as large; who sends more gets none."""
+"""Bytes of a request that begins a session. The session keeps it, up to 45 times as large; a longer one begins none."""
 
 BEGIN_SECONDS = 0.002
 """The processor time that the SDK takes to begin a session, and to end another one, in tasks of their own."""
@@ -48,13 +48,13 @@ OVERLAP_SECONDS = 1.0
 """How long a request waits for the end of another one with its id, whose answer the host may have already."""
 
 IDLE_SECONDS = 12 * 3600.0
-"""How long a session is kept unused. A host that is told that it has ended (404) is to begin another one."""
+"""How long a session is kept unused. A host that is told that it has ended (404) should begin another one."""
 
 
 class McpSessions:
     """ASGI application: the MCP server, with sessions for hosts that can ask in them, without for all other requests.
 
-    A session belongs to who began it: nobody else can use it. What it began with stays.
+    A session belongs to the caller who began it: nobody else can use it. What it began with stays.
 
     Args:
         server: the SDK's.
@@ -112,7 +112,7 @@ class McpSessions:
 
     @asynccontextmanager
     async def _only_once(self, session: str, message: JSONRPCMessage | None) -> AsyncGenerator[None]:
-        """Raises Refused if a message asks for what another one in its session has asked for already."""
+        """Raises Refused if a message repeats what another one in its session has asked for."""
         if not session or not isinstance(message, JSONRPCRequest):
             yield
             return

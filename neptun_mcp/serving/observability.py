@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _log_call, _log_deletion = event_log("calls"), event_log("audit")
 
-_INSTALL_EXTRA = "install neptun-mcp[otel] in the way in which neptun-mcp was installed"
+_INSTALL_EXTRA = "install neptun-mcp[otel] the way you installed neptun-mcp"
 
 MAX_NAMING, NAMING_SECONDS = 16, 5.0
-"""Of how many deletions the project's name is asked for at the same time, and how long it may take."""
+"""For how many deletions at a time Neptun is asked for the project's name, and how many seconds that may take."""
 
 
 def report_of_request(request: Request[Any]) -> Report:
@@ -66,7 +66,7 @@ def report_of_request(request: Request[Any]) -> Report:
 
 
 class CallLog:
-    """The log of the calls of tools, and the trail of what may have changed something.
+    """The log of calls, and the audit trail of those that may have changed something.
 
     The latter names the project. If its name is not known, Neptun is asked for it once the call is over: no call waits
     for that.
@@ -136,7 +136,7 @@ class CallLog:
             if len(same) == 1:
                 fields |= {"project_id": same[0].id, "project": same[0].name}
             fields["user_id"] = user_id = neptun.session.known_user_id
-            fields["caller"] = caller_name(caller, user_id)  # the person's, if this was the first that Neptun heard
+            fields["caller"] = caller.name(user_id)  # the person's, if this was the first that Neptun heard
         except NeptunError:
             pass
         finally:
@@ -163,21 +163,7 @@ def note_refusal(refusal: Refused, request: Request[Any], user_id: int | None) -
 
 def _who(caller: Caller, user_id: int | None) -> dict[str, str | None]:
     used = {"sign_in": digest(caller.sign_in)[:16]} if caller.sign_in else {"token": caller.token[:16] or None}
-    return {"caller": caller_name(caller, user_id), **used}
-
-
-def caller_name(caller: Caller, user_id: int | None) -> str:
-    """What the log calls a caller: the same for a person whenever and however they call, once their id is known.
-
-    Args:
-        caller: who sent the request.
-        user_id: the Neptun user whose account is used. Where all callers share one, it tells nothing about them.
-    """
-    if caller.cookie and user_id is not None:
-        return f"user-{user_id}"
-    if caller.token:
-        return f"token-{caller.token[:16]}"
-    return f"session-{digest(caller.cookie)[:16]}" if caller.cookie else "-"
+    return {"caller": caller.name(user_id), **used}
 
 
 _Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
@@ -200,7 +186,7 @@ def reason_of(error: object) -> str:
     """A word for the log, of those in docs/remote.md: why a call failed.
 
     Args:
-        error: as the tool raised it; anything else if the call did not come so far.
+        error: as the tool raised it; anything else if the call did not get that far.
     """
     if isinstance(error, DeletionFailed):
         return reason_of(error.cause)

@@ -1,5 +1,5 @@
-"""Settings that count for the whole process. Only commands, and the application of a web server, make them: a program
-that imports this package finds its process untouched."""
+"""Settings of the whole process. Only commands, and the application of a web server, change them: a program that
+imports this package finds its process untouched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEW_OBJECTS = 10_000
 under way are looked at again and again, for a tenth of the time that a busy server has."""
 
 MAX_OPEN = 2**16
-"""Files and connections that a process asks to be allowed; most systems start it with 1,024."""
+"""The open files and connections that a process asks for; most systems allow it 1,024 at first."""
 
 FULL_SECONDS = 60.0
 """How long nothing more is said of connections that cannot be accepted."""
@@ -63,7 +63,7 @@ def without_rich() -> Generator[None]:
 
 
 def serve_many() -> None:
-    """Set what a process needs that serves many people over HTTP."""
+    """Set up a process that serves many people over HTTP."""
     from sse_starlette.sse import AppStatus
 
     AppStatus.disable_automatic_graceful_drain()  # at its end, let streams last as long as their calls

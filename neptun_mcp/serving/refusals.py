@@ -23,7 +23,7 @@ _log_refusal = event_log("requests")
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A request that is answered so and goes no further.
+    """A refusal: the answer to a request that goes no further.
 
     Attributes:
         status: the HTTP status.
@@ -48,7 +48,7 @@ class Refused(Exception):
         return _REASONS.get(self.status, "caller_mistake")
 
     def response_at(self, path: str) -> Response:
-        """The answer to who is served at a path."""
+        """The answer to a request for a path."""
         if path in PATHS:
             return refusal_at(path, Refusal(self.words, self.status), self.headers)
         error = {"code": INVALID_REQUEST, "message": self.words}

@@ -16,7 +16,6 @@ from ..neptun.errors import CredentialsMissing, NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
 from ..tools.words import NotDone
 from .callers import Clients, caller_of
-from .observability import caller_name
 from .refusals import Refused
 
 UNKNOWN = "Neptun does not say who you are. Try again in a minute."
@@ -26,9 +25,8 @@ STOPPED = "You may not use this server any more. Ask its operator."
 READ_SECONDS = 1.0
 """How often the file is read."""
 
-_CALLER = re.compile(
-    r"user-[1-9][0-9]*|(token|session)-[0-9a-f-]{16}|-"
-)  # a hyphen: in the ids of applications that versions before registered
+# A hyphen in a token: the ids of applications that earlier versions registered have some.
+_CALLER = re.compile(r"user-[1-9][0-9]*|(token|session)-[0-9a-f-]{16}|-")
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ class RefusedPeople:
             end.set()
 
     def read_again(self, file: Path) -> None:
-        """What the file says now, counts from now on."""
+        """From now on, what the file says now holds."""
         try:
             callers = _read(file)
         except OSError as error:
@@ -108,7 +106,7 @@ class RefusedPeople:
                 pass  # without a session no call succeeds
             except NeptunError:
                 raise Refused(503, UNKNOWN) from None
-        if found := self._callers & {caller_name(caller, user_id), caller_name(caller, None)}:
+        if found := self._callers & {caller.name(user_id), caller.name(None)}:
             raise Refused(403, STOPPED, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
 
     def has_user(self, user_id: int) -> bool:
@@ -117,7 +115,7 @@ class RefusedPeople:
 
 
 def _warn_of_nobody(callers: frozenset[str]) -> None:
-    """Log that a file names some who are no callers: they would not be stopped, and nobody would notice."""
+    """Log that lines of the file name no caller: nobody would be stopped, or notice."""
     if strange := [caller for caller in callers if not _CALLER.fullmatch(caller)]:
         _log.error(
             "NEPTUN_MCP_REFUSED_FILE names nobody in %d of its lines. Write one caller of the log on each, such as "

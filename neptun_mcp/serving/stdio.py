@@ -63,7 +63,7 @@ async def serve(server: MCPServer[Any], seconds: float) -> None:
 
 
 class _Host(ObjectStream[SessionMessage]):
-    """What the host sends, until the in-flight calls are answered after the end of stdin, and what it is sent.
+    """What the host sends and is sent, until the calls in flight at the end of stdin are answered.
 
     Args:
         stdin: the descriptor of what is read.
@@ -74,7 +74,7 @@ class _Host(ObjectStream[SessionMessage]):
     def __init__(self, stdin: int, stdout: int, seconds: float) -> None:
         self._lines = _lines(stdin)
         self._stdout = stdout
-        self._polls_stdout = _is_pipe(stdout)
+        self._polls_stdout = _is_pollable(stdout)
         if self._polls_stdout:
             os.set_blocking(stdout, False)
         self._turn = anyio.Lock()  # to write
@@ -169,7 +169,7 @@ class _Host(ObjectStream[SessionMessage]):
 
 async def _lines(descriptor: int) -> AsyncGenerator[bytes]:
     """The lines that arrive; one that is too long is cut just above `MAX_LINE`. The end of all ends a line, too."""
-    is_polled, rest = _is_pipe(descriptor), bytearray()
+    is_polled, rest = _is_pollable(descriptor), bytearray()
     while True:
         try:
             if is_polled:
@@ -190,7 +190,7 @@ async def _lines(descriptor: int) -> AsyncGenerator[bytes]:
         yield bytes(rest)
 
 
-def _is_pipe(descriptor: int) -> bool:
+def _is_pollable(descriptor: int) -> bool:
     """Whether the event loop can wait for it."""
     mode = os.fstat(descriptor).st_mode
     return os.name == "posix" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))

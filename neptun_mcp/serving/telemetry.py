@@ -1,7 +1,7 @@
 """What leaves the process as traces and metrics: no ids, paths, names or secrets. Needs the extra `otel`.
 
-Spans are made by the MCP SDK and by HTTPX's instrumentation, and the times of requests to Neptun by the latter. What is
-counted of calls and sign-ins is what is logged of them, so that log and metrics agree. Names follow OpenTelemetry's
+The MCP SDK and HTTPX's instrumentation make the spans, and the latter measures requests to Neptun. Calls and sign-ins
+are counted from their log lines, so that log and metrics agree. Names follow OpenTelemetry's
 conventions for MCP, HTTP servers and HTTP clients, where they have one.
 """
 
@@ -88,7 +88,7 @@ class Telemetry(logging.Handler):
         self._calls = _seconds(meter, "mcp.server.operation.duration")
         self._waits = _seconds(meter, "neptun_mcp.turn.wait.duration")
         self._sign_ins = meter.create_counter("neptun_mcp.sign_in.events")
-        # What callers call tools and prompts otherwise is shown nowhere.
+        # Other names that callers use are shown nowhere.
         self._names = {known.name for known in (*create_tools(), *create_prompts())}
         for name, value in gauges.items():
             meter.create_observable_gauge(name, [_observer(value)])
@@ -177,7 +177,7 @@ class _NameCutter(SpanProcessor):
 
 
 class RedactingExporter(SpanExporter):
-    """Hands spans on to another exporter: with routes in place of addresses, known names, and no text of an exception.
+    """Hands spans on to another exporter: routes instead of addresses, known names only, no texts of exceptions.
 
     The instrumentations' own redaction leaves paths, which hold ids, and what exceptions say, which may repeat headers.
     """

@@ -1,4 +1,4 @@
-"""How many requests of one person are carried out at the same time, how many may wait, and how much work they are."""
+"""How many requests of one person run at the same time, how many may wait, and how much of the processor they take."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ class Turn:
 
     @coroutine
     def measured(self, work: Awaitable[T]) -> Generator[Any, Any, T]:
-        """What a part of the request returns that is carried out in a task of its own; its work is counted.
+        """The result of a part of the request that runs in a task of its own; its work is counted.
 
         Each step is timed by itself, without the waits in between, in which the steps of others are taken. asyncio
-        tells nobody how long a task has run. If all the work were shared among what is under way, that of somebody who
-        asks for much would be counted against those, too, who only wait for Neptun meanwhile; and counted in calls or
-        bytes, a long list would be as cheap as a short one on one machine, and a short one as dear on another.
+        tells nobody how long a task has run. If the work were shared among all that is under way, those who only
+        wait for Neptun would pay for somebody who asks for much. Counted in calls or bytes, work would cost the same on
+        every machine.
         """
         steps = work.__await__()
         if not self._turns.are_paced:
@@ -133,7 +133,7 @@ class Turn:
                 resume, argument = steps.throw, error
 
     def worked(self, seconds: float) -> None:
-        """So much of the event loop's time was taken for this request."""
+        """Charge time of the event loop to the person."""
         self._turns.charge(self._line, seconds)
 
     def end(self) -> None:
@@ -172,12 +172,12 @@ class _Line:
         return self.rests_until - anyio.current_time()
 
     def is_over(self, seconds: float) -> bool:
-        """Whether nothing is in flight, nor has been for so long."""
+        """Whether nothing is in flight, nor has been for these seconds."""
         return not self.requests and self.rest < -seconds
 
 
 class _Threads:
-    """The processor time of threads, as if all that is carried out meanwhile took equal parts of it.
+    """The processor time of threads, as if all turns of the meantime took equal parts of it.
 
     Whose it is cannot be seen. The event loop's own is measured, see `Turn.measured`.
     """
@@ -237,13 +237,13 @@ class Turns:
         return self._in_flight > MAX_IN_FLIGHT
 
     def notice(self, person: str) -> None:
-        """Somebody is served: for a while, the others have to leave room."""
+        """Note that somebody is served: for a while, the others have to leave room."""
         if person != self._last:
             self._last, self._other_seen = person, self._seen
         self._seen = anyio.current_time()
 
     def charge(self, line: _Line, seconds: float) -> None:
-        """Let a person rest for so many seconds of work that they are a share of the time, all in all."""
+        """Let a person rest for as long as keeps these seconds of work within their share of the time."""
         now = anyio.current_time()
         if now < self._other_seen + ALONE_SECONDS:
             begun = max(line.rests_until, now - CREDIT_SECONDS / self._share)

@@ -1,4 +1,4 @@
-"""The ways to start: `serve --http`, whose web server loses no request when it ends, and another one's command line."""
+"""Two ways to start: `serve --http`, whose web server loses no request when it ends, and an application for another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .deadlines import end_unread_connections
 from .http import build_asgi_app
 
 GRACE_SECONDS = 5
-"""How much longer than the time limit of a call the process takes to end at most."""
+"""How much longer than the time limit of a call the process may take to end."""
 
 LEAVING_SECONDS = 3
 """How much of that time open connections wait for another request: longer than nginx, set up as in docs/remote.md,
@@ -45,8 +45,8 @@ _log.setLevel(logging.INFO)  # whatever is set for the others
 def create_app() -> Starlette:
     """The ASGI application, as the environment describes it; for the command line of a web server.
 
-    It knows neither its address nor how many processes there are, so every setting that other addresses or several
-    processes need has to be set.
+    It knows neither its address nor how many processes there are, so it needs the settings for any address and for
+    several processes.
 
     Raises:
         SystemExit: a setting is malformed or missing; stderr says which, in a line each.

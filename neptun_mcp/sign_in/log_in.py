@@ -1,5 +1,5 @@
-"""How what a person types on the page becomes a Neptun session, and how often an account may be tried, so that nobody
-guesses its password, and nobody locks its owner out."""
+"""Turns what a person types on the page into a Neptun session, and limits how often an account may be tried, so that
+nobody guesses its password or locks its owner out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _log = logging.getLogger("neptun_mcp.sign_in")
 
 
 class KnownBrowser(BaseModel):
-    """What a browser carries, sealed, in which somebody has signed in with a password.
+    """What a browser in which somebody has signed in with a password carries, sealed.
 
     Attributes:
         id: tells it from other browsers.
@@ -55,8 +55,8 @@ class KnownBrowser(BaseModel):
 
 
 LoggedIn: TypeAlias = tuple[str, int, KnownBrowser | None]
-"""The cookie of a person's Neptun session, the person's id, and what the browser is to carry from now on, if anything
-else than it has."""
+"""The cookie of a person's Neptun session, the person's id, and what the browser carries from now on; None for what it
+has."""
 
 
 class NotLoggedIn(Refusal):
@@ -72,11 +72,7 @@ class NotLoggedIn(Refusal):
 
 
 class LogIn:
-    """Logs people in to Neptun.
-
-    Args:
-        neptun: its connections are used.
-    """
+    """Logs people in to Neptun, over the connections of a client."""
 
     def __init__(self, neptun: NeptunClient) -> None:
         self._neptun = neptun
@@ -172,5 +168,5 @@ class _Attempts:
             self._tried[account] = times - 1, until
 
     def forget(self, account: str) -> None:
-        """None of the attempts counts any more: the last one was right."""
+        """No attempt counts any more: the last one was right."""
         self._tried.pop(account, None)

@@ -121,8 +121,8 @@ class Grant(BaseModel):
         cookie: the person's Neptun session.
         sign_in: tells one sign-in from another; all tokens that follow from it have it.
         user_id: the person's id in Neptun; None in tokens of versions that did not seal it.
-        may_delete: whether imports may be deleted, each after the person was asked; else nothing can be changed. False
-            in tokens of versions that did not seal it.
+        may_delete: whether imports may be deleted, each after asking the person; False in tokens of versions that did
+            not seal it.
         expires_at: seconds since 1970.
     """
 
@@ -159,7 +159,7 @@ class Provider:
     def __init__(self, neptun: NeptunClient, address: str, keys: Sequence[str]) -> None:
         self._neptun = neptun
         self.resource = f"{address}/mcp"
-        self.old_clients = Seal(Client, "client", address, keys)  # as versions before registered them
+        self.old_clients = Seal(Client, "client", address, keys)  # as earlier versions registered them
         self.known_browsers = Seal(KnownBrowser, "known browser", address, keys)
         self.pending = Seal(Pending, "pending request", address, keys)
         self.codes = Seal(Code, "code", address, keys)
@@ -278,7 +278,7 @@ class Provider:
 
 
 class _Remembered(OrderedDict[str, None]):
-    """What was used up in this process, the last ones of it."""
+    """The last of what was used up in this process."""
 
     def add(self, word: str) -> None:
         self[word] = None

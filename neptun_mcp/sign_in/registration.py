@@ -53,8 +53,7 @@ _URLS = ConfigDict(url_preserve_empty_path=True)
 
 
 def _leads_somewhere(uri: AnyUrl) -> AnyUrl:
-    """Raises ValueError unless a person may be sent there: to a site over TLS, or to an application on the own
-    machine."""
+    """Raises ValueError unless a person may be sent there: to a site over TLS, or an application on their machine."""
     here = uri.scheme in EDITORS or (uri.scheme == "http" and is_loopback((uri.host or "").strip("[]")))
     more = uri.username or uri.password or uri.fragment is not None
     if not uri.host or more or not (here or uri.scheme == "https"):
@@ -77,11 +76,11 @@ class Client(BaseModel):
     """A registered application.
 
     Attributes:
-        client_id: by which codes and tokens name it; the id that it sends is long.
+        client_id: the short one, by which codes and tokens name it; the application sends the long one.
         client_name: what it calls itself.
         nonce: tells it from others that have registered the same.
         secret_digest: of its secret, if it has one.
-        client_secret: None, but in registrations that versions before sealed.
+        client_secret: only in registrations that earlier versions sealed.
     """
 
     model_config = _URLS

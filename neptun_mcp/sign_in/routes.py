@@ -75,14 +75,14 @@ class SignIn:
     """The authorization server.
 
     Attributes:
-        metadata_url: where the metadata of the protected resource are (RFC 9728).
+        metadata_url: the address of the metadata of the protected resource (RFC 9728).
 
     Args:
         neptun: its connections are used for the people who sign in.
         address: this server's public one, such as `https://mcp.example.com`.
         keys: the first one seals, all of them open.
         read_only: whether no import can be deleted, as the page says.
-        hint: a sentence on the page, such as what one signs in with; empty for none.
+        hint: a sentence on the page, such as how to sign in to sample data; empty for none.
         is_refused: whether a Neptun user gets no tokens.
     """
 
@@ -93,8 +93,8 @@ class SignIn:
         keys: Sequence[str],
         *,
         read_only: bool,
-        hint: str = "",
-        is_refused: Callable[[int], bool] = lambda _: False,
+        hint: str,
+        is_refused: Callable[[int], bool],
     ) -> None:
         self._address = address
         self._is_refused = is_refused
@@ -161,7 +161,7 @@ class SignIn:
         return JSONResponse(answer, 201, _NO_STORE)
 
     async def _authorize(self, request: Request, event: Event) -> Response:
-        """RFC 6749, 4.1.1: leads to the page, in a browser that is marked. What a person sees of errors is words."""
+        """RFC 6749, 4.1.1: marks the browser and leads it to the page. People see errors in words."""
         title, fields = "This application cannot sign you in", await read_fields(request)
         client = self._provider.client(fields.get("client_id", ""))
         redirect_uri = client.leads_to(fields.get("redirect_uri", "")) if client else None
@@ -216,7 +216,7 @@ class SignIn:
         pending = self._opened(request, sealed)
         return self._page.form(sealed, pending, {}) if pending else _expired()
 
-    def known_browser(self, headers: Headers) -> KnownBrowser | None:
+    def _known_browser(self, headers: Headers) -> KnownBrowser | None:
         """The browser that sent a request with these headers, if somebody has signed in there before."""
         return self._provider.known_browsers.open(read_cookie(headers, f"{self._prefix}known-browser"))
 
@@ -227,7 +227,7 @@ class SignIn:
                 refresh_token = (await read_fields(request)).get("refresh_token", "")
                 if grant := self._provider.refresh_tokens.open(refresh_token):
                     return f"user {grant.user_id}" if grant.user_id else f"sign-in {grant.sign_in}"
-        known = self.known_browser(request.headers)
+        known = self._known_browser(request.headers)
         return f"browser {known.id}" if known else ""
 
     async def _submit(self, request: Request, event: Event) -> Response:
@@ -247,8 +247,8 @@ class SignIn:
             if path == "/sign-in/cookie":
                 cookie, user_id, browser = await self._log_in.with_cookie(fields)
             else:
-                browser = self.known_browser(request.headers)
-                cookie, user_id, browser = await self._log_in.with_password(fields, browser)
+                known = self._known_browser(request.headers)
+                cookie, user_id, browser = await self._log_in.with_password(fields, known)
         except NotLoggedIn as problem:
             event.outcome = problem.error
             return self._page.form(sealed, pending, fields, problem)
@@ -268,8 +268,8 @@ class SignIn:
         event.outcome = "signed_in"
         response = _back(self._location(pending, code=self._provider.codes.seal(code, CODE_SECONDS)))
         if browser:
-            known = self._provider.known_browsers.seal(browser, KNOWN_SECONDS)
-            self._set_cookie(response, "known-browser", known, KNOWN_SECONDS)
+            carried = self._provider.known_browsers.seal(browser, KNOWN_SECONDS)
+            self._set_cookie(response, "known-browser", carried, KNOWN_SECONDS)
         return response
 
     def _opened(self, request: Request, sealed: str) -> Pending | None:

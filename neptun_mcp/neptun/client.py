@@ -237,6 +237,7 @@ class NeptunClient:
             return await self._resources(project_id, resource_type)
 
     async def _resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
+        # By itself, as `forget_frames` cannot clear a frame that is not left yet.
         path = f"/projects/{project_id}/resources/{resource_type}"
         answer = await self._get(path)
         if answer.body.strip() == b"[]":
@@ -481,7 +482,7 @@ class NeptunClient:
             model: what they are.
             answers: the parts.
             arranged: puts all of them in order.
-            wrapper: the key that a part may be under; None for a single item without a list around it.
+            wrapper: the key that a part may be under; empty if it is under none, None for a single item without a list.
         """
         size = sum(len(answer.body) for answer in answers) // _BYTES
         # No closure: an error would keep it, and with it the answers.
@@ -498,10 +499,8 @@ class NeptunClient:
         items: list[ItemT] = []
         left_out: list[str] = []
         for answer in answers:
-            if (whole := read_at_once(model, answer.body, wrapper)) is not None:
-                items += whole
-                continue
-            part = read_items(model, self._list_in(answer, wrapper), pace)
+            part = read_at_once(model, answer.body, wrapper)
+            part = part or read_items(model, self._list_in(answer, wrapper), pace)
             items += part.items
             left_out += part.left_out
         if left_out and not items:

@@ -57,10 +57,10 @@ def quoted(text: str, limit: int = 80) -> str:
 
 
 class NeptunError(Exception):
-    """An expected failure. `str()` of it is one sentence."""
+    """An expected failure."""
 
     sentence: ClassVar[str] = ""
-    """That one, with the names of attributes in braces."""
+    """What `str()` of it says, with the names of attributes in braces."""
 
     def __str__(self) -> str:
         return self.sentence.format_map(vars(self))

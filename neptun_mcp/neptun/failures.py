@@ -70,7 +70,7 @@ def unreachable(error: Exception, address: str, progress: Progress) -> errors.Un
         address: the base URL.
         progress: how far the request had come.
     """
-    import h11  # which has been imported by then
+    import h11  # HTTPX has imported it by then
 
     causes = _causes(error)
     obstacle = next(obstacle for type_, obstacle in _OBSTACLES if any(isinstance(cause, type_) for cause in causes))

@@ -167,7 +167,7 @@ RESOURCE_MODELS: dict[ResourceType, type[Resource]] = {
 _MOMENT = TypeAdapter(datetime)
 
 ItemT = TypeVar("ItemT", bound=Item)
-DatedT = TypeVar("DatedT", bound=ProjectImport | Resource)
+DatedT = TypeVar("DatedT", bound=Dated)
 
 
 @dataclass(frozen=True)
@@ -194,33 +194,30 @@ def read_json(body: bytes) -> Any:
     return from_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def read_at_once(model: type[ItemT], body: bytes, wrapper: str | None) -> list[ItemT] | None:
-    """The items of a list in JSON, in half the time of `read_json` and `read_items`; None if these have to look at it.
+def read_at_once(model: type[ItemT], body: bytes, wrapper: str | None) -> Listing[ItemT] | None:
+    """A short list, validated while its JSON is parsed: half the time of `read_json` and `read_items`.
 
-    That is if anything is odd about it, or if it is long: texts are copied twice here.
+    None where those have to read it: anything about it is odd, or it is long, or of files. Here no pace is kept, and
+    texts are copied twice. The outcome is the same, but for how a number in place of a text is written.
 
     Args:
-        wrapper: the key that the list may be under; None if it is no list that was asked for.
+        wrapper: the key that the list may be under; None if a single item was asked for.
     """
     if wrapper is None or len(body) > _AT_ONCE or model is UserFile:
         return None
     wrapped = body.startswith(b"{")
-    with suppress(ValidationError):
+    with suppress(ValidationError, KeyError):
         found = _list_adapter(model, wrapped).validate_json(body)
-        return found.get(wrapper) if wrapped else found
+        return Listing(found[wrapper] if wrapped else found, [])
     return None
 
 
-def read_items(model: type[ItemT], raw: Sequence[Any], pace: Pace | None = None) -> Listing[ItemT]:
+def read_items(model: type[ItemT], raw: Sequence[Any], pace: Pace) -> Listing[ItemT]:
     """Read a list of JSON values; one bad item does not hide the others.
 
     Each entry of `left_out` says which item and which field was wrong, in words of this program: nothing of
     what the server sent is repeated. After `MAX_UNREADABLE` of them the rest is left out, unread.
-
-    Args:
-        pace: to keep, if it is long.
     """
-    pace = pace or Pace()
     good: list[ItemT] = []
     read_all = _list_adapter(model)
     try:

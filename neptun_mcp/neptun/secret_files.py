@@ -61,13 +61,13 @@ def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
 
-def read_secret(file: BinaryIO, limit: int = MAX_SECRET_FILE) -> str:
+def read_secret(file: BinaryIO) -> str:
     """The text of an open file, which may be a pipe, as `read_secret_file` has it.
 
     Raises:
-        OSError: it cannot be read, or is larger than `limit` bytes.
+        OSError: it cannot be read, or is larger than `MAX_SECRET_FILE`.
     """
-    return _text(_at_most(limit, file))
+    return _text(_at_most(MAX_SECRET_FILE, file))
 
 
 def _at_most(limit: int, file: BinaryIO) -> bytes:

@@ -41,13 +41,13 @@ class Pace:
         self._done = 0
 
     def step(self, work: int) -> None:
-        """To be called before each piece of work. It must be a small one.
+        """Call this before each piece of work, which has to be small.
 
         Args:
             work: how much it is, in characters.
 
         Raises:
-            Stopped: the work is to end.
+            Stopped: the work has to end.
         """
         self._done += work
         if self._seconds is not None and self._done >= _PIECE:

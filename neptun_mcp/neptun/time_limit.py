@@ -9,9 +9,7 @@ import anyio
 
 
 class TimeLimit:
-    """The time that one call may take, however many requests it makes.
-
-    Only time inside `spend` counts: a person who reads a question takes none of it.
+    """The time of one call. Only that inside `spend` counts: a person who reads a question takes none of it.
 
     Attributes:
         seconds: the limit.

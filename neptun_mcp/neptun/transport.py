@@ -91,7 +91,6 @@ class Transport:
 
     Attributes:
         address: the base URL.
-        max_response_bytes: a longer body, after decompression, is refused.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class Transport:
         user_agent: str,
     ) -> None:
         self.address = base_url
-        self.max_response_bytes = max_response_bytes
+        self._max_response_bytes = max_response_bytes
         self._http_transport = http_transport
         self._headers = {
             # With any other Accept a running server answers a refusal with a page of HTML.
@@ -177,7 +176,7 @@ class Transport:
         if transfer:
             transfer.route = f"{method} {route_of(path)}"
         trace = progress or Progress()
-        trace.sent |= self._http_transport is not None  # which does not tell
+        trace.sent |= self._http_transport is not None  # which reports no progress
         started, outcome = anyio.current_time(), "given up"
         try:
             # A deletion has a connection of its own: none that the server may just be closing, or on which the rest of
@@ -195,6 +194,7 @@ class Transport:
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
         except (httpx.TransportError, httpcore2.NetworkError, httpx.InvalidURL, ssl.SSLError) as error:
+            # The NetworkError comes from `_long_body`, past HTTPX.
             outcome = type(error).__name__
             # The text of a ProtocolError repeats what was malformed, which may be an echo of the cookie.
             cause = None if isinstance(error, httpx.ProtocolError) else error
@@ -238,6 +238,7 @@ class Transport:
         # A BytesIO grows without the copy that joining chunks, or parsing a bytearray, would need.
         body = BytesIO()
         length = response.headers.get("content-length", "")
+        # Decoded, there is another number of bytes; beside chunks, the header does not count (RFC 9112, 6.3).
         is_as_sent = response.headers.keys().isdisjoint({"content-encoding", "transfer-encoding"})
         expected = int(length) if length.isdecimal() and is_as_sent else 0
         transfer.expected += expected
@@ -245,15 +246,21 @@ class Transport:
         async for chunk in _long_body(response, expected) if is_long else response.aiter_bytes():
             body.write(chunk)
             transfer.received += len(chunk)
-            if body.tell() > self.max_response_bytes:
-                raise TooLarge(self.address, f"its answer is larger than {self.max_response_bytes / 2**20:g} MB")
+            if body.tell() > self._max_response_bytes:
+                raise TooLarge(self.address, f"its answer is larger than {self._max_response_bytes / 2**20:g} MB")
         return body.getvalue()
 
 
 async def _long_body(response: httpx.Response, length: int) -> AsyncGenerator[bytes]:
-    """A body of so many bytes. All but the first chunk is read from the connection itself, which cannot be used again.
+    """The chunks of a body, read past HTTPX, which copies each of them four times: that takes as long as receiving it.
 
-    HTTPX copies each chunk four times on its way, which takes as long as receiving it.
+    This needs HTTP/1.1, and a body that is neither encoded nor in chunks: then the first chunk is all that HTTPX has
+    received of it, and the rest is what comes next from the network. `chunks` stays open until the end, as closing it
+    closes the connection. HTTPX does not learn that the body is complete, so the connection serves no other request.
+
+    Args:
+        response: one whose body has not been read.
+        length: its Content-Length, in bytes.
     """
     stream = response.extensions["network_stream"]
     async with aclosing(response.aiter_bytes()) as chunks:

@@ -73,7 +73,7 @@ def test_a_cookie_is_found_in_linear_time(start: str, part: str, end: str) -> No
 @pytest.mark.parametrize("date", ["2026-01-01T00:00:00.{}Z", "{}2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z{}"])
 def test_a_date_is_read_in_linear_time(date: str) -> None:
     raw = [[{"id": 1, "created_at": date.format("0" * size)}] for size in (1_000, 10_000, 100_000)]
-    assert is_linear(lambda raw: newest_first(read_items(UserFile, raw).items), raw)
+    assert is_linear(lambda raw: newest_first(read_items(UserFile, raw, Pace()).items), raw)
 
 
 class Counted(list[Any]):
@@ -90,7 +90,7 @@ class Counted(list[Any]):
 @pytest.mark.parametrize("bad", [{}, 1, None, {"id": 0}, []])
 def test_after_some_unreadable_items_the_rest_is_not_read(bad: Any) -> None:
     raw = Counted([{"id": 1, "source_type": "a", "source_path": "b"}, *[bad] * 100_000])
-    listing = read_items(ProjectImport, raw)
+    listing = read_items(ProjectImport, raw, Pace())
     assert [item.id for item in listing.items] == [1]
     assert len(listing.left_out) == 100_000
     assert listing.left_out[0] == "after 100 unreadable items the rest was not read"

@@ -87,7 +87,7 @@ _WITH_VALUE = {name for name, options in _ARGUMENTS.items() if name.startswith("
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and exit: 0 for success, 1 for a failure, 2 for a malformed setting or argument."""
+    """Run the command and exit: 0 for success, 1 failure, 2 a malformed setting or argument, 130 Ctrl-C."""
     closed = prepare_streams()
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
     options.closed_streams = closed
@@ -109,10 +109,9 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         (flags if word.startswith("-") or before in _WITH_VALUE else names).append(word)
     command, parsers = "".join(names[:1]), _parsers()
     if command not in parsers:
-        tool = (
-            f"Did you mean call {command.replace('-', '_')}?" if {"_", "-"} & {*command} else ""
-        )  # as tools are named
-        hint = nearest(command, [*filter(None, _COMMANDS), "--help", "--version"]) or tool
+        hint = nearest(command, [*filter(None, _COMMANDS), "--help", "--version"])
+        if not hint and {"_", "-"} & {*command}:  # as tools are named
+            hint = f"Did you mean call {command.replace('-', '_')}?"
         _refuse(parsers[""], f'There is no command "{command}". {hint}'.rstrip())
     parser = parsers[command]
     try:

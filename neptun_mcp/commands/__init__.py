@@ -9,6 +9,7 @@ import argparse
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -73,11 +74,7 @@ def prepare_streams() -> list[str]:
 
 def end_at_once() -> None:
     """Let Ctrl-C end the program: there is nothing to tidy up, and Python would wait for a thread at the keyboard."""
-
-    def end(*_: object) -> None:
-        os._exit(INTERRUPTED)
-
-    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGINT, lambda _, __: os._exit(INTERRUPTED))
 
 
 @contextmanager
@@ -130,6 +127,19 @@ def fail(*lines: str, code: int = FAILURE) -> NoReturn:
 def refuse(*lines: str) -> NoReturn:
     """End the program with lines for a person on stderr: what it was told, or a setting, is wrong."""
     fail(*lines, code=MISUSE)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: the address cannot be used.
+        UnicodeError: no host can have this name.
+    """
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def account(settings: Settings) -> str:

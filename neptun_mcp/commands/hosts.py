@@ -47,7 +47,6 @@ def _goose(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]
     return {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300, **start}
 
 
-_ASKS_FIRST = "Before a deletion {title} asks you; then the server does, and says what would be lost."
 _UNTIL_ALLOWED = "Before a deletion {title} asks you, until you allow the tool for good."
 
 
@@ -74,7 +73,7 @@ class Host:
     entry: Callable[[str, list[str], dict[str, str]], dict[str, Any]] = _stdio
     has_permissions: bool = False
     require: bool = False
-    asks: str = _ASKS_FIRST
+    asks: str = "Before a deletion {title} asks you; then the server does, and says what would be lost."
     note: str = ""
     expands: str = r"(?!)"  # nothing
     program: str = ""

@@ -30,7 +30,6 @@ from .hosts import HOSTS, NAME, Host
 
 _BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
 _SECONDS_TO_ASK = 5.0
-QUESTION = "Which of my Neptun imports failed?"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -211,7 +210,7 @@ def _next_steps(settings: Settings, env: dict[str, str], names: list[str]) -> It
             "Install it with `uv tool install` or `pipx install`, then run this again."
         )
     yield _account(settings, env)
-    yield f'Then ask: "{QUESTION}"'
+    yield 'Then ask: "Which of my Neptun imports failed?"'
     if names:
         yield f"To undo this: {command_line()} uninstall {' '.join(names)}"
 

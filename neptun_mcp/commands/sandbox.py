@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 
 import uvicorn
 
 from .. import sandbox
 from ..command_line import command_line
 from ..neptun.models import COOKIE_NAME
-from . import end_at_once, fail, show
+from . import end_at_once, fail, listen, show
 
 
 def run(options: argparse.Namespace) -> None:
@@ -19,11 +18,9 @@ def run(options: argparse.Namespace) -> None:
     end_at_once()
     port = getattr(options, "port", 8765)
     try:
-        listener = socket.create_server(("127.0.0.1", port))
+        listener = listen("127.0.0.1", port)
     except OSError as error:
         fail(f"Port {port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")
-    # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     show(
         f"A Neptun with sample data is at {url} (Ctrl-C ends it). Try:\n\n"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import sys
 
 from .._version import __version__
 from ..command_line import command_line
 from ..serving import process
-from . import fail, refuse, settings_or_exit, tell
+from . import fail, listen, refuse, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> None:
@@ -63,16 +62,9 @@ def _over_http(options: argparse.Namespace) -> None:
         except ValueError as error:
             refuse(str(error))
         try:
-            listener = _listen(host, port)
-        except (OSError, UnicodeError) as error:  # a name that is no host name is not even looked up
+            listener = listen(host, port)
+        except (OSError, UnicodeError) as error:
             # Less what the library adds: the address.
             why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
             fail(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
     serve(app, settings, listener)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

@@ -194,7 +194,6 @@ class Transport:
         except httpx.DecodingError as error:
             raise NotLikeNeptun(self.address, "its answer could not be decompressed") from error
         except (httpx.TransportError, httpcore2.NetworkError, httpx.InvalidURL, ssl.SSLError) as error:
-            # The NetworkError comes from `_long_body`, past HTTPX.
             outcome = type(error).__name__
             # The text of a ProtocolError repeats what was malformed, which may be an echo of the cookie.
             cause = None if isinstance(error, httpx.ProtocolError) else error
@@ -261,6 +260,9 @@ async def _long_body(response: httpx.Response, length: int) -> AsyncGenerator[by
     Args:
         response: one whose body has not been read.
         length: its Content-Length, in bytes.
+
+    Raises:
+        httpx.RemoteProtocolError, httpcore2.NetworkError: the connection ended before the body.
     """
     stream = response.extensions["network_stream"]
     async with aclosing(response.aiter_bytes()) as chunks:

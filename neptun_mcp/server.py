@@ -55,10 +55,9 @@ def create_server(
     async def lifespan(server: MCPServer[Any]) -> AsyncGenerator[Shared]:
         neptun = client or create_client(settings)
         try:
-            pages = Pages(settings.max_response_bytes)
             yield Shared(
                 lambda _: neptun,
-                pages,
+                Pages(settings.max_response_bytes),
                 settings.project_id,
                 settings.confirm_delete,
                 keeps_sessions=True,  # there is but one

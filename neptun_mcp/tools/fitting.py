@@ -79,7 +79,7 @@ def fitted(rows: Iterable[Row], room: int = ROOM) -> list[dict[str, Any]]:
         room -= size
         fit.append((row, bare))
     wishes = [json_size(row.excerpt.text) if row.excerpt else 0 for row, _ in fit]
-    most = _fair_share(wishes, room - _NUMBERS * len(fit)) if any(wishes) else 0
+    most = _fair_share(wishes, room - _NUMBERS * len(fit))
     return [row.fields(most) if row.excerpt else bare for row, bare in fit]
 
 

@@ -82,7 +82,7 @@ def contained(text: str, needles: Sequence[str], pace: Pace) -> set[str]:
     """Those of the needles, folded ones, that are in a text."""
     missing = dict.fromkeys(needles)
     found: set[str] = set()
-    for piece in folded_pieces(text, max(map(len, needles), default=1) - 1, pace):
+    for piece in folded_pieces(text, max(map(len, needles)) - 1, pace):
         found.update(needle for needle in missing if needle in piece.folded)
         for needle in found & missing.keys():
             del missing[needle]

@@ -38,9 +38,9 @@ ONLY_GITHUB = "This Neptun may call every import from GitHub just github: pass t
 
 ANEW = "This is the list as it is now; if you have seen an earlier page, it may have changed since."
 
-NO_QUERY = "query was passed over: to find lines of one file, leave resource_id out and add id:{} to the query."
+NO_QUERY = "query was ignored: to find lines of one file, leave resource_id out and add id:{} to the query."
 
-NO_OFFSET = "offset was passed over: it counts the items of a list, text_offset the characters of a file."
+NO_OFFSET = "offset was ignored: it counts the items of a list, text_offset the characters of a file."
 
 NO_SUCH_KIND = (
     f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that a result shows. "

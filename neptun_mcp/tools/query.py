@@ -62,7 +62,6 @@ _GITHUB = re.compile(r"((https?|ssh|git)://)?([^@/\s]+@)?(www\.)?github\.com(:\d
 _RANGE = re.compile(r"[<>]|.*\.\.")
 _ELSEWHERE = re.compile(r"\w+!?=|[*%]|.*[*%]$")  # how other languages compare, and leave something open
 
-
 _Fits: TypeAlias = Callable[[Any, Pace], bool]
 
 
@@ -82,15 +81,15 @@ class Query:
         fields: what there is to search by name.
     """
 
-    query: str = ""
-    words: Sequence[str] = ()
-    without: Sequence[str] = ()
-    limits: Sequence[tuple[_Fits, bool]] = ()
-    needles: Sequence[str] = ()
-    duplicates: bool | None = None
-    asks_status: bool = False
-    plain: Sequence[str] = ()
-    fields: Sequence[str] = ()
+    query: str
+    words: Sequence[str]
+    without: Sequence[str]
+    limits: Sequence[tuple[_Fits, bool]]
+    needles: Sequence[str]
+    duplicates: bool | None
+    asks_status: bool
+    plain: Sequence[str]
+    fields: Sequence[str]
 
     def hint(self, total: int) -> str:
         """What to know of a query that has found so many: terms of other search languages are words here."""

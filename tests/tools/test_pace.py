@@ -14,7 +14,7 @@ from neptun_mcp.neptun.time_limit import TimeLimit
 from neptun_mcp.tools import lists
 from neptun_mcp.tools.folding import ITEM, contained, work_on
 from neptun_mcp.tools.lists import Wanted
-from neptun_mcp.tools.query import Query, parse_query, search
+from neptun_mcp.tools.query import parse_query, search
 from neptun_mcp.tools.words import NotDone
 from tests.support import PATIENCE, CountingPace
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 GROWS = "ﷺ"
 """Eighteen characters when it is compared."""
 
-FILES = Wanted("user-files", Query(), 50, 0)
+FILES = Wanted("user-files", parse_query("", UserFile), 50, 0)
 LARGE = [UserFile(id=1)] * (SMALL // ITEM + 1)
 
 

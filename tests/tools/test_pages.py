@@ -13,7 +13,7 @@ from neptun_mcp.neptun.session import Session
 from neptun_mcp.neptun.threads import Pace
 from neptun_mcp.tools.lists import Found, Wanted
 from neptun_mcp.tools.pages import EVERY_PROJECT, Key, Pages, memory_of
-from neptun_mcp.tools.query import Query
+from neptun_mcp.tools.query import parse_query
 from tests.support import until
 
 pytestmark = pytest.mark.anyio
@@ -122,7 +122,7 @@ async def test_a_certain_deletion_leaves_the_lists_of_imports_to_be_read_on_with
     pages, alice = Pages(2**20), a_session()
     imports, files = Key(alice, 0, 1, ("imports",)), Key(alice, 0, 1, ("user-files", None))
     everywhere = Key(alice, 0, EVERY_PROJECT, ("imports", "", ""))
-    found = Found(Wanted("imports", Query(), 50, 0))
+    found = Found(Wanted("imports", parse_query("", ProjectImport), 50, 0))
     for key in (imports, files, everywhere):
         pages.remember(key, found, 1_000)
     pages.forget(alice, 1, deleted=1)

@@ -239,8 +239,8 @@ async def test_a_single_resource_is_found_whatever_page_it_would_be_on(host: Hos
     assert ids(page["resources"]) == [50]
     assert (page["total"], "next_offset" in page) == (1, False)
     assert page["note"] == (
-        "query was passed over: to find lines of one file, leave resource_id out and add id:50 to the query. "
-        "offset was passed over: it counts the items of a list, text_offset the characters of a file."
+        "query was ignored: to find lines of one file, leave resource_id out and add id:50 to the query. "
+        "offset was ignored: it counts the items of a list, text_offset the characters of a file."
     )
     assert "note" not in alone
 

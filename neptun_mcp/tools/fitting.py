@@ -44,13 +44,13 @@ class Row(NamedTuple):
         return self._replace(item=item, excerpt=excerpt_of(self.item.text, needles, pace))
 
     def shortened(self, limit: int) -> Row:
-        """The row with so many characters of each field at most, but for the excerpt."""
+        """The row with each field cut to `limit` characters, but for the excerpt."""
         long = {name: value for name, value in self.item if isinstance(value, str) and len(value) > limit}
         cut = {name: f"{value[: limit - 1]}…" for name, value in long.items()}
         return self._replace(item=self.item.model_copy(update=cut)) if long else self
 
     def fields(self, room: int) -> dict[str, Any]:
-        """What is shown of the row, with as much of its text as takes so many bytes."""
+        """What is shown of the row, with at most `room` bytes of its text."""
         more = self.excerpt.within(room).fields() if self.excerpt else {}
         if self.project_id:
             more["project_id"] = self.project_id

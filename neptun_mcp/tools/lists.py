@@ -97,14 +97,14 @@ class Wanted:
         return self.kind in ("", *KNOWN_KINDS) or any(is_kind(item.source_type, self.kind) for item in items)
 
     def caution(self, items: Collection[Any]) -> str:
-        """What has to be said of a list, whatever the query finds in it."""
+        """What to say of a list, whatever the query finds in it."""
         if self.what != "imports":
             return "" if items else EMPTY
         unknown = self.query.asks_status and items and not any(item.import_status for item in items)
         return NO_STATUS if unknown else ""
 
     def hint(self, total: int, learned: Learned) -> str:
-        """What to know of a list in which so many were found.
+        """What to know of a list.
 
         Args:
             total: how many were found.
@@ -156,7 +156,7 @@ class Found:
         rows: newest first; of too many in all projects those up to the wanted page, from the nearer end on.
         projects: the projects that were read, as a list over all of them shows them.
         left_out: what could not be read, and why.
-        cautions: what has to be said of a list, and of which projects.
+        cautions: what to say of lists, each with the projects that it is true of.
         has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
         memory: bytes that the rows take; 0 before they are counted.
@@ -351,6 +351,6 @@ async def single_resource(
 
 
 def notes(*said: str) -> dict[str, str]:
-    """What is to be said of a list, in one text."""
+    """What to say of a list, in one text."""
     said = tuple(filter(None, said))
     return {"note": " ".join(said)} if said else {}

@@ -78,7 +78,7 @@ class Query:
         duplicates: True for imports that another one replaces, False for the others, None for all.
         asks_status: whether it can be answered only if Neptun sends the status of imports.
         plain: terms that were taken as they stand, and may have been meant otherwise.
-        fields: what there is to search by name.
+        fields: the names of the fields, for the hint about `plain`.
     """
 
     query: str
@@ -92,7 +92,7 @@ class Query:
     fields: Sequence[str]
 
     def hint(self, total: int) -> str:
-        """What to know of a query that has found so many: terms of other search languages are words here."""
+        """What to know of a query that found `total` items: terms of other search languages are words here."""
         if not self.plain or (total and not any(map(_was_meant_otherwise, self.plain))):
             return ""
         terms = ", ".join(quoted(term) for term in self.plain[:5])

@@ -62,13 +62,13 @@ class Reader:
     renewal: str = ""
 
     def told(self, what: str) -> str:
-        """What is to be done, a clause that begins with a verb, in words for this reader."""
+        """What to do, a clause that begins with a verb, in words for this reader."""
         for variable, name in self.names.items():
             what = what.replace(variable, name)
         return self.who.format(what)
 
     def told_to_set(self, what: str) -> str:
-        """The same for what is to be done to a setting."""
+        """The same for what to do to a setting."""
         stands_there = not self.names or any(name in what for name in self.names)
         return self.told(f"{what}{self.where}" if stands_there else what)
 
@@ -274,7 +274,7 @@ def login_command(address: str, more: str = "") -> str:
 
 
 def listed(words: Iterable[str], most: int, separator: str = ", ") -> str:
-    """So many of these words, and how many more there are."""
+    """At most `most` of these words, and how many more there are."""
     each = [*words]
     named = separator.join(each[:most])
     return f"{named}{separator.strip(', ')} and {len(each) - most} more" if len(each) > most else named

@@ -173,6 +173,13 @@ def kept_elsewhere(address: str) -> str:
     return f"{sessions} kept for {' and '.join(kept)}: --base-url or NEPTUN_BASE_URL chooses {it}." if kept else ""
 
 
+def why(error: OSError | ValueError) -> str:
+    """Why a file cannot be used, and which, to follow a colon."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    return str(error) or "it cannot be used"
+
+
 def as_typed(options: argparse.Namespace, words: str) -> str:
     """Words for a person, with the address called as it was given."""
     return words.replace("NEPTUN_BASE_URL", "--base-url") if "base_url" in options else words

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..log import printable
-from ..tools.questions import day, kind_label
+from ..tools.questions import KINDS, day
 
 NARROW = 60
 """Columns of a terminal; with fewer, a list takes the place of a table."""
@@ -160,6 +160,11 @@ def _day(item: dict[str, Any]) -> Text:
     return as_text(day(item.get("created_at")))
 
 
+def _kind(source_type: str) -> Text:
+    """What an import is, such as "folder". A kind that only the server knows keeps its own word, made readable."""
+    return as_text(KINDS.get(source_type) or source_type.replace("_", " ").strip() or "import")
+
+
 def _import(item: dict[str, Any]) -> dict[str, RenderableType]:
     branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
     replaced = f"replaced by import {item['replaced_by']}" if item.get("replaced_by") else ""
@@ -168,7 +173,7 @@ def _import(item: dict[str, Any]) -> dict[str, RenderableType]:
     status = str(item.get("import_status") or "")
     return {
         "id": _id(item),
-        "kind": as_text(kind_label(item["source_type"])),
+        "kind": _kind(item["source_type"]),
         "path": Group(path, *(as_text(text, style) for text, style in below if text)),
         "project": PathText(item.get("project", "")),
         "status": as_text(status, _COLOURS.get(status, "")),

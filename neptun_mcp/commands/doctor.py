@@ -29,8 +29,8 @@ from ..neptun.errors import NeptunError, ProjectNotFound, Unavailable, WrongUser
 from ..neptun.failures import unusable_setting
 from ..neptun.secret_files import shown_path
 from ..settings import PRIVATE, Settings, is_unset, problems, variable, variable_name
-from ..tools.words import HOST, TERMINAL, advice, happened, listed, why
-from . import FAILURE, as_typed, end_at_once, read_settings, say, show
+from ..tools.words import HOST, TERMINAL, advice, happened, listed
+from . import FAILURE, as_typed, end_at_once, read_settings, say, show, why
 from .config_file import ConfigFile
 from .console import as_text
 from .entries import Entry, entry_in

@@ -22,8 +22,8 @@ from ..neptun.errors import CredentialsMissing, LoginRefused, NeptunError, Sessi
 from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
-from ..tools.words import happened, login_command, why
-from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell
+from ..tools.words import happened, login_command
+from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell, why
 from .config_file import ConfigFile, edit
 from .entries import SECRETS, Entry, entry_in, permission, put_entry
 from .hosts import HOSTS, NAME, Host

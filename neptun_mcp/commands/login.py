@@ -18,8 +18,8 @@ from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials, User
 from ..settings import Settings
-from ..tools.words import TERMINAL, advice, happened, login_command, why
-from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell
+from ..tools.words import TERMINAL, advice, happened, login_command
+from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell, why
 
 _ENDS, _ERASES, _CLEARS = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b"), (b"\x15", b"\x17")
 _KEYS = re.compile(r"\x1b\[[\d;]*[A-Za-z~]")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..account import session_store
-from ..tools.words import why
-from . import fail, kept_elsewhere, say, settings_or_exit
+from . import fail, kept_elsewhere, say, settings_or_exit, why
 
 
 def run(options: argparse.Namespace) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from ..account import NO_HOME
 from ..command_line import command_line
-from ..tools.words import why
-from . import FAILURE, fail, refuse, tell
+from . import FAILURE, fail, refuse, tell, why
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME

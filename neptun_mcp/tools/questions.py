@@ -183,11 +183,6 @@ KINDS = {
 """What people call each known `source_type`."""
 
 
-def kind_label(source_type: str) -> str:
-    """What an import is, such as "folder". A kind that only the server knows keeps its own word, made readable."""
-    return KINDS.get(source_type) or source_type.replace("_", " ").strip() or "import"
-
-
 def day(moment: str | None) -> str:
     """The day of a moment as Neptun sends it, such as "2026-09-02"; "" if there is none.
 

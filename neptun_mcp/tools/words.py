@@ -260,13 +260,6 @@ def _in_seconds(seconds: float) -> str:
     return f"{whole} second{'s' if whole > 1 else ''}"
 
 
-def why(error: OSError | ValueError) -> str:
-    """Why a file cannot be used, and which, to follow a colon."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-    return str(error) or "it cannot be used"
-
-
 def login_command(address: str, more: str = "") -> str:
     """The command that logs in to an address; `more` stands at its end."""
     where = "" if address == DEFAULT_BASE_URL else f" --base-url {address}"

@@ -78,7 +78,7 @@ LOGGING_OUT = (NO_SESSION, INVALID_LOGIN, WRONG_PASSWORD)
 """Recorded: these set the cookie of an anonymous session."""
 
 
-ANONYMOUS_COOKIE = seal("nobody", 334)
+ANONYMOUS_COOKIE = seal("nobody")[:244] + seal("nobody")[-90:]
 """Recorded: 334 characters, where a person's has 441."""
 
 BOB_ID, BOB_COOKIE, NEWSLETTER = 2, seal("bob"), 7

@@ -1,4 +1,4 @@
-"""What a person types: a command is in the module of its name, as `run(options)`, which returns if it succeeded.
+"""What a person types: each command is `run(options)` in the module of its name, and returns if it succeeded.
 
 This module has what they share. A command imports what it needs when it runs.
 """
@@ -102,7 +102,7 @@ def say(*what: RenderableType, done: str = "") -> None:
     """Write lines for a person to stdout, or what rich renders, as the terminal allows.
 
     Args:
-        done: what has been done, if anything, which is told on stderr where stdout cannot be written, and goes on.
+        done: what has been done, if anything: if stdout cannot be written, stderr says so, and the program goes on.
     """
     from .console import write  # rich takes its time, and a server says nothing
 

@@ -1,4 +1,4 @@
-"""A host's configuration file: what is in it, and how it comes to say something else with the rest as it is."""
+"""A host's configuration file: read, and edited with everything else left as it is."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ class ConfigFile:
 
     @property
     def changed(self) -> bool:
-        """Whether the text is another than that of the file."""
+        """Whether the text differs from the file's."""
         return self.text != self._first
 
     def update(self, value: Mapping[str, Any]) -> None:
-        """Make the text say something else, not yet the file. What is the same in both stays as it is in the text.
+        """Change the text, not yet the file. Of the text, only what stands for the change becomes another.
 
         Args:
             value: what of the file is to change; None takes something out.
@@ -112,7 +112,7 @@ class ConfigFile:
 
         Args:
             keep: whether to keep the file as it was, as `backup`.
-            private: whether what is written is to be for the owner alone.
+            private: whether only the owner may read what is written.
 
         Raises:
             FileChanged: the file is no longer what was read.
@@ -135,7 +135,7 @@ class ConfigFile:
         with suppress(OSError):
             self.path.parent.rmdir()
 
-    def close(self) -> None:
+    def make_private(self) -> None:
         """Make file and backup readable by their owner alone."""
         for path in (self.path, self.backup):
             if path.exists():
@@ -190,7 +190,7 @@ def _differences(old: Any, new: Any, path: Sequence[str] = ()) -> Iterator[tuple
     if is_object(old) and is_object(new):
         for key in {**new, **old}:
             yield from _differences(old.get(key), new.get(key), [*path, key])
-    elif old == old or new == new:  # NaN is not what it is
+    elif old == old or new == new:  # NaN does not equal itself
         yield path, old, new
 
 

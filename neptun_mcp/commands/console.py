@@ -23,7 +23,7 @@ from ..tools.questions import KINDS, day
 NARROW = 60
 """Columns of a terminal; with fewer, a list takes the place of a table."""
 
-_UNLIMITED = 100_000  # columns of a file or a pipe: what is searched and cut there is a line an item
+_UNLIMITED = 100_000  # columns of a file or a pipe: each item is one line there, for grep and cut
 _LEAST = 12  # columns of a path, a name or a text in a table; with fewer, too, a list is easier to read
 _STRETCHING = {"path", "project", "name", "description", "model", "account"}
 """Titles of columns with paths, names and texts, and with what belongs to them below."""

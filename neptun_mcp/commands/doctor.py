@@ -1,6 +1,6 @@
 """`neptun-mcp doctor`: checks the entries in hosts and each step of a call, and ends with the one thing to fix.
 
-An entry is looked at as its host would, with its program or address.
+It looks at an entry as the host would, down to its program or address.
 """
 
 from __future__ import annotations

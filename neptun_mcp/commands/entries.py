@@ -16,13 +16,13 @@ from .json_text import is_object
 _HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
 _IF_UNSET = ("timeout", "tools", "enabled")
-"""What of an entry is only where the person has not set it."""
+"""Keys that `install` sets only where the person has not."""
 
 _PERMISSION, _TOOL = "permission", "neptun_delete_import"
 """Where opencode keeps what tools may do, and the name under which it knows ours."""
 
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
-"""Programs that start others on what is another machine to them, where a log-in of this one is not kept."""
+"""Programs that start others elsewhere, where a log-in of this machine is not kept."""
 
 SECRETS = set(map(variable_name, PRIVATE))
 """The variables that hold a cookie, a password or an e-mail address."""
@@ -95,7 +95,7 @@ class Entry:
 
     @property
     def installed(self) -> dict[str, Any]:
-        """What `install` writes of it: neither what else a person has added, nor variables of others."""
+        """The part that `install` writes: without the keys that a person has added, and without other variables."""
         ours = {key: self.value[key] for key in HOSTS[self.host].form if key in self.value}
         variables = {name: value for name, value in self.environment.items() if name.startswith("NEPTUN_")}
         return {key: variables if isinstance(value, dict) else value for key, value in ours.items()}

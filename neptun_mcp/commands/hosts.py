@@ -59,9 +59,9 @@ class Host:
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
         servers: the name under which its file has them.
         entry: makes the server's entry of a command, its arguments and its environment.
-        has_permissions: whether the file says before what the host asks, as opencode's does.
+        has_permissions: whether the file says which tools the host asks about, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
-        asks: whom it asks before a deletion without that, a sentence with `{title}` in it.
+        asks: what it does before a deletion if neither holds, a sentence with `{title}` in it.
         note: what else the person has to know.
         expands: what the host replaces in the texts of an entry, so that no value may hold it; there is no escape.
         program: the command that starts it, if it has one.

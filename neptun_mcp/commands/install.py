@@ -190,7 +190,7 @@ def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
         config.save(keep=not ours, private=private)
         done = f"{title}: {'updated the server in' if old else 'added the server to'} {file}."
     if private:
-        config.close()
+        config.make_private()
     kept = config.changed and config.content is not None and config.backup.exists()
     return [
         done,

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         wanted = "the value of the cookie neptun-session" if options.cookie else "e-mail address and password"
         fail(f"What you entered is not a log-in, so nothing was saved. Enter {wanted}.")
     try:
-        user, cookie = anyio.run(_open_session, settings, credentials)
+        cookie, user = anyio.run(_open_session, settings, credentials)
     except NeptunError as error:
         fail(f"{happened(error)} Nothing is kept.", as_typed(options, _advice(error, settings.base_url)))
     try:
@@ -63,12 +63,10 @@ def run(options: argparse.Namespace) -> None:
     say(f"Next: {command_line()} install adds the server to your host; one that has it needs no restart.")
 
 
-async def _open_session(settings: Settings, credentials: Credentials) -> tuple[User, str]:
-    """The user and the cookie of a session that Neptun accepts."""
+async def _open_session(settings: Settings, credentials: Credentials) -> tuple[str, User]:
+    """The cookie of a session that Neptun accepts, and its user."""
     async with create_client(settings) as client:
-        neptun = client.with_options(credentials=credentials)
-        cookie, user = await neptun.log_in()
-        return user, cookie
+        return await client.with_options(credentials=credentials).log_in()
 
 
 def _advice(error: NeptunError, address: str) -> str:

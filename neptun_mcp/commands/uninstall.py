@@ -85,7 +85,7 @@ def _installed(name: str, before: ConfigFile, entry: Entry) -> ConfigFile:
 
 
 def _undone(was: Any, made: Any, now: Any) -> Any:
-    """A value as it was before `install`, with what has changed since that made of it what it then was."""
+    """A value as it was before `install`, with what has been changed since."""
     if now == made:
         return was
     before: Any = {} if was is None else was

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from . import errors
 from .errors import Obstacle
 
-_LONGEST_DATE = 64
+_LONGEST_DATE = 64  # characters
 
 _OBSTACLES: list[tuple[type[Exception], Obstacle]] = [
     (ssl.SSLError, Obstacle.TLS),

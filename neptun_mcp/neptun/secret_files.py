@@ -1,4 +1,4 @@
-"""Files that hold a secret, as people save them: by whatever editor, on whatever system."""
+"""Files that hold a secret: read however people save them, written for their owner alone, locked meanwhile."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import errno
 import json
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 MAX_SECRET_FILE = 64 * 2**10
 """Bytes. A browser's whole cookies.txt fits."""
@@ -24,8 +21,6 @@ INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 """For `str.translate`: characters without width, which come along when people copy. No secret holds them."""
 
 _LOCK_SECONDS = 15.0
-
-T = TypeVar("T")
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -121,7 +116,7 @@ def write_secret_file(
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it, for the owner of the one in which they are made alone."""
+    """Make a directory and those above it, for the owner of the one that exists alone."""
     if not path.exists():
         make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
@@ -183,27 +178,6 @@ else:
         return True
 
 
-def in_time(work: Callable[[], T], seconds: float) -> T:
-    """What `work` returns. It runs in a thread that does not keep the process alive, if it never ends.
-
-    Raises:
-        TimeoutError: it takes longer.
-    """
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except FutureTimeoutError:  # which is another one before Python 3.11
-        raise TimeoutError from None
-
-
 def _without_waiting(path: str, flags: int) -> int:
     """Open a FIFO too without waiting until somebody writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -215,7 +189,7 @@ def path_text(path: Path) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A path in parentheses, after a blank; nothing if it may be the secret itself, as nothing of it is there."""
+    """A path in parentheses, after a blank; empty if neither it nor its folder exists: it may be the secret."""
     try:
         whole = path.expanduser()
         in_folder = whole.is_absolute() and whole.parent != Path(whole.anchor) and whole.parent.is_dir()

@@ -30,9 +30,9 @@ from pydantic_core import from_json
 from . import errors
 from .cookies import cookie_value
 from .models import COOKIE_NAME, MAX_ID, Item, text_fields, texts_of
-from .secret_files import MAX_SECRET_FILE, in_time, path_text, read_secret_file, shown_path
+from .secret_files import MAX_SECRET_FILE, path_text, read_secret_file, shown_path
 from .store import SessionStore
-from .threads import Pace
+from .threads import Pace, in_time
 from .transport import Transport
 
 _SENDABLE = re.compile(r"[!-:<-~]+")  # what can stand in a Cookie header as one value

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from .cookies import cookie_value
-from .secret_files import in_time, locked, make_directory, read_secret_file, write_secret_file
+from .secret_files import locked, make_directory, read_secret_file, write_secret_file
+from .threads import in_time
 
 KEYRING_SECONDS = 10.0
 """How long a keyring may take. One that is locked may be waiting for a person."""
 
-_MAX_FILE = 2**20
+_MAX_FILE = 2**20  # bytes
 _KEYRING = "the system's keyring"
-_NO_KEYRING = f"{_KEYRING} is locked, or not there"
 
 T = TypeVar("T")
 
@@ -194,4 +194,4 @@ def _ask_keyring(ask: Callable[[Any], T]) -> T:
     except TimeoutError:
         raise OSError(errno.ETIMEDOUT, f"{_KEYRING} does not answer: it may be waiting for you") from None
     except Exception:
-        raise OSError(errno.EACCES, _NO_KEYRING) from None
+        raise OSError(errno.EACCES, f"{_KEYRING} is locked, or not there") from None

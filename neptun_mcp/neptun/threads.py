@@ -1,10 +1,13 @@
-"""Long work, done in small pieces in few threads: the event loop goes on meanwhile."""
+"""Work in threads: long work in small pieces, while the event loop goes on, and work that may never end."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 import anyio
@@ -83,3 +86,24 @@ async def paced(size: int, work: Callable[[Pace], T], *, seconds: float = math.i
         return await anyio.to_thread.run_sync(pace.run, work, abandon_on_cancel=True, limiter=limiter)
     finally:
         pace.stopped = True
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """What `work` returns. It runs in a thread that does not keep the process alive, if it never ends.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except FutureTimeoutError:  # which is another one before Python 3.11
+        raise TimeoutError from None

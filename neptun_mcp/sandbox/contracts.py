@@ -67,8 +67,8 @@ class Observed:
         return JSONResponse(projects)
 
     def imports(self, query: Mapping[str, str], imports: list[Record]) -> Response:
-        """Recorded: without a filter only local folders; `source_type` is ignored; no title, no description."""
-        source_type = query.get("import_source_type", "local_folder")
+        """Recorded: without a filter only local folders; `source_type` is ignored."""
+        source_type = query.get("import_source_type", LOCAL_FOLDER)
         if source_type not in SOURCE_TYPES:
             raise TurnedDown(INVALID_PARAMETERS)
         found = [record for record in imports if record["source_type"] == source_type]

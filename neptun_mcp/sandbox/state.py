@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 Record: TypeAlias = dict[str, Any]
 
 
-def seal(seed: str, length: int = 441) -> str:
+def seal(seed: str) -> str:
     """A cookie value with the look of Neptun's sealed sessions (recorded); the same seed gives the same one."""
     noise = base64.urlsafe_b64encode(hashlib.shake_256(seed.encode()).digest(441)).decode()
-    return f"Fe26.2**{noise[:64]}*{noise[64:86]}*{noise[86 : length - 100]}**{noise[-88:]}"
+    return f"Fe26.2**{noise[:64]}*{noise[64:86]}*{noise[86:341]}**{noise[-88:]}"
 
 
 @dataclass

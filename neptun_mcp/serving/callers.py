@@ -17,8 +17,7 @@ from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.session import Credentials
 from ..sign_in.forms import Refusal
 from ..sign_in.routes import ADVICE, SignIn
-from ..tools.context import EVERYTHING
-from ..tools.context import Scope as ToolScope
+from ..tools.context import EVERYTHING, Scope
 from ..tools.words import NoSession
 from .refusals import Refused, unauthorized
 
@@ -50,7 +49,7 @@ class Caller:
     no_session: str = ""
     sign_in: str = ""
     user_id: int | None = None
-    scope: ToolScope = EVERYTHING
+    scope: Scope = EVERYTHING
 
     @property
     def principal(self) -> str:
@@ -114,11 +113,11 @@ class Tokens:
         return known
 
 
-_LOOKS_UP = ToolScope(
+_LOOKS_UP = Scope(
     no_deletion="This sign-in is for looking up only. The person can sign in to this server again and allow deletions "
     "there, or do it on the Neptun website."
 )
-_MAY_DELETE = ToolScope(always_ask=True)
+_MAY_DELETE = Scope(always_ask=True)
 
 
 class SignedIn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
-from ..settings import bracketed
 from ..sign_in.forms import MAX_FIELDS
 from ..tools.context import Report
 from .bodies import Bodies, replay
@@ -43,6 +42,7 @@ MAX_REFUSALS, HOLD_SECONDS = 50, 10.0
 _AUTHORITY = re.compile(r"(\[[\da-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII)
 
 
+@dataclass
 class Limits:
     """ASGI middleware for every route: answers what is refused, not too fast, and limits the headers and the query.
 
@@ -50,24 +50,23 @@ class Limits:
     connection, which has one request at a time. When the server ends, an answer is the last one on its connection.
     """
 
-    def __init__(self, app: ASGIApp, ending: Ending) -> None:
-        self._app = app
-        self._ending = ending
-        self._next = 0.0  # when the next refusal is due
+    app: ASGIApp
+    ending: Ending
+    _next: float = field(default=0.0, init=False)  # when the next refusal is due
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_hold(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if 400 <= message["status"] < 500:
                     await self._hold_back()
-                if self._ending.has_begun:
+                if self.ending.has_begun:
                     message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
         try:
             if scope["type"] == "http":
                 _check_size(scope)
-            await self._app(scope, receive, send_or_hold)
+            await self.app(scope, receive, send_or_hold)
         except Disconnected:
             pass
         except Refused as refusal:
@@ -88,16 +87,17 @@ def _check_size(scope: Scope) -> None:
         raise Refused(414, "The query of the address is too long. Send less.")
 
 
+@dataclass(kw_only=True)
 class Gate:
     """ASGI application that lets good requests through to another one.
 
     It checks first what costs least: where the request is addressed to, who sent it. Only then does it read a body, and
     let the caller wait for a turn.
 
-    Args:
+    Attributes:
         app: what is behind it.
         methods: the HTTP methods that it answers.
-        hosts: the names by which callers reach the server.
+        hosts: the names by which callers reach the server, in lower case, those of IPv6 in brackets.
         authenticate: who sent a request with these headers; raises `Refused` if they may not call.
         clients: those of callers.
         people: who is refused.
@@ -105,32 +105,20 @@ class Gate:
         turns: of the people who call.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        methods: Sequence[str],
-        hosts: Sequence[str],
-        authenticate: Callable[[Headers], Caller],
-        clients: Clients,
-        people: RefusedPeople,
-        on_ended: Callable[[], Refused] | None,
-        turns: Turns,
-    ) -> None:
-        self._app = app
-        self._methods = methods
-        self._hosts = {bracketed(host.lower()) for host in hosts}
-        self._authenticate = authenticate
-        self._clients = clients
-        self._people = people
-        self._on_ended = on_ended
-        self._turns = turns
-        self._bodies = Bodies(MAX_BODY, MAX_BODIES)
+    app: ASGIApp
+    methods: Sequence[str]
+    hosts: set[str]
+    authenticate: Callable[[Headers], Caller]
+    clients: Clients
+    people: RefusedPeople
+    on_ended: Callable[[], Refused] | None
+    turns: Turns
+    _bodies: Bodies = field(default_factory=lambda: Bodies(MAX_BODY, MAX_BODIES), init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         self._check_address(headers)
-        caller, report = self._authenticate(headers), Report()
+        caller, report = self.authenticate(headers), Report()
         state = {**scope.get("state", {}), "caller": caller, "report": report}
         request = Request({**scope, "headers": _tolerant(headers), "state": state})
         try:
@@ -138,7 +126,7 @@ class Gate:
             self._check_form(scope["method"], headers)
             await self._let_through(request, headers, receive, send)
         except Refused as refusal:
-            note_refusal(refusal, request, self._clients.user_behind(caller))
+            note_refusal(refusal, request, self.clients.user_behind(caller))
             raise
         finally:
             # What it holds of an error leads back to the request, and would keep it until garbage is looked for.
@@ -147,16 +135,16 @@ class Gate:
     async def _let_through(self, request: Request[Any], headers: Headers, receive: Receive, send: Send) -> None:
         """Read a request, and hand it on when it is its caller's turn."""
         scope, state, caller = request.scope, request.scope["state"], caller_of(request)
-        person = self._clients.person_behind(caller)
+        person = self.clients.person_behind(caller)
         body = await self._bodies.read(person, headers, receive)
         message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
         state |= {"person": person, "message": message, "size": len(body)}
         # A reply to a question must not wait for calls.
         kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
-        async with self._turns.take(person, receive, kind) as turn:
+        async with self.turns.take(person, receive, kind) as turn:
             state["turn"] = turn
-            await self._people.check(request, self._clients)
-            await turn.measured(self._app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
+            await self.people.check(request, self.clients)
+            await turn.measured(self.app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
@@ -176,11 +164,11 @@ class Gate:
                 raise Refused(403, words, note=f"Origin is {origin[:100]!a}")
 
     def _check_form(self, method: str, headers: Headers) -> None:
-        if method not in self._methods:
-            needed = f"The HTTP method has to be {' or '.join(self._methods)}."
+        if method not in self.methods:
+            needed = f"The HTTP method has to be {' or '.join(self.methods)}."
             if method == "GET":  # as of a browser
                 needed = f"This is an MCP server: add this address to your host instead of opening it. {needed}"
-            raise Refused(405, needed, {"Allow": ", ".join(self._methods)})
+            raise Refused(405, needed, {"Allow": ", ".join(self.methods)})
         # A form of a web page could have another type.
         if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "The Content-Type of a request has to be application/json.")
@@ -188,14 +176,14 @@ class Gate:
     def _is_ours(self, authority: str) -> bool:
         """Whether it is one of the hosts, with a port and without."""
         found = _AUTHORITY.fullmatch(authority.lower())
-        return found is not None and not self._hosts.isdisjoint((found[0], found[1]))
+        return found is not None and not self.hosts.isdisjoint((found[0], found[1]))
 
     def _unless_ended(self, scope: Scope, receive: Receive, send: Send) -> Send:
         """`send`, but with another answer if Neptun refused the caller's session.
 
         The start of an answer is held back until it is known which one it will be: a stream starts before its call.
         """
-        on_ended = self._on_ended
+        on_ended = self.on_ended
         if on_ended is None:
             return send
         started = list[Message]()

@@ -29,7 +29,7 @@ from ..account import create_client, sample_login
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..server import build_server, lowlevel_server
-from ..settings import Settings, is_loopback
+from ..settings import Settings, bracketed, is_loopback
 from ..sign_in.routes import ADVICE, SignIn
 from ..tools.context import Shared
 from ..tools.pages import Pages
@@ -80,7 +80,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     )
     mcp, probes = McpSessions(server, are_kept=keeps_sessions), _Probes(neptun, turns, not renewal)
     gate = Gate(
-        mcp.handle_request,
+        app=mcp.handle_request,
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=_hosts(settings, host),
         authenticate=signed_in or Tokens(settings.tokens, renewal),
@@ -160,10 +160,11 @@ def _turns(settings: Settings) -> Turns:
     return Turns(max(1, settings.max_connections // 4), settings.timeout)
 
 
-def _hosts(settings: Settings, host: str) -> list[str]:
-    """The names by which callers reach the server."""
+def _hosts(settings: Settings, host: str) -> set[str]:
+    """The names by which callers reach the server, as in an address."""
     public = [urlsplit(settings.mcp_public_url).hostname or ""] if settings.mcp_public_url else []
-    return [*(settings.mcp_allowed_hosts or ()), *public] or ["127.0.0.1", "localhost", "::1", host]
+    names = [*(settings.mcp_allowed_hosts or ()), *public] or ["127.0.0.1", "localhost", "::1", host]
+    return {bracketed(name.lower()) for name in names}
 
 
 def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:

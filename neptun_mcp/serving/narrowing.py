@@ -1,6 +1,6 @@
 """Less than the server allows: what a connection asks for by its address.
 
-`/mcp?read_only=1` takes deletion away, `/mcp?project_id=3` all projects but one; both go together.
+`/mcp?read_only=1` takes deletion away, `/mcp?project_id=3` all projects but one. They can be combined.
 """
 
 from __future__ import annotations

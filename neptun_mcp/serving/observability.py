@@ -103,7 +103,7 @@ class CallLog:
             name = str((ctx.params or {}).get("name"))
             reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
             caller, neptun = caller_of(ctx.request), None
-            with suppress(NotDone):  # there is no session
+            with suppress(NoSession):
                 neptun = ctx.lifespan_context.client_for(ctx.request)
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
             common = {"request_id": request_id_of(ctx.request.headers), **_who(caller, user_id)}
@@ -118,9 +118,9 @@ class CallLog:
                 why = answer["content"][0]["text"] if answer and outcome == "error" else None
                 happened = _what_happened(ctx.request, outcome, given, host)
                 fields = {**happened, "why": why, **reason, "user_id": user_id, **common}
-                self._log_deletion(fields, str(given.get("project") or ""), caller, neptun)
+                self._audit(fields, str(given.get("project") or ""), caller, neptun)
 
-    def _log_deletion(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient | None) -> None:
+    def _audit(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient | None) -> None:
         named = fields["project"] or fields.get("reason") == "session_ended"
         if neptun and self._tasks and not named and self._naming < MAX_NAMING:
             self._tasks.start_soon(self._name_project, fields, called, caller, neptun)

@@ -12,15 +12,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from ..neptun.errors import CredentialsMissing, NeptunError, SessionRefused
+from ..neptun.errors import NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
-from ..tools.words import NotDone
 from .callers import Clients, caller_of
 from .refusals import Refused
-
-UNKNOWN = "Neptun does not say who you are. Try again in a minute."
-
-STOPPED = "You may not use this server any more. Ask its operator."
 
 READ_SECONDS = 1.0
 """How often the file is read."""
@@ -90,7 +85,7 @@ class RefusedPeople:
 
         Args:
             request: it went through a `Gate`.
-            clients: those of callers, who are asked for their user id if each has a session.
+            clients: those of callers, to ask Neptun for the user id of a session.
 
         Raises:
             Refused: the caller is one of them, or it cannot be found out (503).
@@ -102,12 +97,13 @@ class RefusedPeople:
         if caller.cookie and user_id is None:
             try:
                 user_id = (await clients.client_for(request).user()).id
-            except (NotDone, CredentialsMissing, SessionRefused):
-                pass  # without a session no call succeeds
+            except SessionRefused:
+                pass  # no call succeeds either
             except NeptunError:
-                raise Refused(503, UNKNOWN) from None
+                raise Refused(503, "Neptun does not say who you are. Try again in a minute.") from None
         if found := self._callers & {caller.name(user_id), caller.name(None)}:
-            raise Refused(403, STOPPED, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
+            words = "You may not use this server any more. Ask its operator."
+            raise Refused(403, words, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""

@@ -77,7 +77,7 @@ class _Host(ObjectStream[SessionMessage]):
         self._polls_stdout = _is_pollable(stdout)
         if self._polls_stdout:
             os.set_blocking(stdout, False)
-        self._turn = anyio.Lock()  # to write
+        self._writing = anyio.Lock()
         self._seconds = seconds
         self._deadline = math.inf
         self._unanswered: list[RequestId] = []  # the host's requests
@@ -148,7 +148,7 @@ class _Host(ObjectStream[SessionMessage]):
 
     async def _write(self, line: bytes) -> None:
         left = memoryview(line)
-        async with self._turn:
+        async with self._writing:
             while left:
                 try:
                     if self._polls_stdout:

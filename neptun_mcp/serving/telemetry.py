@@ -117,7 +117,7 @@ class Telemetry(logging.Handler):
         fields: Mapping[str, Any] = getattr(record, "fields", {})
         if record.name == "neptun_mcp.sign_in" and "outcome" in fields:
             self._sign_ins.add(1, {"event": str(record.msg), "outcome": fields["outcome"]})
-        elif record.name == "neptun_mcp.calls" and "outcome" in fields:
+        elif record.name == "neptun_mcp.calls":
             tool = fields["tool"] if fields["tool"] in self._names else "_OTHER"
             about = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool, "outcome": fields["outcome"]}
             about |= {"error.type": fields["reason"]} if "reason" in fields else {}

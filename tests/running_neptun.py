@@ -122,12 +122,12 @@ FAR_FUTURE = "+012026-01-01T00:00:00.000Z"
 class RunningServer(Observed):
     """The observed contract, to the letter of its errors."""
 
-    def refused(self, request: Request, refusal: TurnedDown) -> Response:
+    def refused_in_full(self, request: Request, refusal: TurnedDown) -> Response:
         status, _, message = refusal.denial.observed
         if message is not None and "application/json" not in request.headers.get("accept", ""):
             return html_page(status)
         path: str = request.scope["raw_path"].decode()
-        body: Record = json.loads(bytes(super().refused(request, refusal).body))
+        body: Record = json.loads(bytes(self.refused(refusal).body))
         if message is None:
             body["stack"] = []
         else:
@@ -199,7 +199,10 @@ class RunningNeptun(Neptun):
                 refuse_markup(unquote_plus(request.url.query))
             response = await self.answer(request)
         except TurnedDown as refusal:
-            response = self.contract.refused(request, refusal)
+            if isinstance(self.contract, RunningServer):
+                response = self.contract.refused_in_full(request, refusal)
+            else:
+                response = self.contract.refused(refusal)
             # Recorded: the anonymous cookie is set, unless it is the one that was sent.
             if refusal.denial in LOGGING_OUT and sent_cookie(request) != ANONYMOUS_COOKIE:
                 response.headers.update(set_cookie(ANONYMOUS_COOKIE))

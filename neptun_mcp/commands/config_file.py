@@ -35,13 +35,12 @@ class ConfigFile:
         content: what was in it when it was read; None if there was no such file.
         text: what is to be in it, with "\\n" at the ends of lines.
         value: what the text says.
+
+    Raises:
+        ValueError: the content cannot be parsed, or is something other than an object.
     """
 
     def __init__(self, path: Path, content: bytes | None = None) -> None:
-        """
-        Raises:
-            ValueError: the content cannot be parsed, or is something other than an object.
-        """
         self.path = path
         self.content = content
         self._read, self._set, self._remove = _FORMATS.get(path.suffix, _JSON)

@@ -265,7 +265,7 @@ def text_fields(model: type[Item]) -> list[str]:
 
 
 def texts_of(items: Sequence[Item]) -> Iterable[str]:
-    """The texts of items of one model, in which no line of Python runs for an item: every list is looked through."""
+    """The texts of items of one model. No line of Python runs for each item, as every list is looked through."""
     values = [*map(vars, items)]
     fields = text_fields(type(items[0])) if items else ()
     return filter(None, chain.from_iterable(map(itemgetter(name), values) for name in fields))

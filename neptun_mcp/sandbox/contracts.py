@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER
@@ -57,7 +56,7 @@ class Observed:
     auth_check_status = 204
     single_resources = True
 
-    def refused(self, request: Request, refusal: TurnedDown) -> Response:
+    def refused(self, refusal: TurnedDown) -> Response:
         """Recorded: a handler says nothing in `message`, the guard and a crash do."""
         status, status_message, message = refusal.denial.observed
         body = {"statusCode": status, "statusMessage": status_message}
@@ -88,7 +87,7 @@ class Documented:
     auth_check_status = 200
     single_resources = False
 
-    def refused(self, request: Request, refusal: TurnedDown) -> Response:
+    def refused(self, refusal: TurnedDown) -> Response:
         status, message = refusal.denial.documented
         return JSONResponse({"statusCode": status, "message": message}, status)
 

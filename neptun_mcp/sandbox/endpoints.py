@@ -55,7 +55,7 @@ class Neptun:
         try:
             response = await self.answer(request)
         except TurnedDown as refusal:
-            response = self.contract.refused(request, refusal)
+            response = self.contract.refused(refusal)
         await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:

@@ -60,9 +60,8 @@ def _origin() -> str:
 
 
 def _python() -> str:
-    return next(
-        (name for name in ("python", "python3") if shutil.which(name) == sys.executable), _quoted(sys.executable)
-    )
+    found = (name for name in ("python", "python3") if shutil.which(name) == sys.executable)
+    return next(found, _quoted(sys.executable))
 
 
 def _quoted(word: str) -> str:

@@ -91,6 +91,7 @@ class NeptunClient:
 
     Attributes:
         session: the person's session.
+        address: the base URL.
         timeout: as it was given.
         learned: what is known about the server.
     """
@@ -115,6 +116,7 @@ class NeptunClient:
             http_transport=http_transport,
             user_agent=user_agent,
         )
+        self.address = base_url
         self.learned = Learned()
         self.timeout = timeout
         self._time_limit: TimeLimit | None = None
@@ -130,11 +132,6 @@ class NeptunClient:
     async def aclose(self) -> None:
         """Close the connections, which clients made by `with_options` use too."""
         await self._transport.aclose()
-
-    @property
-    def address(self) -> str:
-        """The base URL."""
-        return self._transport.address
 
     def with_options(
         self,

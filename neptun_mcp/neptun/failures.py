@@ -172,12 +172,9 @@ def unusable_setting(address: str) -> errors.Unreachable:
         try:
             if value := settings.get(name):
                 use(value)
-        except ImportError:
-            return errors.Unreachable(
-                address, Obstacle.SETTING, setting=name, why="SOCKS needs the Python package socksio"
-            )
-        except (OSError, ValueError, httpx.InvalidURL):
-            return errors.Unreachable(address, Obstacle.SETTING, setting=name)
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            why = "SOCKS needs the Python package socksio" if isinstance(error, ImportError) else ""
+            return errors.Unreachable(address, Obstacle.SETTING, setting=name, why=why)
     return errors.Unreachable(address, Obstacle.SETTING)
 
 

@@ -104,6 +104,7 @@ class Transport:
         user_agent: str,
     ) -> None:
         self.address = base_url
+        self._is_encrypted = base_url.startswith("https:")
         self._max_response_bytes = max_response_bytes
         self._http_transport = http_transport
         self._headers = {
@@ -222,10 +223,6 @@ class Transport:
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             raise unusable_setting(self.address) from error
-
-    @property
-    def _is_encrypted(self) -> bool:
-        return self.address.startswith("https:")
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

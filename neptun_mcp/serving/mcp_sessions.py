@@ -139,9 +139,7 @@ class McpSessions:
 
     async def _note(self, method: str, headers: Headers, owner: tuple[str, str]) -> None:
         """Note from the headers of an answer that a session is used, has begun or has ended."""
-        session = headers.get(MCP_SESSION_ID_HEADER)
-        if session is None:
-            return
+        session = headers[MCP_SESSION_ID_HEADER]
         self._owners.pop(session, None)
         if method == "DELETE":
             return

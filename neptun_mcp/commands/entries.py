@@ -124,9 +124,9 @@ def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
     scope: Any = file.value["projects"][project] if project else file.value
     servers = scope.get(HOSTS[name].servers) if is_object(scope) else None
     value = servers.get(NAME) if is_object(servers) else None
-    if value is None or is_object(value):
-        return Entry(name, file.path, value, project) if value is not None else None
-    raise ValueError(f"{file.path} has another kind of entry {NAME}")
+    if value is not None and not is_object(value):
+        raise ValueError(f"{file.path} has another kind of entry {NAME}")
+    return None if value is None else Entry(name, file.path, value, project)
 
 
 def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:

@@ -506,6 +506,7 @@ class NeptunClient:
         return Listing(arranged(items), left_out)
 
     def _list_in(self, answer: Answer, wrapper: str | None) -> list[Any]:
+        """The list in the JSON of an answer; a single item counts as one."""
         value = self._json_of(answer)
         if wrapper is None:
             return [value]

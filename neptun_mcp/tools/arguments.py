@@ -120,20 +120,8 @@ def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
     return {**cast("dict[str, Any]", arguments)} if isinstance(arguments, dict) else None
 
 
-def as_texts(prompt: str, arguments: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The arguments of a prompt: the protocol knows texts only; some hosts send numbers, and null for what is left out.
-
-    Raises:
-        NotDone: there are others than the prompt's, or one is no text.
-    """
-    _refuse_unknown(prompt, arguments, known)
-    for argument, value in arguments.items():
-        if isinstance(value, (bool, float, list, dict)):
-            raise NotDone(f"{argument} must be text. Pass it in quotes, or leave it out.")
-    return {argument: str(value) for argument, value in arguments.items() if value is not None}
-
-
-def _refuse_unknown(name: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
+def refuse_unknown(name: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises NotDone if a tool or a prompt does not have these arguments."""
     if unknown := [quoted(argument) for argument in arguments if argument not in known]:
         raise NotDone(f"{name} has no argument {', '.join(unknown[:5])}. Its arguments are: {', '.join(known)}.")
 
@@ -154,7 +142,7 @@ def given_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         NotDone: there are others than the tool's.
     """
     properties: dict[str, Any] = tool.parameters["properties"]
-    _refuse_unknown(tool.name, arguments, properties)
+    refuse_unknown(tool.name, arguments, properties)
     required = tool.parameters.get("required", ())
     return {name: value for name, value in arguments.items() if name in required or is_given(value, properties[name])}
 

@@ -14,7 +14,7 @@ from mcp.types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic import ValidationError
 
 from ..neptun.errors import quoted
-from .arguments import as_texts, is_given, parsed_arguments
+from .arguments import is_given, parsed_arguments, refuse_unknown
 from .context import EVERYTHING, Scope, Shared
 from .prompts import create_prompts
 from .tools import ASKING, OF_ALL, audited_tools, create_tools
@@ -169,7 +169,10 @@ def _params_within(scope: Scope, params: Mapping[str, Any], *, is_tool: bool) ->
         raise NotDone(f"The arguments of {name} must be a JSON object. Pass none as {{}}.")
     if not is_tool:
         (prompt,) = (prompt for prompt in create_prompts() if prompt.name == name)
-        arguments = as_texts(name, arguments, [argument.name for argument in prompt.arguments or ()])
+        refuse_unknown(name, arguments, [argument.name for argument in prompt.arguments or ()])
+        # The protocol knows texts only; some hosts send numbers, and null for what is left out.
+        texts = {key: str(value) if isinstance(value, int) else value for key, value in arguments.items()}
+        arguments = {key: value for key, value in texts.items() if value is not None}
     if scope.project_id is not None:
         for argument, schema in _PROJECT.items():
             if is_given(value := arguments.pop(argument, None), schema) and str(value).strip() != str(scope.project_id):

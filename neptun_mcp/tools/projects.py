@@ -23,11 +23,7 @@ ALL = "*"
 """Stands for all projects, in the argument `project`."""
 
 _QUOTES = str.maketrans("“”„‟‘’‚‛", '""""' + "''''")
-_FORM_CHARACTERS = 10_000  # of the projects to choose from; where there are more, the person types a name
-
-
-class NamedProject(Form):
-    project: str = Field(min_length=1, max_length=200, title="Project", description="Its name, a part of it, or its id")
+_FORM_CHARACTERS = 10_000  # of the projects to choose from
 
 
 async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project: str) -> Call | Elicit[BaseModel]:
@@ -50,16 +46,15 @@ async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project
                 "Pass one of the two, or the id alone if you are sure of it."
             )
         if not projects:
-            known = known_projects(_nearest(listing.items, name))
+            words = fold(name).split()
+            nearest = sorted(listing.items, key=lambda project: -sum(word in fold(project.name) for word in words))
             what = f"No project has {quoted(name)} in its name; pass project_id (in a list, project * means all)."
-            raise NotDone(f"{what} {known}")
+            raise NotDone(f"{what} {known_projects(nearest)}")
     if len(projects) == 1 and not (listing.left_out and not name):
         return replace(call, project_id=projects[0].id)
-    if not can_ask(ctx.client_capabilities):
-        raise _none_chosen(projects, name)
     labels = [_label(project) for project in projects]
-    if sum(map(len, labels)) > _FORM_CHARACTERS:
-        return Elicit(f"Which of your {len(projects)} Neptun projects do you mean?", NamedProject)
+    if not can_ask(ctx.client_capabilities) or sum(map(len, labels)) > _FORM_CHARACTERS:
+        raise _none_chosen(projects, name)
     choices: Any = Literal[tuple(labels)]
     form = create_model("ProjectChoice", __base__=Form, project=(choices, Field(title="Project")))
     return Elicit("Which Neptun project do you mean?", form)
@@ -72,18 +67,12 @@ async def find_project(
     chosen = choice.data if isinstance(choice, AcceptedElicitation) else None
     if isinstance(chosen, Call):
         return chosen
-    call = call_of(ctx)
-    if chosen and not isinstance(chosen, NamedProject):
-        # The form takes nothing but the labels that were offered, and each ends with the id.
-        return replace(call, project_id=int(chosen.project.rpartition("(")[2][:-1]))
-    projects = (await list_projects(call)).items
-    name = (chosen.project if chosen else project).strip()
-    same = matching(projects, name)
+    call, name = call_of(ctx), project.strip()
     if not chosen:
-        raise _none_chosen(same, name)
-    if len(same) != 1:
-        raise _none_chosen(_nearest(same or projects, name), name if same else "")
-    return replace(call, project_id=same[0].id)
+        projects = (await list_projects(call)).items
+        raise _none_chosen(matching(projects, name) if name else projects, name)
+    # The form takes nothing but the labels that were offered, and each ends with the id.
+    return replace(call, project_id=int(chosen.project.rpartition("(")[2][:-1]))
 
 
 def matching(projects: Sequence[Project], name: str) -> list[Project]:
@@ -149,12 +138,6 @@ async def project_name(call: Call) -> str | None:
         await list_projects(part)
     call.limit.spent += part.limit.spent
     return known_name(call)
-
-
-def _nearest(projects: Sequence[Project], name: str) -> list[Project]:
-    """The projects, first those whose names have most words of another name."""
-    words = fold(name).split()
-    return sorted(projects, key=lambda project: -sum(word in fold(project.name) for word in words))
 
 
 def _label(project: Project) -> str:

@@ -40,12 +40,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from ..neptun.errors import quoted
-from ..neptun.models import LOCAL_FOLDER, RESOURCE_MODELS, Dated, Item, ProjectImport, UserFile, sortable, text_fields
+from ..neptun.models import LOCAL_FOLDER, Dated, Item, ProjectImport, UserFile, sortable, text_fields
 from ..neptun.threads import Pace
 from .folding import contained, fold
 from .words import NotDone
@@ -57,10 +57,8 @@ _TERM = re.compile(
 )
 
 _OPERATORS = {"OR", "AND", "NOT"}
-_NAMES = {"branch", "repo", "repository", "folder", "file", "kind", "state", "date", "project"}  # of what fields hold
+_ELSEWHERE = re.compile(r"[<>*%]|\w+!?=|.*(\.\.|[*%]$)")  # comparisons, ranges and wildcards of other languages
 _GITHUB = re.compile(r"((https?|ssh|git)://)?([^@/\s]+@)?(www\.)?github\.com(:\d+)?[/:]+", re.IGNORECASE)
-_RANGE = re.compile(r"[<>]|.*\.\.")
-_ELSEWHERE = re.compile(r"\w+!?=|[*%]|.*[*%]$")  # how other languages compare, and leave something open
 
 _Fits: TypeAlias = Callable[[Any, Pace], bool]
 
@@ -71,6 +69,7 @@ class Query:
 
     Attributes:
         query: it, as it was given.
+        model: of the items.
         words: have to be in fields that hold text, each in any of them.
         without: must not be in any of them.
         limits: conditions, each with what it has to say of an item.
@@ -78,10 +77,10 @@ class Query:
         duplicates: True for imports that another one replaces, False for the others, None for all.
         asks_status: whether it can be answered only if Neptun sends the status of imports.
         plain: terms that were taken as they stand, and may have been meant otherwise.
-        fields: the names of the fields, for the hint about `plain`.
     """
 
     query: str
+    model: type[Item]
     words: Sequence[str]
     without: Sequence[str]
     limits: Sequence[tuple[_Fits, bool]]
@@ -89,16 +88,19 @@ class Query:
     duplicates: bool | None
     asks_status: bool
     plain: Sequence[str]
-    fields: Sequence[str]
 
     def hint(self, total: int) -> str:
-        """What to know of a query that found `total` items: terms of other search languages are words here."""
-        if not self.plain or (total and not any(map(_was_meant_otherwise, self.plain))):
+        """What to know of a query that found `total` items: terms of other search languages are words here.
+
+        Where something was found, only an operator, or what nothing has and so leaves nothing out, misleads.
+        """
+        misleading = [term for term in self.plain if not total or term in _OPERATORS or term[0] == "-"]
+        if not misleading:
             return ""
-        terms = ", ".join(quoted(term) for term in self.plain[:5])
+        terms = ", ".join(quoted(term) for term in misleading[:5])
         return (
-            f"Searched for as plain words: {terms}. Fields are {', '.join(self.fields)}. There is no OR, wildcard or "
-            "range: field:word matches parts, -word leaves out, and before: and after: take days."
+            f"Searched for as plain words: {terms}. Fields are {', '.join(self.model.model_fields)}. There is no OR, "
+            "wildcard or range: field:word matches parts, -word leaves out, and before: and after: take days."
         )
 
     def __bool__(self) -> bool:
@@ -138,18 +140,15 @@ def _in_fields(text: str, fields: Sequence[str]) -> _Fits:
 
 def _by_day(prefix: str, value: str) -> _Fits:
     """Whether an item was made before a day, or from that day on."""
-    day, before = _date(prefix, value), prefix == "before"
+    try:
+        day = datetime.strptime(value, "%Y-%m-%d").date().isoformat()
+    except ValueError:
+        raise NotDone(
+            f"{prefix}: takes a day in the form YYYY-MM-DD, which {quoted(value)} is not. "
+            f'To search for these characters as a text, put them in quotes: "{prefix}:…".'
+        ) from None
+    before = prefix == "before"
     return lambda item, _: bool(item.created_at) and (sortable(item.created_at) < day) == before
-
-
-def _was_meant_otherwise(term: str) -> bool:
-    """Whether a term means something else than its words even if these are found.
-
-    It is an operator, leaves out what nothing has, or names a field of another list, or what people call a field.
-    """
-    prefix = fold(term.partition(":")[0])
-    models = (ProjectImport, *RESOURCE_MODELS.values())
-    return term in _OPERATORS or term[0] == "-" or prefix in _NAMES or any(_fields(prefix, model) for model in models)
 
 
 @lru_cache(maxsize=100)  # it is parsed when the arguments are checked, and again when the list is there
@@ -174,24 +173,15 @@ def parse_query(query: str, model: type[Item]) -> Query:
             limits += [(_in_fields(text, fields), wanted)] if text.strip() else []
             needles += [text] if text.strip() and wanted and fields[0] == "text" else []
             asks_status = asks_status or "import_status" in fields
-            plain += [term[0]] if _RANGE.match(value) else []
+            plain += [term[0]] if _ELSEWHERE.match(value) and term["word"] else []
         else:
             other = term[0] in _OPERATORS or (_ELSEWHERE.match(value) and term["word"])
             plain += [term[0]] if other or (prefix and not value.startswith("/")) else []
             is_phrase = term["phrase"] is not None and not term["prefix"]
             texts = [text] if is_phrase else fold(term[0].removeprefix("-" * (not wanted))).split()
             (words if wanted else excluded).extend(text for text in texts if text.strip())
-    return Query(
-        query,
-        words,
-        excluded,
-        limits,
-        [*dict.fromkeys([*words, *needles])],
-        duplicates,
-        asks_status,
-        plain,
-        [*model.model_fields] if plain else (),
-    )
+    shown = [*dict.fromkeys([*words, *needles])]
+    return Query(query, model, words, excluded, limits, shown, duplicates, asks_status, plain)
 
 
 def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:
@@ -204,19 +194,6 @@ def search(items: Sequence[Any], query: Query, pace: Pace) -> Sequence[Any]:
         if query.fits(item, pace):
             found.append(item)
     return found
-
-
-def _date(prefix: str, value: str) -> str:
-    day = fold(value)
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII):
-            return date.fromisoformat(day).isoformat()
-    except ValueError:
-        pass
-    raise NotDone(
-        f"{prefix}: takes a day in the form YYYY-MM-DD, which {quoted(value)} is not. "
-        f'To search for these characters as a text, put them in quotes: "{prefix}:…".'
-    )
 
 
 @lru_cache(maxsize=1_000)  # anything can be a prefix

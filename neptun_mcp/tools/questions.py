@@ -7,7 +7,6 @@ the question, and a new call brings the answer, in which everything here runs ag
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 
 from mcp.server.mcpserver import Context, Elicit, Resolve
@@ -18,18 +17,15 @@ from pydantic import Field
 from ..neptun.client import is_kind
 from ..neptun.errors import ImportNotFound, NeptunError, quoted
 from ..neptun.models import GITHUB_KINDS, LOCAL_FOLDER, PUBLIC_GITHUB, ProjectImport
-from .context import Answered, Call, Form, Shared, can_ask
+from .context import Answered, Form, Shared, can_ask
 from .projects import InProject, known_name, project_name
-from .words import NOTHING_DELETED, NotAllowed, NotDone, NotThere, happened, listed
+from .words import NOTHING_DELETED, NotAllowed, NotDone, NotThere, happened
 
 # The SDK wraps each value that it hands on in this model. pydantic forgets a model that nobody keeps, and then makes it
 # anew, several times a second under load.
 _ACCEPTED = AcceptedElicitation[Any]
 
 _DELETION = f"{__name__}:ask_deletion"  # by this name the SDK puts the question, and the host answers it
-
-_ELSEWHERE = 5  # requests for the imports of other projects
-_NAMED = 5  # projects that are named because nobody looked there
 
 
 class Confirmation(Form):
@@ -42,7 +38,7 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
 
     Raises:
         NeptunError: it could not be looked up.
-        NotThere: it is in another project, or not all of them could be looked at.
+        NotThere: it is not in the project, or no longer.
     """
     call.report.project_id, call.report.project_name = call.project_id, known_name(call)
     try:
@@ -50,41 +46,17 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
     except NeptunError as error:
         if brought := _brought(ctx):
             call.report.asked, call.report.answered = True, brought
-        if not isinstance(error, ImportNotFound):
-            raise
-        call.pages.forget(call.neptun.session, call.project_id)  # they may still show it
-        if brought:
-            raise _no_longer_there(import_id, call.project_id) from None
-        if call.scope.project_id is None:
-            await _look_elsewhere(call, error)
+        if isinstance(error, ImportNotFound):
+            call.pages.forget(call.neptun.session, call.project_id)  # they may still show it
+            if brought:
+                raise _no_longer_there(import_id, call.project_id) from None
+            if call.scope.project_id is None:
+                raise NotThere(
+                    f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in another project: to find "
+                    f"it, call list_imports with project * and query id:{import_id}."
+                ) from None
         raise
     return call.report.found
-
-
-async def _look_elsewhere(call: Call, error: ImportNotFound) -> None:
-    """Look for an import that is not in the call's project in the others, as far as `_ELSEWHERE` requests go.
-
-    Raises:
-        NotThere: it is there, or there are projects that were not looked at.
-    """
-    neptun, import_id = call.neptun, error.import_id
-    requests = 1 + len(GITHUB_KINDS) if neptun.learned.imports_by_kind else 1
-    most = _ELSEWHERE // requests
-    with suppress(NeptunError):
-        others = [project for project in (await neptun.list_projects()).items if project.id != call.project_id]
-        for project in others[:most]:
-            if any(found.id == import_id for found in (await neptun.list_imports(project.id)).items):
-                raise NotThere(
-                    f"Import {import_id} is not in project {call.project_id} but in project {project.id} "
-                    f"{quoted(project.name)}; nothing was deleted. Call delete_import with project_id {project.id} if "
-                    "that one is meant."
-                ) from None
-        if unseen := others[most:]:
-            named = listed((f"{project.id} {quoted(project.name)}" for project in unseen), _NAMED)
-            raise NotThere(
-                f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in a project that was not "
-                f"looked at ({named}): to find it, call list_imports with project * and query id:{import_id}."
-            ) from None
 
 
 Found: TypeAlias = Annotated[ProjectImport, Resolve(find_import)]

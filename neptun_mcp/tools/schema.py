@@ -6,7 +6,7 @@ root that is not an object. What pydantic generates has most of these; here they
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, Field
@@ -15,9 +15,12 @@ from ..neptun.models import ChatConversation, GithubInstallation, ProjectImport,
 
 Schema = dict[str, Any]
 
-_LEFT_OUT = ("title", "$defs", "pattern", "exclusiveMinimum")  # the last two are of what Neptun sends, not of arguments
+# The last two are of what Neptun sends, not of arguments.
+_LEFT_OUT = ("title", "$defs", "$ref", "anyOf", "pattern", "exclusiveMinimum")
 
-_BOUNDS = ("minimum", "maximum", "maxLength")
+BOUNDS = ("minimum", "maximum", "maxLength")
+"""Some hosts refuse a call on their own for these, before this server can take "1" or 0 as they are meant, and in worse
+words than its own."""
 
 
 class ShownImport(ProjectImport):
@@ -91,47 +94,29 @@ class DeletionResult(BaseModel):
     deleted_import: Annotated[ProjectImport, Field(alias="import")]
 
 
-def flat_schema(schema: Mapping[str, Any]) -> Schema:
+def flat_schema(schema: Mapping[str, Any], without: Collection[str] = ()) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
 
-    Titles are dropped: they repeat the names.
+    Titles are dropped, which repeat the names, and the docstrings of models, which are for readers of the code.
+
+    Args:
+        without: further keywords that are dropped.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
-    return _flat(_undescribed(schema), definitions)
 
+    def flat(node: Schema) -> Schema:
+        if "$ref" in node:
+            node = {**definitions[node["$ref"].removeprefix("#/$defs/")], **node}
+        if "anyOf" in node:
+            (value,) = [choice for choice in cast("list[Schema]", node["anyOf"]) if choice.get("type") != "null"]
+            node = {**flat(value), **node}
+        if "properties" in node:
+            properties = {name: flat(value) for name, value in node["properties"].items()}
+            required = {"required": node["required"]} if "required" in node else {}
+            return {"type": "object", "properties": properties, **required}
+        if "items" in node:
+            node = {**node, "items": flat(node["items"])}
+        empty = ("default",) if node.get("default", "") in (None, "") else ()
+        return {key: value for key, value in node.items() if key not in (*_LEFT_OUT, *empty, *without)}
 
-def unbounded(schema: Mapping[str, Any]) -> Schema:
-    """A schema of arguments without their limits.
-
-    Some hosts refuse a call on their own for a limit, before this server can take "1" or 0 as they are meant, and in
-    worse words than its own.
-    """
-    properties = {
-        name: {key: value for key, value in argument.items() if key not in _BOUNDS}
-        for name, argument in schema["properties"].items()
-    }
-    return {**schema, "properties": properties}
-
-
-def _undescribed(model: Mapping[str, Any]) -> Schema:
-    """Without the model's docstring, which is for readers of the code."""
-    return {key: value for key, value in model.items() if key != "description"}
-
-
-def _flat(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    node = dict(node)
-    if "$ref" in node:
-        target = definitions[node.pop("$ref").removeprefix("#/$defs/")]
-        node = {**_undescribed(target), **node}
-    if "anyOf" in node:
-        (value,) = [choice for choice in cast("list[Schema]", node.pop("anyOf")) if choice.get("type") != "null"]
-        node = {**_flat(value, definitions), **node}
-    if "properties" in node:
-        properties = {name: _flat(value, definitions) for name, value in node["properties"].items()}
-        kept = {key: node[key] for key in ("description", "required") if node.get(key)}
-        node = {"type": "object", "properties": properties, **kept}
-    if "items" in node:
-        node["items"] = _flat(node["items"], definitions)
-    if node.get("default", "") in (None, ""):
-        node.pop("default", None)
-    return {key: value for key, value in node.items() if key not in _LEFT_OUT}
+    return flat({**schema})

@@ -41,7 +41,7 @@ from .progress import with_progress
 from .projects import InProject
 from .query import parse_query
 from .questions import UNTOUCHED, Found, ask_deletion, decide
-from .schema import DeletionResult, ImportsPage, ResourcesPage, flat_schema, unbounded
+from .schema import BOUNDS, DeletionResult, ImportsPage, ResourcesPage, flat_schema
 from .words import NOTHING_DELETED, NotDone, explained
 
 
@@ -222,7 +222,7 @@ def _tool(
         function, title=title, description=description, annotations=hints, structured_output=False
     )
     tool = cast(NeptunTool, made)
-    tool.parameters = {**unbounded(flat_schema(tool.parameters)), "additionalProperties": False}
+    tool.parameters = {**flat_schema(tool.parameters, BOUNDS), "additionalProperties": False}
     tool.fn_metadata.output_schema = flat_schema(result.model_json_schema(mode="serialization"))
     return tool
 

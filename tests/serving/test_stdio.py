@@ -155,7 +155,11 @@ ODD_PARAMETERS: list[tuple[str, Json, str]] = [
     ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": None}}, "the imports of one of my proj"),
     ("prompts/get", {"name": "tidy_imports", "arguments": []}, "the imports of one of my projects"),
     ("prompts/get", {"name": "tidy_imports", "arguments": '{"project_id": "3"}'}, "the imports of project 3 in"),
-    ("prompts/get", {"name": "tidy_imports", "arguments": {"project_id": [3]}}, "project_id must be text. Pass it"),
+    (
+        "prompts/get",
+        {"name": "tidy_imports", "arguments": {"project_id": [3]}},
+        "project_id: Input should be a valid string.",
+    ),
     ("prompts/get", {"name": "tidy_imports", "arguments": 3}, "The arguments of tidy_imports must be a JSON object."),
     ("prompts/get", {}, "prompts/get cannot be read: params.name: Field required."),
     (

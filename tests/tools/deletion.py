@@ -7,19 +7,9 @@ from tests.support import WEBSHOP, Host, Json, resources
 
 DELETE_104 = f"DELETE {resources(WEBSHOP, 'imports/104')}"
 NOT_THERE = (
-    "There is no import 104 in project 1. Nothing was deleted. Call list_imports to see the imports with their ids; "
-    "this one may be gone already, or be in another project."
+    "There is no import 104 in project 1. Nothing was deleted. It may be gone already, or be in another project: to "
+    "find it, call list_imports with project * and query id:104."
 )
-
-
-def not_there(import_id: int, unseen: str) -> str:
-    """What is said of an import that is not in the web shop, if some projects were not looked at."""
-    return (
-        f"There is no import {import_id} in project 1. Nothing was deleted. It may be gone already, or be in a project "
-        f"that was not looked at ({unseen}): to find it, call list_imports with project * and query id:{import_id}."
-    )
-
-
 EVERYTHING = {101, 102, 103, 104, 105, 106, 107, 201, 202, 301}
 """The ids of all imports in the sample data."""
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from starlette.responses import JSONResponse
 
-from neptun_mcp.neptun.models import GITHUB_KINDS
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.sandbox.state import Store
 from tests.support import (
     RESOURCE_TYPES,
-    USER,
     WEBSHOP,
     YES,
     ContractName,
@@ -18,12 +15,11 @@ from tests.support import (
     Person,
     Tools,
     end_session,
-    failure,
     ids,
     replay,
     resources,
 )
-from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, kept, not_there
+from tests.tools.deletion import DELETE_104, EVERYTHING, NOT_THERE, kept
 
 pytestmark = pytest.mark.anyio
 
@@ -40,54 +36,28 @@ async def test_an_import_that_is_not_in_the_project_is_not_found(
     host.era = era
     host.person = Person()
     message = await host.fails("delete_import", project_id=WEBSHOP, import_id=import_id)
-    assert message == (
-        NOT_THERE.replace("104", str(import_id)) if contract == "documented" else not_there(import_id, '2 "scratch"')
-    )
+    assert message == NOT_THERE.replace("104", str(import_id))
     assert kept(store) == EVERYTHING
     assert host.site.deletions() == []
 
 
-async def test_an_import_of_another_project_is_named_with_that_project(
-    host: Host, store: Store, era: str, contract: ContractName
+async def test_an_import_of_another_project_is_found_as_the_error_says(
+    host: Host, store: Store, contract: ContractName
 ) -> None:
-    """A running server takes three requests a project: of two others there is time for one."""
-    host.era = era
-    host.person = Person()
-    elsewhere = 'Import 201 is not in project 1 but in project 3 "orders-api"; nothing was deleted. '
-    advice = "Call delete_import with project_id 3 if that one is meant."
-    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=201) == elsewhere + advice
+    async with host.connected() as tools:
+        message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=201)
+        assert message == NOT_THERE.replace("104", "201")
+        assert not any("/projects/3/" in request for request in host.site.requests)
+        (found,) = (await tools.gets("list_imports", project="*", query="id:201"))["imports"]
+    assert (found["id"], found["project_id"]) == (201, 3)
     assert host.site.deletions() == []
-
-
-@pytest.mark.parametrize(("contract", "most"), [("observed", 1), ("documented", 5)])
-async def test_no_more_than_five_requests_look_for_an_import_elsewhere(
-    host: Host, contract: ContractName, most: int
-) -> None:
-    host.site.sandbox(contract)
-    host.site.answers[f"GET {USER}/projects"] = JSONResponse([{"id": id, "name": f"{id:02}"} for id in range(1, 21)])
-    nothing = JSONResponse({"imports": []} if contract == "documented" else [])
-    for project in range(2, 21):
-        for end in ("", *(f"?import_source_type={kind}" for kind in GITHUB_KINDS)):
-            host.site.answers[f"GET {resources(project, 'imports')}{end}"] = nothing
-    first = 2 + most
-    unseen = ", ".join(f'{id} "{id:02}"' for id in range(first, first + 5))
-    message = await host.fails("delete_import", project_id=WEBSHOP, import_id=99)
-    assert message == not_there(99, f"{unseen} and {14 - most} more")
-    looked = [request for request in host.site.requests if "/resources/" in request and "/projects/1/" not in request]
-    assert len(looked) == most * (3 if contract == "observed" else 1) <= 5
-
-
-@pytest.mark.parametrize("fails", ["projects", "projects/3/resources/imports"])
-async def test_a_failure_to_look_elsewhere_hides_nothing(host: Host, store: Store, fails: str) -> None:
-    host.site.answers[f"GET {USER}/{fails}"] = failure(500)
-    assert await host.fails("delete_import", project_id=WEBSHOP, import_id=99) == NOT_THERE.replace("104", "99")
 
 
 async def test_a_second_deletion_finds_no_import(host: Host, store: Store, contract: ContractName) -> None:
     async with host.connected() as tools:
         await tools.gets("delete_import", project_id=WEBSHOP, import_id=104)
         message = await tools.fails("delete_import", project_id=WEBSHOP, import_id=104)
-    assert message == (NOT_THERE if contract == "documented" else not_there(104, '2 "scratch"'))
+    assert message == NOT_THERE
     assert host.site.deletions() == [DELETE_104]
 
 

@@ -196,48 +196,18 @@ async def test_of_many_projects_those_are_listed_that_fit(host: Host, era: str, 
             assert len(await tools.fails(tool, **arguments)) < 6_500
 
 
-TOO_MANY = projects(*(f"Café {id} {'x' * 60}" for id in range(11, 211)))
-
-
-@pytest.mark.parametrize("name", ["210", "Café 210", " cafe\u0301 210 ", "fé 210"])
-async def test_of_too_many_projects_for_a_list_the_person_types_the_name(host: Host, era: str, name: str) -> None:
+async def test_of_too_many_projects_for_a_form_the_error_tells_how_to_find_one(host: Host, era: str) -> None:
     host.era = era
-    host.site.answers[PROJECTS] = JSONResponse(TOO_MANY)
-    host.site.answers[f"GET {USER}/projects/210/resources/imports"] = JSONResponse({"imports": []})
-    host.person = person = Person(chosen(name))
-    assert (await host.gets("list_imports"))["project_id"] == 210
-    assert person.questions == ["Which of your 200 Neptun projects do you mean?"]
-    assert person.forms == [
-        {
-            "type": "object",
-            "properties": {
-                "project": {
-                    "type": "string",
-                    "title": "Project",
-                    "description": "Its name, a part of it, or its id",
-                    "minLength": 1,
-                    "maxLength": 200,
-                }
-            },
-            "required": ["project"],
-        }
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "begins"),
-    [
-        ("Café", 'Several projects match "Café"; pass project_id. They are: '),
-        ("5", 'Several projects match "5"; pass project_id. They are: '),
-        ("nothing like it", "No project was chosen; pass project_id. Your projects are: "),
-        (" ", "No project was chosen; pass project_id. "),
-    ],
-)
-async def test_a_name_that_does_not_name_one_project_is_not_taken(host: Host, era: str, name: str, begins: str) -> None:
-    host.era = era
-    host.site.answers[PROJECTS] = JSONResponse(TOO_MANY)
-    host.person = Person(chosen(name))
-    assert (await host.fails("list_imports")).startswith(begins)
+    host.site.answers[PROJECTS] = JSONResponse(projects(*(f"Café {id} {'x' * 60}" for id in range(11, 211))))
+    host.person = person = Person()
+    for named, begins in (
+        ({}, "No project was chosen; pass project_id. Your projects are: "),
+        ({"project": "cafe"}, 'Several projects match "cafe"; pass project_id. They are: '),
+    ):
+        message = await host.fails("list_imports", **named)
+        assert message.startswith(begins)
+        assert message.endswith("more; to find one of these, pass project with a part of its name.")
+    assert person.questions == []
 
 
 async def test_an_unreadable_project_does_not_hide_the_others(host: Host) -> None:

@@ -9,7 +9,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from .refusals import Refused
+from ..sign_in.refusals import Refused
 from .turns import Disconnected
 
 BODY_SECONDS = 10.0
@@ -53,10 +53,10 @@ class Bodies:
             finally:
                 del self._arriving[wait]
             if too_long:
-                raise Refused(413, f"The request is longer than {self._longest} bytes. Send less.")
+                raise Refused(f"The request is longer than {self._longest} bytes. Send less.", 413)
             return bytes(body)
         words = "The request did not arrive completely in time. Send it again."
-        raise Refused(408, words, {"Connection": "close"})
+        raise Refused(words, 408, headers={"Connection": "close"})
 
     def _make_room(self) -> None:
         if len(self._arriving) > self._most:

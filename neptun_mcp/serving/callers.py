@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -15,11 +15,10 @@ from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value, how_to_get_cookie
 from ..neptun.session import Credentials
-from ..sign_in.forms import Refusal
-from ..sign_in.routes import ADVICE, SignIn
+from ..sign_in.refusals import unauthorized
+from ..sign_in.routes import SignIn
 from ..tools.context import EVERYTHING, Scope
 from ..tools.words import NoSession
-from .refusals import Refused, unauthorized
 
 MAX_CLIENTS = 1024
 """Callers whose sessions are remembered, to ask Neptun for a user id once and not at every call."""
@@ -40,7 +39,7 @@ class Caller:
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
         no_session: what is wrong with the header and what to do, in sentences; empty if nothing is.
         sign_in: tells one sign-in of a person from another; empty without.
-        user_id: the person's id in Neptun, if the token says it.
+        user_id: the person's id in Neptun, if the token says it, or Neptun has.
         scope: what the person allowed when signing in, less what the address takes away.
     """
 
@@ -56,6 +55,16 @@ class Caller:
         """What an MCP session, and an answer of the person, is bound to: token, Neptun session, and scope."""
         session = digest(self.cookie) if self.cookie else self.token
         return f"{self.token} {session} {self.scope.project_id or ''} {bool(self.scope.no_deletion)}"
+
+    @property
+    def person(self) -> str:
+        """The person whose turns a request takes: by the user id once it is known, else by what let the request in.
+
+        Never by what a peer can invent: a session that Neptun has not confirmed, or the registration of an application.
+        """
+        if self.user_id is not None:
+            return f"user {self.user_id}"
+        return f"sign-in {self.sign_in}" if self.sign_in else f"token {self.token}"
 
     def name(self, user_id: int | None) -> str:
         """What the log calls a caller: the same for a person whenever and however they call, once their id is known.
@@ -120,27 +129,15 @@ _LOOKS_UP = Scope(
 _MAY_DELETE = Scope(always_ask=True)
 
 
-class SignedIn:
-    """Authenticates people who have signed in with a browser, and the applications to which they did."""
+def signed_in(sign_in: SignIn, headers: Headers) -> Caller:
+    """The person who has signed in with a browser, and the application to which they did.
 
-    def __init__(self, sign_in: SignIn) -> None:
-        self._sign_in = sign_in
-
-    def __call__(self, headers: Headers) -> Caller:
-        try:
-            access = self._sign_in.access(headers)
-        except Refusal as refusal:
-            no_token = refusal.error == "no_token"
-            note = "" if no_token else None  # logged with what is known of the token
-            more = {"resource_metadata": self._sign_in.metadata_url}
-            raise unauthorized(refusal.words, no_token=no_token, note=note, **more) from None
-        scope = _MAY_DELETE if access.may_delete else _LOOKS_UP
-        return Caller(access.client_id, access.cookie, sign_in=access.sign_in, user_id=access.user_id, scope=scope)
-
-    def ended(self) -> Refused:
-        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
-        words = f"The Neptun session has ended. {ADVICE}"
-        return unauthorized(words, resource_metadata=self._sign_in.metadata_url)
+    Raises:
+        Refused: the request has no valid token.
+    """
+    access = sign_in.access(headers)
+    scope = _MAY_DELETE if access.may_delete else _LOOKS_UP
+    return Caller(access.client_id, access.cookie, sign_in=access.sign_in, user_id=access.user_id, scope=scope)
 
 
 def advice_on_header(address: str) -> str:
@@ -183,18 +180,8 @@ class Clients:
         elif len(self._clients) >= MAX_CLIENTS:
             self._clients.popitem(last=False)
 
-    def person_behind(self, caller: Caller) -> str:
-        """The person whose turns a request takes: by the user id once it is known, else by what let the request in.
-
-        Never by what a peer can invent: a session that Neptun has not confirmed, or the registration of an application.
-        """
-        user_id = self.user_behind(caller)
-        if user_id is not None:
-            return f"user {user_id}"
-        return f"sign-in {caller.sign_in}" if caller.sign_in else f"token {caller.token}"
-
-    def user_behind(self, caller: Caller) -> int | None:
-        """The caller's id in Neptun, if it is known."""
+    def with_user_id(self, caller: Caller) -> Caller:
+        """A caller with the id in Neptun, if it is known."""
         if caller.user_id is None and (client := self._clients.get(caller.cookie or "")):
-            return client.session.known_user_id
-        return caller.user_id
+            return replace(caller, user_id=client.session.known_user_id)
+        return caller

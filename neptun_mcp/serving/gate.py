@@ -8,21 +8,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
-from mcp.types import PARSE_ERROR, JSONRPCMessage, JSONRPCRequest
+from mcp.types import INVALID_REQUEST, PARSE_ERROR, JSONRPCMessage, JSONRPCRequest
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..neptun.errors import SessionRefused
-from ..sign_in.forms import MAX_FIELDS
+from ..sign_in.forms import MAX_FIELDS, check_type
+from ..sign_in.refusals import Refused
+from ..sign_in.routes import PATHS, refusal_at
 from ..tools.context import Report
 from .bodies import Bodies, replay
 from .callers import Caller, Clients, caller_of
 from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
-from .observability import note_refusal
-from .refusals import Refused
+from .observability import log_refusal
 from .refused_people import RefusedPeople
 from .turns import Disconnected, Turns
 
@@ -70,7 +72,7 @@ class Limits:
         except Disconnected:
             pass
         except Refused as refusal:
-            await refusal.answer(scope, receive, send_or_hold)
+            await _answer(refusal, Request(scope))(scope, receive, send_or_hold)
 
     async def _hold_back(self) -> None:
         now = anyio.current_time()
@@ -79,12 +81,25 @@ class Limits:
             await anyio.sleep(self._next - now)
 
 
+def _answer(refusal: Refused, request: Request[Any]) -> Response:
+    """The answer to a request that goes no further, which is logged."""
+    log_refusal(refusal, request)
+    path = request.scope["path"]
+    return refusal_at(path, refusal) if path in PATHS else _response(refusal)
+
+
+def _response(refusal: Refused) -> Response:
+    error = {"code": INVALID_REQUEST, "message": refusal.words}
+    body = refusal.body or {"jsonrpc": "2.0", "id": None, "error": error}
+    return JSONResponse(body, refusal.status, refusal.headers)
+
+
 def _check_size(scope: Scope) -> None:
     query = scope["query_string"]
     if any(len(value) > MAX_HEADER for _, value in scope["headers"]):
-        raise Refused(431, f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.")
+        raise Refused(f"A header is longer than {MAX_HEADER} bytes. A Neptun session takes about 440.", 431)
     if len(query) > MAX_HEADER or query.count(b"&") >= MAX_FIELDS:
-        raise Refused(414, "The query of the address is too long. Send less.")
+        raise Refused("The query of the address is too long. Send less.", 414)
 
 
 @dataclass(kw_only=True)
@@ -118,7 +133,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         self._check_address(headers)
-        caller, report = self.authenticate(headers), Report()
+        caller, report = self.clients.with_user_id(self.authenticate(headers)), Report()
         state = {**scope.get("state", {}), "caller": caller, "report": report}
         request = Request({**scope, "headers": _tolerant(headers), "state": state})
         try:
@@ -126,8 +141,7 @@ class Gate:
             self._check_form(scope["method"], headers)
             await self._let_through(request, headers, receive, send)
         except Refused as refusal:
-            note_refusal(refusal, request, self.clients.user_behind(caller))
-            raise
+            await _answer(refusal, request)(scope, receive, send)
         finally:
             # What it holds of an error leads back to the request, and would keep it until garbage is looked for.
             report.outcome = None
@@ -135,13 +149,12 @@ class Gate:
     async def _let_through(self, request: Request[Any], headers: Headers, receive: Receive, send: Send) -> None:
         """Read a request, and hand it on when it is its caller's turn."""
         scope, state, caller = request.scope, request.scope["state"], caller_of(request)
-        person = self.clients.person_behind(caller)
-        body = await self._bodies.read(person, headers, receive)
+        body = await self._bodies.read(caller.person, headers, receive)
         message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
-        state |= {"person": person, "message": message, "size": len(body)}
+        state |= {"message": message, "size": len(body)}
         # A reply to a question must not wait for calls.
         kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
-        async with self.turns.take(person, receive, kind) as turn:
+        async with self.turns.take(caller.person, receive, kind) as turn:
             state["turn"] = turn
             await self.people.check(request, self.clients)
             await turn.measured(self.app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
@@ -152,26 +165,25 @@ class Gate:
         if len(given) != 1 or not self._is_ours(given[0]):
             name = ascii(given[0][:100] if given else None)
             raise Refused(
-                421,
                 "This server does not answer to the host name in the request. "
                 "Use the address that its operator gave you; the operator sets its names in NEPTUN_MCP_ALLOWED_HOSTS.",
+                421,
                 note=f"Host is {name}; if people use this name, add it to NEPTUN_MCP_ALLOWED_HOSTS",
             )
         for origin in headers.getlist("origin"):
             scheme, _, authority = origin.lower().partition("://")
             if scheme not in ("http", "https") or not self._is_ours(authority):
                 words = "Web pages of other sites may not call this server. Call it from its own address."
-                raise Refused(403, words, note=f"Origin is {origin[:100]!a}")
+                raise Refused(words, 403, note=f"Origin is {origin[:100]!a}")
 
     def _check_form(self, method: str, headers: Headers) -> None:
         if method not in self.methods:
             needed = f"The HTTP method has to be {' or '.join(self.methods)}."
             if method == "GET":  # as of a browser
                 needed = f"This is an MCP server: add this address to your host instead of opening it. {needed}"
-            raise Refused(405, needed, {"Allow": ", ".join(self.methods)})
-        # A form of a web page could have another type.
-        if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refused(415, "The Content-Type of a request has to be application/json.")
+            raise Refused(needed, 405, headers={"Allow": ", ".join(self.methods)})
+        if method == "POST":
+            check_type(headers, "application/json")  # a form of a web page could have another
 
     def _is_ours(self, authority: str) -> bool:
         """Whether it is one of the hosts, with a port and without."""
@@ -196,7 +208,7 @@ class Gate:
             elif not replaced:
                 if started and _says_session_ended(scope["state"]["report"].outcome):
                     replaced = True
-                    await on_ended().response_at(scope["path"])(scope, receive, send)
+                    await _response(on_ended())(scope, receive, send)
                     return
                 if started:
                     await send(started.pop())
@@ -228,7 +240,7 @@ def _message_in(body: bytes) -> tuple[JSONRPCMessage, bytes]:
             return found
         raise NoMessage(PARSE_ERROR, "The request is empty. Send one JSON-RPC 2.0 message per request.")
     except NoMessage as error:
-        raise Refused(400, str(error), body=error.answer.model_dump(mode="json", exclude_unset=True)) from None
+        raise Refused(str(error), body=error.answer.model_dump(mode="json", exclude_unset=True)) from None
 
 
 @dataclass

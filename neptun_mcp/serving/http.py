@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from ..tools.context import Shared
 from ..tools.pages import Pages
 from ..tools.words import CALLER, OPERATOR, explained
 from .bodies import Bodies
-from .callers import Clients, SignedIn, Tokens, advice_on_header, caller_of
+from .callers import Clients, Tokens, advice_on_header, caller_of, signed_in
 from .checks import check_settings, warn_of_gaps
 from .deadlines import Ending
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public
@@ -67,9 +68,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     neptun, people, turns = create_client(settings), RefusedPeople(settings.mcp_refused_file), _turns(settings)
     clients, calls, ending = Clients(neptun), CallLog(), Ending()
     sign_in, keeps_sessions = _sign_in(settings, neptun, people), _keeps_mcp_sessions(settings, host)
-    signed_in, renewal = SignedIn(sign_in) if sign_in else None, ADVICE if sign_in else ""
-    if settings.mcp_credentials == "caller":
-        renewal = advice_on_header(neptun.address)
+    renewal = advice_on_header(neptun.address) if settings.mcp_credentials == "caller" else ADVICE if sign_in else ""
     server = _mcp_server(
         settings,
         clients,
@@ -83,10 +82,10 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         app=mcp.handle_request,
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=_hosts(settings, host),
-        authenticate=signed_in or Tokens(settings.tokens, renewal),
+        authenticate=partial(signed_in, sign_in) if sign_in else Tokens(settings.tokens, renewal),
         clients=clients,
         people=people,
-        on_ended=signed_in.ended if signed_in else None,
+        on_ended=sign_in.session_ended if sign_in else None,
         turns=turns,
     )
     gauges = {"neptun_mcp.ready": lambda: int(probes.are_good), "neptun_mcp.sessions": lambda: len(mcp)}

@@ -27,12 +27,12 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from ..sign_in.refusals import Refused
 from ..tools.context import can_ask
 from ..tools.words import NotDone
 from .callers import caller_of
 from .deadlines import Ending
 from .gate import MAX_BODY
-from .refusals import Refused
 from .turns import Disconnected, Turn
 
 MAX_SESSIONS = 1000
@@ -92,7 +92,7 @@ class McpSessions:
         if not may_belong or not (session or _opens_session(request)):
             await self._stateless.handle_request(scope, receive, send)
             return
-        owner = caller_of(request).principal, request.state.person
+        owner = caller_of(request).principal, caller_of(request).person
         if session and self._owners.get(session, ("", ""))[0] != owner[0]:
             raise _unknown()
 
@@ -119,7 +119,7 @@ class McpSessions:
         if message.method == "initialize":
             # It could take back that the host can ask, and with it the question before a deletion.
             words = "This MCP session has begun already. To begin another one, leave the header Mcp-Session-Id out."
-            raise Refused(400, words)
+            raise Refused(words)
         request = (session, str(message.id))
         if earlier := self._in_flight.get(request):
             # Some hosts use an id again as soon as they have the answer.
@@ -130,7 +130,7 @@ class McpSessions:
                 "A request with this id is in flight in this MCP session. "
                 "Send each request of a session with an id of its own."
             )
-            raise Refused(409, words)
+            raise Refused(words, 409)
         self._in_flight[request] = anyio.Event()
         try:
             yield
@@ -164,10 +164,10 @@ async def _nothing(*_: Message) -> Any:
 
 def _unknown() -> Refused:
     return Refused(
-        404,
         "This MCP session is not known here: the server was restarted, nothing used the session for long, or the "
         "server runs as several processes, which NEPTUN_MCP_SESSIONS=1 does not allow. "
         "The host has to connect to the server again; restarting the host does that.",
+        404,
         note="it is in an unknown MCP session, as after a restart or a long pause; if it happens at other times, run a "
         "single process",
     )

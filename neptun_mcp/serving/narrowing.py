@@ -10,8 +10,8 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from ..neptun.models import MAX_ID
+from ..sign_in.refusals import Refused
 from ..tools.context import Scope
-from .refusals import Refused
 
 _ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
@@ -34,7 +34,6 @@ def narrowed(scope: Scope, query: bytes) -> Scope:
             scope = replace(scope, project_id=int(value))
         else:
             raise Refused(
-                400,
                 "The address of this server takes read_only=1 and project_id=NUMBER, each once, and nothing else. "
                 "Correct it in the host's entry for this server.",
             )

@@ -37,20 +37,20 @@ from ..neptun.errors import (
 )
 from ..neptun.time_limit import TimeLimit
 from ..settings import Settings
+from ..sign_in.refusals import Refused
 from ..tools.arguments import parsed_arguments
 from ..tools.context import Report, Shared
 from ..tools.projects import matching
 from ..tools.tools import audited_tools
 from ..tools.words import NoSession, NotAllowed, NotDone, NotThere
 from .callers import Caller, caller_of
-from .refusals import Refused
 from .turns import Turn
 
 if TYPE_CHECKING:
     from .telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
-_log_call, _log_deletion = event_log("calls"), event_log("audit")
+_log_call, _log_deletion, _log_refusal = event_log("calls"), event_log("audit"), event_log("requests")
 
 _INSTALL_EXTRA = "install neptun-mcp[otel] the way you installed neptun-mcp"
 
@@ -144,27 +144,32 @@ class CallLog:
             _log_deletion("deletion", **fields)
 
 
-def note_refusal(refusal: Refused, request: Request[Any], user_id: int | None) -> None:
-    """Say who is refused in the log of a request that goes no further; one for a deletion has its audit line, too.
-
-    Args:
-        refusal: of the request.
-        request: it went through a `Gate`, or a part of it.
-        user_id: the caller's id in Neptun, if it is known.
-    """
-    who = _who(caller_of(request), user_id)
-    refusal.known = {**ids_of(request.headers), "caller": who["caller"]}
+def log_refusal(refusal: Refused, request: Request[Any]) -> None:
+    """Log that a request goes no further, and who sent it if that is known; a deletion has its audit line, too."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    who = _who(caller, caller.user_id) if caller else {"caller": None}
+    common = {**ids_of(request.headers), "caller": who["caller"]}
+    reason = _REFUSALS.get(refusal.status, "caller_mistake")
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    if token and refusal.status == 401:
+        reason = "wrong_token"
+    if refusal.note is not None:
+        said = f"refused: {refusal.note}" if refusal.note else "refused"
+        _log_refusal(said, status=refusal.status, reason=reason, token=digest(token)[:16] if token else None, **common)
     message = getattr(request.state, "message", None)
     params = message.params or {} if isinstance(message, JSONRPCRequest) and message.method == "tools/call" else {}
-    if params.get("name") in audited_tools():
+    if caller and params.get("name") in audited_tools():
         happened = _what_happened(request, "refused", parsed_arguments(params.get("arguments")) or {})
-        _log_deletion("deletion", **happened, reason=refusal.reason, user_id=user_id, **{**refusal.known, **who})
+        _log_deletion("deletion", **happened, reason=reason, user_id=caller.user_id, **{**common, **who})
 
 
 def _who(caller: Caller, user_id: int | None) -> dict[str, str | None]:
     used = {"sign_in": digest(caller.sign_in)[:16]} if caller.sign_in else {"token": caller.token[:16] or None}
     return {"caller": caller.name(user_id), **used}
 
+
+_REFUSALS = {401: "no_token", 403: "refused", 429: "too_much_waiting", 503: "neptun_failed"}
+"""Why a request was refused, by its status; all others are the caller's mistake."""
 
 _Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 _REASONS: Sequence[tuple[str, _Errors]] = (

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -14,8 +15,8 @@ from starlette.requests import Request
 
 from ..neptun.errors import NeptunError, SessionRefused
 from ..neptun.secret_files import read_secret_file
+from ..sign_in.refusals import Refused
 from .callers import Clients, caller_of
-from .refusals import Refused
 
 READ_SECONDS = 1.0
 """How often the file is read."""
@@ -93,17 +94,17 @@ class RefusedPeople:
         if not self._callers:
             return
         caller = caller_of(request)
-        user_id = caller.user_id
-        if caller.cookie and user_id is None:
+        if caller.cookie and caller.user_id is None:
             try:
                 user_id = (await clients.client_for(request).user()).id
+                caller = request.state.caller = replace(caller, user_id=user_id)
             except SessionRefused:
                 pass  # no call succeeds either
             except NeptunError:
-                raise Refused(503, "Neptun does not say who you are. Try again in a minute.") from None
-        if found := self._callers & {caller.name(user_id), caller.name(None)}:
+                raise Refused("Neptun does not say who you are. Try again in a minute.", 503) from None
+        if found := self._callers & {caller.name(caller.user_id), caller.name(None)}:
             words = "You may not use this server any more. Ask its operator."
-            raise Refused(403, words, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
+            raise Refused(words, 403, note=f"NEPTUN_MCP_REFUSED_FILE names {min(found)}")
 
     def has_user(self, user_id: int) -> bool:
         """Whether a Neptun user is refused."""

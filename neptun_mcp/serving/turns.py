@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import anyio
 from starlette.types import Receive
 
-from .refusals import Refused
+from ..sign_in.refusals import Refused
 
 MAX_WAITING = 32
 """Requests of one person that may wait at the same time: for a turn, for the person to answer, for the peer to read."""
@@ -155,7 +155,7 @@ async def _cancel_if_disconnected(receive: Receive, wait: anyio.CancelScope) -> 
 def _too_busy(why: str) -> Refused:
     """A refusal of what cannot be carried out now."""
     words = f"This request was not carried out: {why}. Try again in a few seconds."
-    return Refused(429, words, {"Retry-After": "5"})
+    return Refused(words, 429, headers={"Retry-After": "5"})
 
 
 @dataclass

@@ -12,30 +12,16 @@ from urllib.parse import parse_qsl, unquote_plus
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from .refusals import Refused
+
 MAX_FIELDS = 64
 """Fields of a form, or of the query of an address."""
 
 
-class Refusal(Exception):
-    """A request that is refused.
-
-    Attributes:
-        words: what is wrong, in ASCII without double quotes (RFC 6749, 5.2), and nothing of what was sent.
-        status: the HTTP status of the answer.
-        error: OAuth's word for it (RFC 6749, 5.2), which the log has, too.
-    """
-
-    def __init__(self, words: str, status: int = 400, error: str = "invalid_request") -> None:
-        super().__init__(words)
-        self.words = words
-        self.status = status
-        self.error = error
-
-
 def check_type(headers: Headers, needed: str) -> None:
-    """Raises Refusal unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
+    """Raises Refused unless the body is of a media type. Its parameters, such as a charset, are not looked at."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != needed:
-        raise Refusal(f"The Content-Type of this request has to be {needed}.", 415)
+        raise Refused(f"The Content-Type of this request has to be {needed}.", 415)
 
 
 async def read_fields(request: Request) -> dict[str, str]:
@@ -43,7 +29,7 @@ async def read_fields(request: Request) -> dict[str, str]:
     3.1).
 
     Raises:
-        Refusal: it is no form in UTF-8, or a field is there twice.
+        Refused: it is no form in UTF-8, or a field is there twice.
     """
     if request.method in ("GET", "HEAD"):
         text = request.scope["query_string"]
@@ -53,10 +39,10 @@ async def read_fields(request: Request) -> dict[str, str]:
     try:
         pairs = parse_qsl(text.decode(), errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
-        raise Refusal(f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
+        raise Refused(f"The form has to be UTF-8 text, with {MAX_FIELDS} fields at most.") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise Refusal("A field of the form is there more than once. Send each field once.")
+        raise Refused("A field of the form is there more than once. Send each field once.")
     return fields
 
 
@@ -64,7 +50,7 @@ async def read_application_fields(request: Request) -> dict[str, str]:
     """The same, with the application's id and secret also if they are in the header alone (RFC 6749, 2.3.1).
 
     Raises:
-        Refusal: form or header cannot be read, or contradict each other.
+        Refused: form or header cannot be read, or contradict each other.
     """
     fields = await read_fields(request)
     given = request.headers.getlist("authorization")
@@ -79,7 +65,7 @@ async def read_application_fields(request: Request) -> dict[str, str]:
                 raise ValueError
     except ValueError:
         words = "The header Authorization has to hold the id and the secret by Basic, once, and the same as the form."
-        raise Refusal(words, 401, "invalid_client") from None
+        raise Refused(words, 401, "invalid_client") from None
     return fields
 
 

@@ -18,7 +18,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.cookies import cookie_value
 from ..neptun.errors import LoginRefused, NeptunError, SessionRefused
 from ..neptun.session import Credentials
-from .forms import Refusal
+from .refusals import Refused
 
 MAX_COOKIE = 4_096
 """Characters of a pasted session, as in browsers; a real one has about 440."""
@@ -59,7 +59,7 @@ LoggedIn: TypeAlias = tuple[str, int, KnownBrowser | None]
 has."""
 
 
-class NotLoggedIn(Refusal):
+class NotLoggedIn(Refused):
     """What the person has to correct.
 
     Attributes:

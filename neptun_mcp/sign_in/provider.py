@@ -24,8 +24,8 @@ from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, SessionRefused
 from ..neptun.session import Credentials
-from .forms import Refusal
 from .log_in import KnownBrowser
+from .refusals import Refused
 from .registration import Client, client_of
 
 PENDING_SECONDS = 15 * 60
@@ -179,24 +179,24 @@ class Provider:
         """The application that sent the fields of a form.
 
         Raises:
-            Refusal: it is not known, or does not know its secret.
+            Refused: it is not known, or does not know its secret.
         """
         client = self.client(fields.get("client_id", ""))
         if client is None:
             words = "this server does not know the client_id, or it is missing: register again"
-            raise Refusal(words, 401, "invalid_client")
+            raise Refused(words, 401, "invalid_client")
         # The digest is no secret, and may be any text: who registers makes the id that holds it.
         if client.secret_digest and client.secret_digest != digest(fields.get("client_secret", "")):
-            raise Refusal("client_secret is missing or wrong", 401, "invalid_client")
+            raise Refused("client_secret is missing or wrong", 401, "invalid_client")
         return client
 
     def check_resource(self, fields: Mapping[str, str]) -> None:
-        """Raises Refusal unless the fields of a form ask for access to this server, or do not say (RFC 8707, 2).
+        """Raises Refused unless the fields of a form ask for access to this server, or do not say (RFC 8707, 2).
 
         The query, by which a connection narrows itself, is no part of it: it restrains the assistant, not the token.
         """
         if fields.get("resource", self.resource).partition("?")[0].rstrip("/").lower() != self.resource:
-            raise Refusal(f"this server gives access to {self.resource} only", error="invalid_target")
+            raise Refused(f"this server gives access to {self.resource} only", error="invalid_target")
 
     def exchange(self, client: Client, code: Code, fields: Mapping[str, str]) -> dict[str, Any]:
         """The tokens for a code (RFC 6749, 4.1.3 and 5.1; RFC 7636, 4.6).
@@ -207,18 +207,18 @@ class Provider:
             fields: those of the form.
 
         Raises:
-            Refusal: the code was used, or the fields are not those that belong to it.
+            Refused: the code was used, or the fields are not those that belong to it.
         """
         if code.sign_in in self._used:
             # Somebody has the code who should not: what it was exchanged for is worth nothing either (RFC 6749, 4.1.2).
             self._revoked.add(code.sign_in)
-            raise Refusal("the code was used before", error="invalid_grant")
+            raise Refused("the code was used before", error="invalid_grant")
         redirect_uri = fields.get("redirect_uri")  # nobody need repeat it (OAuth 2.1, 10.2)
         if redirect_uri and str(client.leads_to(redirect_uri)).rstrip("/") != str(code.redirect_uri).rstrip("/"):
-            raise Refusal("redirect_uri is another one than the code was sent to", error="invalid_grant")
+            raise Refused("redirect_uri is another one than the code was sent to", error="invalid_grant")
         verifier = sha256(fields["code_verifier"].encode()).digest()
         if urlsafe_b64encode(verifier).decode().rstrip("=") != code.code_challenge:
-            raise Refusal("code_verifier is wrong", error="invalid_grant")
+            raise Refused("code_verifier is wrong", error="invalid_grant")
         self._used.add(code.sign_in)
         return self._tokens(client, Grant(**code.model_dump(include=set(Grant.model_fields))), code.scopes)
 
@@ -231,19 +231,19 @@ class Provider:
             fields: those of the form.
 
         Raises:
-            Refusal: the person has to sign in again, or the scope is another one.
+            Refused: the person has to sign in again, or the scope is another one.
         """
         scopes = fields.get("scope", "").split() or grant.scopes
         if not set(scopes) <= set(grant.scopes):
-            raise Refusal("the scope goes beyond what was asked for first", error="invalid_scope")
+            raise Refused("the scope goes beyond what was asked for first", error="invalid_scope")
         if grant.sign_in in self._revoked:
-            raise Refusal("this sign-in has ended: sign in again", error="invalid_grant")
+            raise Refused("this sign-in has ended: sign in again", error="invalid_grant")
         try:
             neptun = self._neptun.with_options(credentials=Credentials(cookie=grant.cookie))
             with anyio.move_on_after(RENEWAL_SECONDS):
                 grant.user_id = (await neptun.user()).id
         except SessionRefused:
-            raise Refusal("the Neptun session has ended: sign in again", error="invalid_grant") from None
+            raise Refused("the Neptun session has ended: sign in again", error="invalid_grant") from None
         except NeptunError:
             # Whether the session has ended cannot be seen now. If it has, the next call or renewal will show it.
             pass

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from ..log import digest
 from ..settings import is_loopback
-from .forms import Refusal
+from .refusals import Refused
 
 MAX_CLIENT_ID = 4_000
 """Characters. It is part of addresses, for which many servers have room for 8 kB."""
@@ -136,7 +136,7 @@ def register(body: bytes) -> tuple[Client, dict[str, Any]]:
     """A new application, and the answer to its registration (RFC 7591): what is granted, whatever was asked for.
 
     Raises:
-        Refusal: nothing can be granted.
+        Refused: nothing can be granted.
     """
     try:
         asked = _Metadata.model_validate_json(body)
@@ -144,14 +144,14 @@ def register(body: bytes) -> tuple[Client, dict[str, Any]]:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = str(wrong["loc"][0]) if wrong["loc"] else "registration"
         code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
-        raise Refusal(f"{name}: {wrong['msg']}", error=code) from None
+        raise Refused(f"{name}: {wrong['msg']}", error=code) from None
     kept = [uri for text in asked.redirect_uris if (uri := _redirect_uri(text))]
     if not kept:
-        raise Refusal(_WHERE, error="invalid_redirect_uri")
+        raise Refused(_WHERE, error="invalid_redirect_uri")
     grants, types = asked.grant_types or GRANTS, asked.response_types or ["code"]
     if "authorization_code" not in grants or "code" not in types:
         words = "grant_types has to include authorization_code, and response_types code"
-        raise Refusal(words, error="invalid_client_metadata")
+        raise Refused(words, error="invalid_client_metadata")
     method = asked.method or "client_secret_basic"
     secret = None if method == "none" else secrets.token_hex(32)
     described = Client(
@@ -166,7 +166,7 @@ def register(body: bytes) -> tuple[Client, dict[str, Any]]:
     long_id = urlsafe_b64encode(json.encode()).decode().rstrip("=")
     client = client_of(long_id)
     if client is None:
-        raise Refusal("the name and the redirect URIs are too long", error="invalid_client_metadata")
+        raise Refused("the name and the redirect URIs are too long", error="invalid_client_metadata")
     answer = {
         **client.model_dump(mode="json", include={"client_name", "grant_types", "redirect_uris"}),
         "client_id": long_id,

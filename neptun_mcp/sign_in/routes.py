@@ -21,10 +21,11 @@ from starlette.routing import Route, request_response
 
 from ..log import digest, event_log, ids_of
 from ..neptun.client import NeptunClient
-from .forms import Refusal, check_type, read_application_fields, read_cookie, read_fields
+from .forms import check_type, read_application_fields, read_cookie, read_fields
 from .log_in import KnownBrowser, LogIn, NotLoggedIn
 from .page import SignInPage, message
 from .provider import CODE_SECONDS, KNOWN_SECONDS, PENDING_SECONDS, Code, Grant, Pending, Provider
+from .refusals import Refused, unauthorized
 from .registration import GRANTS, METHODS, register
 
 ADVICE = "Sign in to this server again, from your host."
@@ -74,9 +75,6 @@ class Event:
 class SignIn:
     """The authorization server.
 
-    Attributes:
-        metadata_url: the address of the metadata of the protected resource (RFC 9728).
-
     Args:
         neptun: its connections are used for the people who sign in.
         address: this server's public one, such as `https://mcp.example.com`.
@@ -105,24 +103,32 @@ class SignIn:
         self._page = SignInPage(server.netloc, neptun.address, read_only=read_only, hint=hint)
         # With this prefix no other site of the domain can set a cookie. Browsers want TLS for that.
         self._prefix = "__Host-" if server.scheme == "https" else ""
-        self.metadata_url = f"{address}{_METADATA[1]}"
+        self._metadata_url = f"{address}{_METADATA[1]}"  # RFC 9728
 
     def access(self, headers: Headers) -> Grant:
         """What the access token of a request with these headers gives access to.
 
         Raises:
-            Refusal: there is no valid access token; its `error` is `no_token` if there is none at all.
+            Refused: there is no valid access token.
         """
         if "authorization" not in headers:
-            raise Refusal("An access token is needed. Sign in to this server, from your host.", 401, "no_token")
+            words = "An access token is needed. Sign in to this server, from your host."
+            raise unauthorized(words, no_token=True, resource_metadata=self._metadata_url)
         scheme, _, token = ", ".join(headers.getlist("authorization")).partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         grant = self._provider.access_tokens.open(token, expired=True)
         state = self._provider.state_of(grant)
         if grant is None or state != "good":
             Event("token", state, grant, token).log(headers, 401)
-            raise Refusal(f"A valid access token is needed. {ADVICE}", 401, "invalid_token")
+            raise self._sign_in_again("A valid access token is needed.")
         return grant
+
+    def session_ended(self) -> Refused:
+        """The answer to a call for which Neptun refused the session: it makes applications sign people in again."""
+        return self._sign_in_again("The Neptun session has ended.")
+
+    def _sign_in_again(self, why: str) -> Refused:
+        return unauthorized(f"{why} {ADVICE}", note=None, resource_metadata=self._metadata_url)
 
     def routes(self) -> list[Route]:
         """The routes, to be served at the root of the public address. They do not limit what a request may take."""
@@ -185,7 +191,7 @@ class SignIn:
         )
         try:
             self._check_request(fields)
-        except Refusal as refusal:
+        except Refused as refusal:
             event.outcome = refusal.error
             location = self._location(pending, error=refusal.error, error_description=refusal.words)
             if location.startswith("https:"):
@@ -199,12 +205,12 @@ class SignIn:
         return response
 
     def _check_request(self, fields: Mapping[str, str]) -> None:
-        """Raises Refusal unless the fields ask for what is offered: a code, with a challenge, for this server."""
+        """Raises Refused unless the fields ask for what is offered: a code, with a challenge, for this server."""
         if fields.get("response_type", "code") != "code":
-            raise Refusal("response_type has to be code", error="unsupported_response_type")
+            raise Refused("response_type has to be code", error="unsupported_response_type")
         by_s256 = "code_challenge" in fields and fields.get("code_challenge_method", "S256") == "S256"
         if not by_s256 or "response_type" not in fields:
-            raise Refusal("response_type is needed, and code_challenge by the method S256")
+            raise Refused("response_type is needed, and code_challenge by the method S256")
         self._provider.check_resource(fields)
 
     def _location(self, pending: Pending, **result: str) -> str:
@@ -223,7 +229,7 @@ class SignIn:
     async def sender(self, request: Request) -> str:
         """Who sent a request, by what this server has sealed for them; empty for strangers."""
         if request.scope["path"] == "/token":
-            with suppress(Refusal):
+            with suppress(Refused):
                 refresh_token = (await read_fields(request)).get("refresh_token", "")
                 if grant := self._provider.refresh_tokens.open(refresh_token):
                     return f"user {grant.user_id}" if grant.user_id else f"sign-in {grant.sign_in}"
@@ -294,13 +300,13 @@ class SignIn:
         client = provider.authenticated(fields)
         provider.check_resource(fields)
         if fields.get("grant_type", GRANTS[0]) not in GRANTS:
-            raise Refusal(f"grant_type has to be {' or '.join(GRANTS)}", error="unsupported_grant_type")
+            raise Refused(f"grant_type has to be {' or '.join(GRANTS)}", error="unsupported_grant_type")
         if missing := needed - fields.keys():
-            raise Refusal(f"missing: {', '.join(sorted(missing))}")
+            raise Refused(f"missing: {', '.join(sorted(missing))}")
         if grant is None or grant.client_id != client.client_id:
-            raise Refusal(f"the {brought} has expired, or is not one of this application", error="invalid_grant")
+            raise Refused(f"the {brought} has expired, or is not one of this application", error="invalid_grant")
         if grant.user_id and self._is_refused(grant.user_id):
-            raise Refusal("this person may not use this server any more", 403, "access_denied")
+            raise Refused("this person may not use this server any more", 403, "access_denied")
         if isinstance(grant, Code):
             tokens = provider.exchange(client, grant, fields)
         else:
@@ -314,20 +320,14 @@ class SignIn:
         client = self._provider.authenticated(fields)
         event.token = fields.get("token", "")
         if not event.token:
-            raise Refusal("token is missing")
+            raise Refused("token is missing")
         event.grant = self._provider.revoke(client, event.token)
         event.outcome = "revoked" if event.grant else "unknown"
         return Response(headers=_NO_STORE)
 
 
-def refusal_at(path: str, refusal: Refusal, headers: Mapping[str, str]) -> Response:
-    """A refusal at one of the `PATHS`: a page for people, OAuth's error for applications.
-
-    Args:
-        path: where the request was sent.
-        refusal: what happened, and what to do.
-        headers: further ones of the answer.
-    """
+def refusal_at(path: str, refusal: Refused) -> Response:
+    """The answer to a refused request for one of the `PATHS`: a page for people, OAuth's error for applications."""
     if path in _PAGES:
         response = message("This request was not carried out", refusal.words, refusal.status)
     else:
@@ -335,7 +335,7 @@ def refusal_at(path: str, refusal: Refusal, headers: Mapping[str, str]) -> Respo
         said = {"error": error, "error_description": refusal.words}
         # As `_endpoint` says of the other answers.
         response = JSONResponse(said, refusal.status, {**_NO_STORE, "Access-Control-Allow-Origin": "*"})
-    response.headers.update({name: value for name, value in headers.items() if not name.startswith("content-")})
+    response.headers.update(refusal.headers)
     return response
 
 
@@ -348,10 +348,11 @@ def _logged(
         event = Event(name)
         try:
             response = await handle(request, event)
-        except Refusal as refusal:
+        except Refused as refusal:
             event.outcome = refusal.error
-            by_header = refusal.status == 401 and "authorization" in request.headers
-            response = refusal_at(request.scope["path"], refusal, {"WWW-Authenticate": "Basic"} if by_header else {})
+            response = refusal_at(request.scope["path"], refusal)
+            if refusal.status == 401 and "authorization" in request.headers:
+                response.headers["WWW-Authenticate"] = "Basic"
         event.log(request.headers, response.status_code)
         return response
 

@@ -23,9 +23,9 @@ from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.serving import bodies, gate, mcp_sessions, process, turns
 from neptun_mcp.serving import http as serving
 from neptun_mcp.serving.deadlines import Ending
-from neptun_mcp.serving.refusals import Refused
 from neptun_mcp.serving.turns import MAX_WAITING
 from neptun_mcp.sign_in import forms
+from neptun_mcp.sign_in.refusals import Refused
 from neptun_mcp.tools.context import Report
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (

@@ -96,7 +96,7 @@ async def call(settings: Settings, tool: str, arguments: dict[str, Any]) -> Call
 
 
 def _asked(params: ElicitRequestParams) -> ElicitResult:
-    """Ask for each field of the form: a number for a choice from a list, yes or no, or a text."""
+    """Ask for each field of the form: a number for a choice from a list, or yes or no."""
     tell(params.message)
     answers: dict[str, Any] = {}
     form: dict[str, Any] = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
@@ -106,15 +106,12 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
         for number, choice in enumerate(choices, 1):
             tell(f"  {number}  {choice}")
         is_yes_or_no = field["type"] == "boolean"
-        hint = " (number)" if choices else " (y/N)" if is_yes_or_no else ""
-        print(f"{field['title']}{hint}: ", end="", file=sys.stderr, flush=True)
+        print(f"{field['title']} ({'y/N' if is_yes_or_no else 'number'}): ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip()
         if is_yes_or_no and answer.lower() not in ("y", "yes"):
             return ElicitResult(action="decline")
         if is_yes_or_no:
             answers[name] = True
-        elif not choices and answer:
-            answers[name] = answer
         elif answer.isdecimal() and 1 <= int(answer) <= len(choices):
             answers[name] = choices[int(answer) - 1]
         else:

@@ -17,7 +17,7 @@ from neptun_mcp.commands.call import call
 from neptun_mcp.sandbox import COOKIE, EMAIL, PASSWORD
 from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, Command, Completed, environment, start
-from tests.support import USER, WEBSHOP, Site, content_of, ids, resources, settings_for, until
+from tests.support import USER, Site, content_of, ids, resources, settings_for, until
 
 
 def test_call_shows_a_result_to_a_person(command: Command) -> None:
@@ -220,11 +220,3 @@ async def test_only_yes_is_yes(site: Site, monkeypatch: pytest.MonkeyPatch, type
     assert result["deleted"] is delete
     assert delete or result["message"] == "You did not agree to it. Nothing was deleted."
     assert len(site.deletions()) == delete
-
-
-@pytest.mark.anyio
-async def test_of_very_many_projects_the_name_or_id_is_typed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    projects = [{"id": id, "name": f"project number {id}"} for id in range(1, 1_000)]
-    site.answers[f"GET {USER}/projects"] = JSONResponse(projects)
-    monkeypatch.setattr(sys, "stdin", Terminal("1\n"))
-    assert content_of(await call(settings_for(site.url), "list_imports", {}))["project_id"] == WEBSHOP

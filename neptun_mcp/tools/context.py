@@ -137,10 +137,6 @@ class Call:
     scope: Scope
     project_id: int = EVERY_PROJECT
 
-    @property
-    def pages(self) -> Pages:
-        return self.shared.pages
-
     async def key(self, *what: Hashable) -> Key:
         """The key of a list of the project, as the person's session is now."""
         await self.neptun.session.notice_log_in()

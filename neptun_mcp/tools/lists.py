@@ -159,7 +159,7 @@ class Found:
         cautions: what to say of lists, each with the projects that it is true of.
         has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
-        memory: bytes that the rows take; 0 before they are counted.
+        memory: bytes that the rows take.
         gone: the ids of the imports that have been deleted since.
     """
 
@@ -185,11 +185,10 @@ class Found:
         listing = await self.wanted.ask(call)
 
         def found(pace: Pace) -> tuple[list[Row], int]:
-            rows = self.wanted.rows(listing.items, pace)
-            if project is None:
-                return rows, 0
-            needles = self.wanted.query.needles
-            rows = [row._replace(project_id=project.id).with_excerpt(needles, pace).shortened(_FIELD) for row in rows]
+            rows, needles = self.wanted.rows(listing.items, pace), self.wanted.query.needles
+            if project:
+                in_it = [row._replace(project_id=project.id) for row in rows]
+                rows = [row.with_excerpt(needles, pace).shortened(_FIELD) for row in in_it]
             return rows, _memory(rows, pace)
 
         rows, memory = await self.wanted.in_time(listing.items, call.limit, found)
@@ -230,7 +229,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     """
     everywhere = call.project_id == EVERY_PROJECT
     key = await call.key(wanted.what, wanted.kind, wanted.query.query)
-    found, is_new = await call.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
+    found, is_new = await call.shared.pages.find(key, wanted.offset > 0, partial(_read, call, wanted))
     if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
     complete = len(found.rows) == found.total
@@ -247,20 +246,17 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     )
     start = min(found.total, wanted.offset if wanted.offset >= 0 else max(0, found.total + wanted.offset))
     newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
+    rows = found.rows[start - newer : start - newer + wanted.limit]
 
     def made(pace: Pace) -> list[dict[str, Any]]:
-        rows = found.rows[start - newer : start - newer + wanted.limit]
-        rows = [row.with_excerpt(wanted.query.needles, pace) for row in rows]
-        shown = fitted(rows, MAX_BYTES - 200 - len(to_json([head, around])))
-        if complete and not found.memory and start + len(shown) < found.total:
-            found.memory = _memory(found.rows, pace)
-        return shown
+        with_excerpts = [row.with_excerpt(wanted.query.needles, pace) for row in rows]
+        return fitted(with_excerpts, MAX_BYTES - 200 - len(to_json([head, around])))
 
-    shown = await wanted.in_time([row.item for row in found.rows], call.limit, made)
+    shown = await wanted.in_time([row.item for row in rows], call.limit, made)
     end = start + len(shown)
     more = bool(shown) and end < found.total
     if more and complete and is_new:
-        call.pages.remember(key, found, found.memory)
+        call.shared.pages.remember(key, found, found.memory)
     # What has been deleted since keeps its place, so that the offsets of the first page stay good.
     gone = {row.item.id for row in found.rows if found.gone & {row.item.id, row.replaced_by}} if found.gone else ()
     head |= {"total": found.total - len(gone)} | ({"next_offset": end} if more else {})
@@ -274,7 +270,7 @@ async def _read(call: Call, wanted: Wanted) -> Found:
         NeptunError: no project could be read.
         NotDone: there is none, or there are too many rows.
     """
-    found, max_bytes = Found(wanted), call.pages.max_bytes // 2
+    found, max_bytes = Found(wanted), call.shared.pages.max_bytes // 2
     if call.project_id != EVERY_PROJECT:
         await found.read(call)
         return found
@@ -342,10 +338,10 @@ async def single_resource(
     """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     key = await call.key(resource_type, resource_id)
-    item, is_new = await call.pages.find(key, text_offset != 0, ask)
+    item, is_new = await call.shared.pages.find(key, text_offset != 0, ask)
     shown = single(item, text_offset)
     if "next_text_offset" in shown and is_new:
-        call.pages.remember(key, item, memory_of([item], Pace()))
+        call.shared.pages.remember(key, item, memory_of([item], Pace()))
     said = notes(NO_QUERY.format(resource_id) if query.strip() else "", NO_OFFSET if offset else "")
     return {"project_id": call.project_id, "total": 1, **said, "items": [shown]}
 

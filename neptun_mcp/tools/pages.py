@@ -57,20 +57,11 @@ class Pages:
 
     Args:
         max_bytes: what all of them may take together; the oldest goes first.
-        seconds: how long each is remembered.
-        clock: the time in seconds.
     """
 
-    def __init__(
-        self, max_bytes: int, seconds: float = REMEMBERED_SECONDS, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._seconds = seconds
-        self._clock = clock
         self._kept: dict[Key, _Kept] = {}
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
     def recall(self, key: Key) -> Any:
         """What is remembered of this key; None if nothing is."""
@@ -98,11 +89,11 @@ class Pages:
             size: bytes of memory that it takes, as `memory_of` counts them.
         """
         self._kept.pop(key, None)
-        self._kept[key] = _Kept(value, size, self._clock() + self._seconds)
+        self._kept[key] = _Kept(value, size, monotonic() + REMEMBERED_SECONDS)
         self._expire()
         # Without asyncio, under trio, it is forgotten with the next call.
         with suppress(RuntimeError):
-            asyncio.get_running_loop().call_later(self._seconds + 0.1, self._expire)
+            asyncio.get_running_loop().call_later(REMEMBERED_SECONDS + 0.1, self._expire)
 
     def forget(self, session: Session, project_id: int, deleted: int | None = None) -> None:
         """Forget a person's lists of a project, of which something may be gone.
@@ -119,7 +110,7 @@ class Pages:
                 del self._kept[key]
 
     def _expire(self) -> None:
-        now, total = self._clock(), sum(kept.size for kept in self._kept.values())
+        now, total = monotonic(), sum(kept.size for kept in self._kept.values())
         for key, kept in list(self._kept.items()):
             if kept.until <= now or total > self.max_bytes or key.changes != key.session.changes:
                 total -= kept.size

@@ -114,7 +114,7 @@ async def list_projects(call: Call) -> Listing[Project]:
     listing = await call.neptun.list_projects()
     if not listing.items:
         raise NotDone(f"There are no projects in this Neptun account. Create one at {call.neptun.address} first.")
-    call.pages.remember(_projects_key(call), listing, memory_of(listing.items, Pace()))
+    call.shared.pages.remember(_projects_key(call), listing, memory_of(listing.items, Pace()))
     return listing
 
 
@@ -124,7 +124,7 @@ def _projects_key(call: Call) -> Key:
 
 def known_name(call: Call) -> str | None:
     """The name of the call's project, if it was seen lately."""
-    known: Listing[Project] | None = call.pages.recall(_projects_key(call))
+    known: Listing[Project] | None = call.shared.pages.recall(_projects_key(call))
     projects = known.items if known else ()
     return next((project.name[:100] for project in projects if project.id == call.project_id), None)
 

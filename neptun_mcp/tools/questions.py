@@ -47,7 +47,7 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
         if brought := _brought(ctx):
             call.report.asked, call.report.answered = True, brought
         if isinstance(error, ImportNotFound):
-            call.pages.forget(call.neptun.session, call.project_id)  # they may still show it
+            call.shared.pages.forget(call.neptun.session, call.project_id)  # they may still show it
             if brought:
                 raise _no_longer_there(import_id, call.project_id) from None
             if call.scope.project_id is None:

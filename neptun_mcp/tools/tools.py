@@ -100,7 +100,7 @@ async def _delete(call: Call, import_id: int) -> str:
         deletion = await call.neptun.delete_import(call.project_id, import_id, known_to_exist=True)
         certain, call.report.gone_before = import_id, deletion.gone_before
     finally:
-        call.pages.forget(call.neptun.session, call.project_id, certain)
+        call.shared.pages.forget(call.neptun.session, call.project_id, certain)
     if deletion.confirmed:
         happened = f"Import {import_id} was deleted."
     elif deletion.gone_before:

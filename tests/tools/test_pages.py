@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from weakref import ref
 
 import anyio
 import pytest
@@ -24,6 +25,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time, as the pages see it."""
+    clock = Clock()
+    monkeypatch.setattr("neptun_mcp.tools.pages.monotonic", clock)
+    return clock
 
 
 def a_session() -> Session:
@@ -62,7 +71,7 @@ async def test_a_first_page_always_asks() -> None:
     assert (await pages.find(key, True, ask))[0] is listing
     assert (await pages.find(key, False, ask))[0] is other
     # The earlier list is not kept beside the new one.
-    assert len(pages) == 0
+    assert pages.recall(key) is None
 
 
 async def test_lists_are_kept_apart() -> None:
@@ -78,9 +87,8 @@ async def test_lists_are_kept_apart() -> None:
         assert not await remembered(pages, other)
 
 
-async def test_a_list_is_forgotten_after_five_minutes() -> None:
-    clock = Clock()
-    pages, key = Pages(2**20, clock=clock), Key(a_session(), 0, 1, ("imports",))
+async def test_a_list_is_forgotten_after_five_minutes(clock: Clock) -> None:
+    pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
     remember(pages, key, a_listing())
     clock.now = 299.9
     assert await remembered(pages, key)
@@ -88,10 +96,14 @@ async def test_a_list_is_forgotten_after_five_minutes() -> None:
     assert not await remembered(pages, key)
 
 
-async def test_a_list_that_nobody_asks_for_again_is_forgotten_too() -> None:
-    pages = Pages(2**20, seconds=0.01)
-    remember(pages, Key(a_session(), 0, 1, ("imports",)), a_listing())
-    await until(lambda: len(pages) == 0)
+async def test_a_list_that_nobody_asks_for_again_is_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neptun_mcp.tools.pages.REMEMBERED_SECONDS", 0.01)
+    pages, listing = Pages(2**20), a_listing()
+    in_memory = ref(listing)
+    remember(pages, Key(a_session(), 0, 1, ("imports",)), listing)
+    del listing
+    assert in_memory()
+    await until(lambda: in_memory() is None)
 
 
 async def test_the_oldest_lists_go_when_all_together_become_too_large() -> None:
@@ -105,7 +117,7 @@ async def test_the_oldest_lists_go_when_all_together_become_too_large() -> None:
 async def test_a_list_that_is_too_large_alone_is_not_remembered() -> None:
     pages, key = Pages(2**20), Key(a_session(), 0, 1, ("imports",))
     remember(pages, key, a_listing(megabytes=2))
-    assert len(pages) == 0
+    assert pages.recall(key) is None
 
 
 async def test_a_deletion_forgets_the_lists_of_its_project_and_no_others() -> None:
@@ -139,17 +151,20 @@ def test_a_list_counts_as_much_memory_as_it_takes(letter: str) -> None:
 
 
 async def test_what_was_seen_with_an_earlier_cookie_is_forgotten() -> None:
-    pages, session = Pages(2**20), a_session()
-    remember(pages, Key(session, 0, 1, ("imports",)), a_listing())
+    pages, session, listing = Pages(2**20), a_session(), a_listing()
+    in_memory = ref(listing)
+    remember(pages, Key(session, 0, 1, ("imports",)), listing)
+    del listing
     session.changes += 1
     assert not await remembered(pages, Key(session, 1, 1, ("imports",)))
-    assert len(pages) == 0
+    assert in_memory() is None
 
 
-def test_without_asyncio_a_list_is_forgotten_with_the_next_call() -> None:
-    clock = Clock()
-    pages, session = Pages(2**20, clock=clock), a_session()
-    remember(pages, Key(session, 0, 1, ("imports",)), a_listing())
+def test_without_asyncio_a_list_is_forgotten_with_the_next_call(clock: Clock) -> None:
+    pages, session, listing = Pages(2**20), a_session(), a_listing()
+    in_memory = ref(listing)
+    remember(pages, Key(session, 0, 1, ("imports",)), listing)
+    del listing
     clock.now = 300.0
     assert not anyio.run(remembered, pages, Key(session, 0, 2, ("imports",)))
-    assert len(pages) == 0
+    assert in_memory() is None

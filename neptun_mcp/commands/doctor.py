@@ -28,6 +28,7 @@ from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, ProjectNotFound, Unavailable, WrongUser, quoted
 from ..neptun.failures import unusable_setting
 from ..neptun.secret_files import shown_path
+from ..serving.checks import check_settings
 from ..settings import PRIVATE, Settings, is_unset, problems, variable, variable_name
 from ..tools.words import HOST, TERMINAL, advice, happened, listed
 from . import FAILURE, as_typed, end_at_once, read_settings, say, show, why
@@ -38,6 +39,8 @@ from .hosts import HOSTS
 from .json_text import is_object
 
 _ANSWER_SECONDS = 5.0
+_SAME_LOG_IN = "the log-in of this command"
+_WHOSE = {"caller": "each caller brings a session of their own", "sign-in": "each person signs in with a browser"}
 _VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|\$(?P<short>\w+)")
 
 
@@ -50,14 +53,12 @@ class Step:
         found: what was found, in words.
         to_do: what to do about it; empty if there is nothing to do, and a call gets past it.
         milliseconds: how long it took; None if that says nothing.
-        shares_log_in: whether it is an entry that uses the log-in which the settings of this command name.
     """
 
     name: str
     found: str
     to_do: str = ""
     milliseconds: float | None = None
-    shares_log_in: bool = False
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,7 +77,9 @@ def run(options: argparse.Namespace) -> None:
         hosts = [step async for step in check_entries(settings)]
         for step in hosts or [Step("hosts", f"none has the server; `{command_line()} install` adds it")]:
             add(step)
-        async for step in check_steps(settings, needs_log_in=not hosts or any(step.shares_log_in for step in hosts)):
+        async for step in check_steps(
+            settings, needs_log_in=not hosts or _SAME_LOG_IN in [step.found for step in hosts]
+        ):
             add(step)
 
     try:
@@ -148,9 +151,8 @@ def _entries(name: str, config: ConfigFile) -> list[Entry]:
     return [entry for entry in found if entry]
 
 
-def _step(entry: Entry, found: str, to_do: str = "", *, shares_log_in: bool = False) -> Step:
-    where = f" in {entry.project}" if entry.project else ""
-    return Step(f"host {entry.host}{where}", found, to_do, shares_log_in=shares_log_in)
+def _step(entry: Entry, found: str, to_do: str = "") -> Step:
+    return Step(f"host {entry.host}{f' in {entry.project}' if entry.project else ''}", found, to_do)
 
 
 async def _check_program(entry: Entry, settings: Settings) -> Step:
@@ -170,7 +172,7 @@ async def _check_program(entry: Entry, settings: Settings) -> Step:
     if own.sandbox != "off":
         return _step(entry, "sample data")
     if (own.base_url, credentials_of(own)) == (settings.base_url, credentials_of(settings)):
-        return _step(entry, "the log-in of this command", shares_log_in=True)
+        return _step(entry, _SAME_LOG_IN)
     try:
         async with create_client(own) as neptun:
             return _step(entry, f"logged in to {own.base_url} as user {(await neptun.user()).id}")
@@ -258,7 +260,9 @@ async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> Async
             yield step(f"{neptun.address} answers; {tls}")
             if settings.mcp_credentials != "environment":
                 name = "HTTP"
-                yield step(_http(settings))
+                check_settings(settings, "127.0.0.1")
+                mode = settings.mcp_credentials
+                yield step(f"the settings are complete; {_WHOSE[mode]} (NEPTUN_MCP_CREDENTIALS={mode})")
                 return
             name, started = "session", anyio.current_time()
             user = (await neptun.user()).id
@@ -279,20 +283,6 @@ async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> Async
             yield step(happened(error), setting + advice(error, TERMINAL))
     except ValueError as error:
         yield step(str(error), "Correct the settings that are named.")
-
-
-def _http(settings: Settings) -> str:
-    """Whose sessions are used over HTTP.
-
-    Raises:
-        ValueError: a setting is missing that this way to serve needs.
-    """
-    from ..serving.checks import check_settings
-
-    check_settings(settings, "127.0.0.1")
-    mode = settings.mcp_credentials
-    whose = "each caller brings a session of their own" if mode == "caller" else "each person signs in with a browser"
-    return f"the settings are complete; {whose} (NEPTUN_MCP_CREDENTIALS={mode})"
 
 
 async def _imports(neptun: NeptunClient, project_id: int) -> str:

@@ -97,24 +97,20 @@ def _find(text: str, path: Sequence[str]) -> tuple[_Member, _Member | None]:
 
 
 def _cut(text: str, around: _Member, member: _Member) -> str:
-    """The text without a member of an object: what `_insert` did, undone."""
-    members = _members(_strict(text), around.start)
-    at, with_commas = members.index(member), _without_comments(text)
-    above = members[at - 1].end if at else around.start + 1
-    below = members[at + 1].at if at + 1 < len(members) else around.end - 1
-    start, rest = len(text[: member.at].rstrip()), text[member.end :].lstrip(", \t")
-    comments = [*_COMMENT.finditer(text, above, member.at)]
-    if comments and comments[-1][0].startswith("//") and not rest.startswith("\n"):
-        start = comments[-1].end() + 1  # what follows must not become part of the comment
-    comma = with_commas.find(",", member.end, below)
+    """The text without a member of an object, with one comma less, and without the line that is empty then."""
+    members, with_commas = _members(_strict(text), around.start), _without_comments(text)
+    at, is_last = members.index(member), member == members[-1]
+    above, below = text[: member.at].rstrip(" \t"), text[member.end :]
+    comma = with_commas.find(",", member.end, around.end if is_last else members[at + 1].at)
     if comma >= 0:
-        return text[:start] + text[member.end : comma] + text[comma + 1 :]
-    if at:
-        comma = with_commas.index(",", above)
-        return text[:comma] + text[comma + 1 : start] + text[member.end :]
-    if start == around.start + 1:  # the object is empty, unless there is a comment
-        return text[:start] + text[member.end :].lstrip()
-    return text[:start] + text[member.end :]
+        below = text[member.end : comma] + text[comma + 1 :]
+    elif at:
+        comma = with_commas.index(",", members[at - 1].end)
+        above = above[:comma] + above[comma + 1 :]
+    if above.endswith("\n") and below.lstrip(" \t").startswith("\n"):
+        above = above[:-1]
+    is_empty = len(members) == 1 and above == text[: around.start + 1]
+    return above + (below.lstrip() if is_empty else below)
 
 
 def _skip(text: str, at: int, mark: str = "") -> int:

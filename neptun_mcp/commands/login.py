@@ -21,7 +21,9 @@ from ..settings import Settings
 from ..tools.words import TERMINAL, advice, happened, login_command
 from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell, why
 
-_ENDS, _ERASES, _CLEARS = (b"\r", b"\n", b"\x04", b""), (b"\x7f", b"\b"), (b"\x15", b"\x17")
+_ENDS = b"\r\n\x04\x15"
+"""Enter, Ctrl-D, and Ctrl-U, after which one begins anew."""
+
 _KEYS = re.compile(r"\x1b\[[\d;]*[A-Za-z~]")
 """What keys without a character send, and some terminals around what is pasted."""
 
@@ -81,7 +83,10 @@ def _typed(address: str) -> Credentials | None:
     tell(f"Log in to {address} (with GitHub or a passkey: {login_command(address, ' --cookie')}).")
     print("E-mail: ", end="", file=sys.stderr, flush=True)
     email = sys.stdin.readline().strip()
-    password = next(_hidden_lines("Password: ")) if email else ""
+    try:
+        password = getpass.getpass("Password: ") if email else ""
+    except (EOFError, UnicodeDecodeError):
+        return None
     return Credentials(email=email, password=password) if password else None
 
 
@@ -92,7 +97,7 @@ def _pasted(address: str) -> Credentials | None:
         return Credentials(cookie=cookie) if cookie else None
     tell(f"Paste the session cookie of {address} and press Enter. To get it, {how_to_get_cookie(address)}.")
     pasted = ""
-    for line in _hidden_lines("Cookie (not shown): "):
+    for line in _pasted_lines("Cookie (not shown): "):
         pasted += f"{line}\n"
         # A form of several lines, or another try after one that was no cookie.
         cookie = cookie_value(pasted, MAX_SECRET_FILE) or cookie_value(line, MAX_SECRET_FILE)
@@ -103,36 +108,27 @@ def _pasted(address: str) -> Credentials | None:
     return None
 
 
-def _hidden_lines(prompt: str) -> Iterator[str]:
-    """Lines of any length, typed or pasted without being shown; an empty one at the end of the input.
+def _pasted_lines(prompt: str) -> Iterator[str]:
+    """Lines of any length, without being shown; an empty one at the end of the input.
 
-    In its usual mode a terminal keeps 4,095 characters of a line (macOS: 1,023) and drops the rest without a word,
-    so characters are read as they come.
+    In its usual mode a terminal keeps 4,095 characters of a line (macOS: 1,023) and drops the rest without a word.
     """
     try:
         import termios
         import tty
-    except ImportError:  # Windows, where getpass reads characters
+    except ImportError:  # Windows, which has no such limit
         while True:
-            try:
-                yield getpass.getpass(prompt)
-            except EOFError:
-                yield ""
-    terminal, encoding = sys.stdin.fileno(), sys.stdin.encoding
+            yield getpass.getpass(prompt)
+    terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal, termios.TCSADRAIN)
         while True:
             print(prompt, end="", file=sys.stderr, flush=True)
-            line = bytearray()
+            line = b""
             while (typed := os.read(terminal, 1)) not in _ENDS:
-                if typed in _CLEARS:
-                    line.clear()
-                elif typed in _ERASES:
-                    line[:] = line.decode(encoding, "replace")[:-1].encode(encoding, "replace")
-                else:
-                    line += typed
+                line += typed
             print(file=sys.stderr)
-            yield _KEYS.sub("", line.decode(encoding, "replace"))
+            yield _KEYS.sub("", line.decode(errors="replace"))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)

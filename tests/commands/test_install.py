@@ -448,6 +448,19 @@ def test_whatever_json_is_in_the_file_only_the_entry_is_added(data: st.DataObjec
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"a": 1 // of a\n, "neptun": {} }', '{"a": 1 // of a\n }'),
+        ('{"a": 1 // of a\n, "neptun": {}, }', '{"a": 1 // of a\n, }'),
+        ('{ // {\n  "neptun": {}\n}', "{ // {\n}"),
+        ('{\n  "a": 1,\n  "neptun": {},\n  "z": 2\n}', '{\n  "a": 1,\n  "z": 2\n}'),
+    ],
+)
+def test_a_comment_beside_an_entry_of_json_that_goes_stays(before: str, after: str) -> None:
+    assert remove_json(before, ["neptun"]) == after
+
+
+@pytest.mark.parametrize(
     ("before", "gap"),
     [
         ("", ""),

@@ -46,14 +46,7 @@ _VARIABLE = re.compile(r"\$?\{(?:env:)?(?P<name>\w+)(?::-(?P<default>[^}]*))?\}|
 
 @dataclass(frozen=True)
 class Step:
-    """What was found at one step.
-
-    Attributes:
-        name: what was checked.
-        found: what was found, in words.
-        to_do: what to do about it; empty if there is nothing to do, and a call gets past it.
-        milliseconds: how long it took; None if that says nothing.
-    """
+    """What was found at one step, and what to do about it; `to_do` is empty if a call gets past it."""
 
     name: str
     found: str
@@ -124,11 +117,7 @@ def _shown(setting: str, malformed: bool) -> str:
 
 
 async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
-    """What is found of each entry on this machine.
-
-    Args:
-        settings: those of this command; a log-in that is the same is left to its own steps.
-    """
+    """What is found of each entry on this machine. A log-in that is that of `settings` is left to its own steps."""
     for name, host in HOSTS.items():
         for file in [*host.places, *([Path(".mcp.json")] if name == "claude-code" else [])]:
             try:
@@ -138,10 +127,8 @@ async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
                 yield Step(f"host {name}", f"its file cannot be read: {why(error)}", to_do)
                 continue
             for entry in entries:
-                if entry.is_off:
-                    yield _step(entry, "switched off there")
-                else:
-                    yield await (_check_url(entry) if entry.url else _check_program(entry, settings))
+                where = f" in {entry.project}" if entry.project else ""
+                yield Step(f"host {name}{where}", *await _look_at(entry, settings))
 
 
 def _entries(name: str, config: ConfigFile) -> list[Entry]:
@@ -151,34 +138,37 @@ def _entries(name: str, config: ConfigFile) -> list[Entry]:
     return [entry for entry in found if entry]
 
 
-def _step(entry: Entry, found: str, to_do: str = "") -> Step:
-    return Step(f"host {entry.host}{f' in {entry.project}' if entry.project else ''}", found, to_do)
+async def _look_at(entry: Entry, settings: Settings) -> tuple[str, str]:
+    """What is found of an entry, and what to do about it."""
+    if entry.is_off:
+        return "switched off there", ""
+    return await (_check_url(entry) if entry.url else _check_program(entry, settings))
 
 
-async def _check_program(entry: Entry, settings: Settings) -> Step:
+async def _check_program(entry: Entry, settings: Settings) -> tuple[str, str]:
     program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
         again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
         is_installed = entry.is_ours and not entry.project and entry.file.name != ".mcp.json"
-        return _step(entry, "the command in its entry does not exist", again if is_installed else _edit(entry))
+        return "the command in its entry does not exist", again if is_installed else _edit(entry)
     if not entry.is_ours:
-        return _step(entry, f"starts {program}")
+        return f"starts {program}", ""
     if any("${input:" in value for value in entry.environment.values()):  # VS Code
-        return _step(entry, "asks you for its settings")
+        return "asks you for its settings", ""
     try:
         own = _settings_of(entry)
     except ValidationError as error:
-        return _step(entry, f"its settings are malformed: {'; '.join(problems(error))}", _edit(entry))
+        return f"its settings are malformed: {'; '.join(problems(error))}", _edit(entry)
     if own.sandbox != "off":
-        return _step(entry, "sample data")
+        return "sample data", ""
     if (own.base_url, credentials_of(own)) == (settings.base_url, credentials_of(settings)):
-        return _step(entry, _SAME_LOG_IN)
+        return _SAME_LOG_IN, ""
     try:
         async with create_client(own) as neptun:
-            return _step(entry, f"logged in to {own.base_url} as user {(await neptun.user()).id}")
+            return f"logged in to {own.base_url} as user {(await neptun.user()).id}", ""
     except NeptunError as error:
         to_do = advice(error, HOST) if isinstance(error, Unavailable) or not own.has_credentials else _edit(entry)
-        return _step(entry, happened(error), to_do)
+        return happened(error), to_do
 
 
 def _edit(entry: Entry) -> str:
@@ -186,11 +176,7 @@ def _edit(entry: Entry) -> str:
 
 
 def _settings_of(entry: Entry) -> Settings:
-    """The settings that its environment and its options make, and no other.
-
-    Raises:
-        ValidationError: one is malformed.
-    """
+    """The settings that its environment and its options make, and no other."""
     given = {name: _expanded(entry, value) for name, value in entry.environment.items()}
     options = " ".join(_expanded(entry, word) for word in entry.command[1:])
     if "--sandbox" in options:
@@ -211,8 +197,8 @@ def _expanded(entry: Entry, text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-async def _check_url(entry: Entry) -> Step:
-    """Greet a server as the host does."""
+async def _check_url(entry: Entry) -> tuple[str, str]:
+    """The server there is greeted as the host does."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     url = _expanded(entry, entry.url)
@@ -223,29 +209,28 @@ async def _check_url(entry: Entry) -> Step:
         http = httpx.AsyncClient(timeout=_ANSWER_SECONDS)
     except (OSError, ValueError, ImportError, httpx.InvalidURL):
         problem = unusable_setting(url)
-        return _step(entry, happened(problem), advice(problem, TERMINAL))
+        return happened(problem), advice(problem, TERMINAL)
     try:
         async with http:
             answer = await http.post(url, json=message, headers=asked)
             if session := answer.headers.get("Mcp-Session-Id"):
                 await http.delete(url, headers={**headers, "Mcp-Session-Id": session})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return _step(entry, f"{url} does not answer", to_do)
+        return f"{url} does not answer", to_do
     status = answer.status_code
     if status in (401, 403) and "authorization" in {name.lower() for name in headers}:
-        return _step(entry, f"{url} refuses the token in its entry ({status})", _edit(entry))
+        return f"{url} refuses the token in its entry ({status})", _edit(entry)
     if status == 401:
-        return _step(entry, f"{url} answers, and asks you to sign in")
+        return f"{url} answers, and asks you to sign in", ""
     if status >= 400:
-        return _step(entry, f"{url} answers {status} to a host's first message", to_do)
-    return _step(entry, f"{url} answers")
+        return f"{url} answers {status} to a host's first message", to_do
+    return f"{url} answers", ""
 
 
 async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> AsyncGenerator[Step]:
     """The steps of a call, one after the other; the first that fails is the last.
 
     Args:
-        settings: whose account is used, and how.
         needs_log_in: whether a server in a host uses the log-in of these settings.
     """
     name, started = "address", anyio.current_time()

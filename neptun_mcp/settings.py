@@ -45,17 +45,12 @@ def _cookie(pasted: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
-def _base_url(url: str) -> str:
-    """https, or http to this machine: anywhere else the cookie would travel unencrypted."""
-    return _address(url, DEFAULT_BASE_URL, ", since over http:// the session cookie could be read in transit")
-
-
-def _address(url: str, example: str, why_https: str) -> str:
+def _address(url: str, example: str = DEFAULT_BASE_URL) -> str:
+    """An address of https, or of http on this machine. Sessions are kept by it, so it is spelled in one way."""
     no_address = ValueError(f"is not an address such as {example}, without a user name, a query or a fragment")
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
-        # Spelled in one way, since sessions are kept by it.
         netloc = parts.netloc.lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, " "))
         address = f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
         httpx.URL(address)
@@ -67,14 +62,14 @@ def _address(url: str, example: str, why_https: str) -> str:
     if not good or parts.scheme not in ("http", "https"):
         raise no_address
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError(f"must start with https://{why_https}")
+        raise ValueError("must start with https://; http:// is for this machine, as others could read what is sent")
     return address
 
 
 def _public_url(url: str) -> str:
     """The root of an address that may end in `/mcp`, spelled as applications do, which compare it as text."""
     example = "https://mcp.example.com"
-    parts = urlsplit(_address(url, example, "; http:// is for this machine only"))
+    parts = urlsplit(_address(url, example))
     if parts.path not in ("", "/mcp"):
         raise ValueError(f"must be a whole host, without a path, such as {example}")
     try:
@@ -107,34 +102,27 @@ def _hosts(text: Any) -> Any:
     return hosts
 
 
-def _path(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError("begins with ~, but there is no such home directory: write the whole path") from None
-
-
-_File: TypeAlias = Annotated[Path, AfterValidator(_path)]
+_File: TypeAlias = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 HOW_TO_MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))"'
 
 
-def _keys(text: str) -> list[str]:
-    """The keys in a text, which are separated by commas or blanks. One that repeats a few characters is no secret."""
-    keys = text.replace(",", " ").split()
-    if not keys or not text.isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
+def _keys(text: SecretStr) -> SecretStr:
+    """The keys in a text, with a blank between two of them. One that repeats a few characters is no secret."""
+    keys = text.get_secret_value().replace(",", " ").split()
+    if not keys or not "".join(keys).isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
         raise ValueError(f"must hold keys of 32 or more ASCII characters, each once; make one with: {HOW_TO_MAKE_KEY}")
     if any(len(set(key)) < 8 for key in keys):  # a random one has more, in hexadecimal too
         few = "holds a key of fewer than 8 different characters, which can be guessed"
         raise ValueError(f"{few}; make one with: {HOW_TO_MAKE_KEY}")
-    return keys
+    return SecretStr(" ".join(keys))
 
 
-def _secret_keys(text: SecretStr) -> SecretStr:
-    return SecretStr(" ".join(_keys(text.get_secret_value())))
+def _split(keys: SecretStr | None) -> list[str]:
+    return keys.get_secret_value().split() if keys else []
 
 
-_Keys: TypeAlias = Annotated[SecretStr, AfterValidator(_secret_keys)]
+_Keys: TypeAlias = Annotated[SecretStr, AfterValidator(_keys)]
 
 
 def _contract(word: Any) -> Any:
@@ -169,7 +157,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     project_id: int | None = Field(
         default=None, gt=0, le=MAX_ID, description="The project to use when a tool is called without one."
     )
-    base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
         default=DEFAULT_BASE_URL, description="Where Neptun is: `https://…`, or `http://` on this machine."
     )
     timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds that a call may take, retries included.")
@@ -285,10 +273,10 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         Raises:
             ValueError: the file cannot be read, or holds something else.
         """
-        tokens = _keys(self.mcp_token.get_secret_value()) if self.mcp_token else []
+        tokens = _split(self.mcp_token)
         if self.mcp_token_file:
             try:
-                tokens += _keys(read_secret_file(self.mcp_token_file))
+                tokens += _split(_keys(SecretStr(read_secret_file(self.mcp_token_file))))
             except (OSError, ValueError) as error:
                 why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
                 raise ValueError(f"NEPTUN_MCP_TOKEN_FILE: {why}") from None
@@ -297,7 +285,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     @property
     def state_keys(self) -> list[str]:
         """The keys that seal the state of a question; empty if none is set."""
-        return _keys(self.mcp_state_key.get_secret_value()) if self.mcp_state_key else []
+        return _split(self.mcp_state_key)
 
     @property
     def secrets(self) -> list[str]:

@@ -69,7 +69,12 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 """What may stand in a command line, as argparse wants it."""
 
 _COMMANDS = {
-    "": ("", "--base-url --sandbox"),
+    "": (
+        "an MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it serves on "
+        "stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) starts it. "
+        "Settings are NEPTUN_* environment variables; docs/usage.md lists them",
+        "--base-url --sandbox",
+    ),
     "serve": ("serve on stdin and stdout, or over HTTP for many", "--base-url --sandbox --http --host --port"),
     "demo": ("show a conversation with the server, on sample data", ""),
     "call": ("call a tool and print what it returns", "tool arguments --base-url --sandbox --json"),
@@ -107,13 +112,13 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     flags, names = list[str](), list[str]()
     for before, word in zip(("", *words), words, strict=False):
         (flags if word.startswith("-") or before in _WITH_VALUE else names).append(word)
-    command, parsers = "".join(names[:1]), _parsers()
-    if command not in parsers:
+    command = "".join(names[:1])
+    if command not in _COMMANDS:
         hint = nearest(command, [*filter(None, _COMMANDS), "--help", "--version"])
         if not hint and {"_", "-"} & {*command}:  # as tools are named
             hint = f"Did you mean call {command.replace('-', '_')}?"
-        _refuse(parsers[""], f'There is no command "{command}". {hint}'.rstrip())
-    parser = parsers[command]
+        _refuse(_parser(""), f'There is no command "{command}". {hint}'.rstrip())
+    parser = _parser(command)
     try:
         options, unknown = parser.parse_known_args([*flags, *names[1:]])
     except argparse.ArgumentError as error:
@@ -150,26 +155,24 @@ def _no_such(word: str, command: str, prog: str) -> str:
     return f"{prog} has no option {option}. {form}".rstrip()
 
 
-def _parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each command; that of none describes the whole."""
-    usual: dict[str, Any] = {"add_help": False, "allow_abbrev": False, "exit_on_error": False}
-    whole = argparse.ArgumentParser(
-        prog="neptun-mcp",
-        usage="neptun-mcp [COMMAND] [OPTIONS]",
-        description="An MCP server that lets an assistant look up and tidy your Neptun projects. Without a command it "
-        "serves on stdin and stdout: that is how an assistant's host (Claude Desktop, Claude Code, Cursor, VS Code) "
-        "starts it. Settings are NEPTUN_* environment variables; docs/usage.md lists them.",
-        epilog=f"New here? `{command_line()} demo` shows what it does, on sample data, without an account.",
-        **usual,
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser of a command; that of none describes the whole."""
+    about, names = _COMMANDS[command]
+    parser = argparse.ArgumentParser(
+        prog=f"neptun-mcp {command}".rstrip(),
+        description=f"{about[0].upper()}{about[1:]}.",
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
     )
-    whole.set_defaults(http=False)
-    added = whole.add_subparsers(title="commands", metavar="COMMAND --help", help="show its options", prog="neptun-mcp")
-    parsers = {"": whole}
-    for command, (about, names) in _COMMANDS.items():
-        if command:
-            does = f"{about[0].upper()}{about[1:]}."
-            parsers[command] = added.add_parser(command, help=about, description=does, **usual)
-        parsers[command].add_argument("-h", "--help", **_ARGUMENTS["--help"])
-        for name in ("--version", *names.split()):
-            parsers[command].add_argument(name, **_ARGUMENTS[name])
-    return parsers
+    if not command:
+        parser.usage = "neptun-mcp [COMMAND] [OPTIONS]"
+        parser.epilog = f"New here? `{command_line()} demo` shows what it does, on sample data, without an account."
+        parser.set_defaults(http=False)
+        listed = parser.add_argument_group("commands", "COMMAND --help shows its options.")
+        for name in filter(None, _COMMANDS):
+            listed.add_argument(name, nargs="?", **_value(_COMMANDS[name][0]))
+    parser.add_argument("-h", "--help", **_ARGUMENTS["--help"])
+    for name in ("--version", *names.split()):
+        parser.add_argument(name, **_ARGUMENTS[name])
+    return parser

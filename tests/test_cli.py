@@ -37,7 +37,7 @@ def test_help_names_every_command_and_where_to_start(command: Command) -> None:
     ran = command("--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("usage: neptun-mcp [COMMAND]")
-    assert all(f"\n    {name} " in ran.stdout for name in ("demo", "call", "sandbox"))
+    assert all(f"\n  {name} " in ran.stdout for name in ("demo", "call", "sandbox"))
     assert "`neptun-mcp demo` shows what it does" in " ".join(ran.stdout.split())
 
 
@@ -48,8 +48,8 @@ def test_help_has_a_line_for_each_command_at_every_width(
     monkeypatch.setenv("COLUMNS", str(width))
     lines = command("--help").stdout.splitlines()
     assert max(map(len, lines)) <= width
-    about = lines[lines.index("commands:") + 1 : -3]
-    column = about[0].index("show its options")
+    about = lines[lines.index("commands:") + 3 : -3]
+    column = about[0].index("serve on")
     assert [line for line in about if not line[column - 1 :].startswith(" ") or line[column:].startswith(" ")] == []
 
 

@@ -120,7 +120,7 @@ class ConfigFile:
         mode = 0o600 if private or self.content is None else stat.S_IMODE(self.path.stat().st_mode)
         if keep and self.content is not None:
             write_secret_file(self.backup, self.content, mode)
-        write_secret_file(self.path, self._encoded(), mode, self._require_unchanged)
+        write_secret_file(self.path, self.encoded(), mode, self._require_unchanged)
 
     def delete(self) -> None:
         """Delete the file, and its folder if nothing else is in it.
@@ -140,14 +140,8 @@ class ConfigFile:
             if path.exists():
                 path.chmod(0o600)
 
-    def delete_backup_if_equal(self) -> bool:
-        """Delete the backup if it holds what the file is to hold; whether none is left."""
-        with suppress(OSError):
-            if file_content(self.backup) == self._encoded():
-                self.backup.unlink()
-        return not self.backup.exists()
-
-    def _encoded(self) -> bytes:
+    def encoded(self) -> bytes:
+        """What the file is to hold."""
         mark = BOM_UTF8 if (self.content or b"").startswith(BOM_UTF8) else b""
         return mark + self.text.replace("\n", self._newline).encode()
 

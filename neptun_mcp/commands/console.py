@@ -101,11 +101,7 @@ def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@
 
 @dataclass(frozen=True)
 class Rows:
-    """Items for the eyes: a table where it can be read, and a list where it is too narrow. Ids are never cut.
-
-    Attributes:
-        rows: what stands below which title, for each item.
-    """
+    """Items, each with what stands below which title: a table, or a list where that is too narrow."""
 
     rows: Sequence[dict[str, RenderableType]]
 

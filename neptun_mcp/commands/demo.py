@@ -50,11 +50,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def demo(show: Callable[[RenderableType], None]) -> None:
-    """Start the server on the embedded sandbox in a process of its own, as a host does, and have the chat.
-
-    Args:
-        show: shows one thing after the other.
-    """
+    """Start the server on sample data in a process of its own, as a host does, and show the chat bit by bit."""
 
     async def agree(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         show(_line("asks you", params.message, "yellow"))

@@ -140,7 +140,7 @@ def _entries(name: str, config: ConfigFile) -> list[Entry]:
 
 async def _look_at(entry: Entry, settings: Settings) -> tuple[str, str]:
     """What is found of an entry, and what to do about it."""
-    if entry.is_off:
+    if entry.value.get("disabled") is True or entry.value.get("enabled") is False:
         return "switched off there", ""
     return await (_check_url(entry) if entry.url else _check_program(entry, settings))
 

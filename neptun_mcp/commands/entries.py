@@ -8,12 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
-from ..settings import PRIVATE, variable_name
 from .config_file import ConfigFile
 from .hosts import HOSTS, NAME
 from .json_text import is_object
 
-_HEADERS = ("headers", "http_headers")
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
 _IF_UNSET = ("timeout", "tools", "enabled")
 """Keys that `install` sets only where the person has not."""
@@ -24,20 +22,10 @@ _PERMISSION, _TOOL = "permission", "neptun_delete_import"
 _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
 """Programs that start others elsewhere, where a log-in of this machine is not kept."""
 
-SECRETS = set(map(variable_name, PRIVATE))
-"""The variables that hold a cookie, a password or an e-mail address."""
-
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry named `neptun` in a host's file.
-
-    Attributes:
-        host: the host's name in `HOSTS`.
-        file: the file that holds it.
-        value: what it says.
-        project: the folder of the project that alone has it; empty if all have.
-    """
+    """An entry named `neptun` in the file of a host; `project` is the folder that alone has it, empty if all have."""
 
     host: str
     file: Path
@@ -60,7 +48,10 @@ class Entry:
     def headers(self) -> dict[str, str]:
         """The headers that it sends to the address."""
         named = self._texts("env_http_headers").items()  # Codex: by the variable that holds each
-        headers = {**self._texts(*_HEADERS), **{name: os.environ.get(variable, "") for name, variable in named}}
+        headers = {
+            **self._texts("headers", "http_headers"),
+            **{name: os.environ.get(variable, "") for name, variable in named},
+        }
         if token := os.environ.get(str(self.value.get("bearer_token_env_var"))):
             headers["Authorization"] = f"Bearer {token}"
         return headers
@@ -81,11 +72,6 @@ class Entry:
         return {**self.value, **inner} if is_object(inner) else self.value
 
     @property
-    def is_off(self) -> bool:
-        """Whether the person has switched it off."""
-        return self.value.get("disabled") is True or self.value.get("enabled") is False
-
-    @property
     def is_ours(self) -> bool:
         """Whether it starts this server on this machine, whoever wrote it."""
         program, *args = self.command or [""]
@@ -103,13 +89,8 @@ class Entry:
     @property
     def is_as_installed(self) -> bool:
         """Whether it is as `install` writes it, or wrote it before; the person may have added to it."""
-        written = {key for key, value in HOSTS[self.host].form.items() if value != {}}
-        return self.is_ours and self.installed.keys() >= written
-
-    @property
-    def holds_secret(self) -> bool:
-        """Whether a secret is in it."""
-        return any(self.environment.get(name) for name in SECRETS)
+        form = HOSTS[self.host].form
+        return self.is_ours and all(key in self.value for key, usual in form.items() if usual != {})
 
 
 def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
@@ -131,9 +112,6 @@ def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
 
 def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     """Put an entry into a host's file, and make the host ask. What a person has added to one that is there stays.
-
-    Returns:
-        The entry, with that.
 
     Raises:
         ValueError: the file has no place for the entry.

@@ -93,7 +93,7 @@ class Host:
         """Every place of its files; none without a home directory."""
         try:
             folders = _folders()
-        except RuntimeError:
+        except RuntimeError:  # there is no home directory
             return []
         return [Path(file.format_map(folders)) for file in self.files]
 
@@ -187,11 +187,7 @@ HOSTS = {
 
 
 def _folders() -> dict[str, Path]:
-    """The folders in which hosts keep their files, on this system and with their own variables.
-
-    Raises:
-        RuntimeError: there is no home directory.
-    """
+    """The folders in which hosts keep their files, on this system and with their own variables."""
     home = Path.home()
 
     def folder(variable: str, usual: str) -> Path:

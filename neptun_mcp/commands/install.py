@@ -25,10 +25,11 @@ from ..settings import variable as variable_of
 from ..tools.words import happened, login_command
 from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell, why
 from .config_file import ConfigFile, edit
-from .entries import SECRETS, Entry, entry_in, permission, put_entry
+from .entries import Entry, entry_in, permission, put_entry
 from .hosts import HOSTS, NAME, Host
 
 _BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
+_SECRETS = set(map(variable_name, PRIVATE))
 _SECONDS_TO_ASK = 5.0
 
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     names = hosts_or_exit(options.host) or _chosen(ask=not options.print and sys.stdin.isatty())
     settings = settings_or_exit(options)
     env = _variables(settings, options)
-    left_out = [] if options.with_secrets else [name for name in env if name in SECRETS]
+    left_out = [] if options.with_secrets else [name for name in env if name in _SECRETS]
     env = {name: value for name, value in env.items() if name not in left_out}
     failed, written = False, list[str]()
     for name in names:
@@ -96,11 +97,7 @@ def _chosen(*, ask: bool) -> list[str]:
 
 
 def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:
-    """The entry with which a host starts the program that runs now, by its absolute path: some have a short PATH.
-
-    Raises:
-        ValueError: the host would put something else in place of a text in the entry.
-    """
+    """The entry with which a host starts the program that runs now, by its absolute path: some have a short PATH."""
     variables = {_CONFIRM: "require", **env} if host.require else env
     script = shutil.which("neptun-mcp", path=sysconfig.get_path("scripts"))
     command, args = (script, list[str]()) if script else (sys.executable, ["-m", "neptun_mcp"])
@@ -168,21 +165,13 @@ def _about(entry: Entry, config: ConfigFile) -> Iterator[str]:
 
 
 def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
-    """Write the entry into a file. What else a person has put into it stays.
-
-    Returns:
-        What was done, in words.
-
-    Raises:
-        OSError: the file cannot be written.
-        ValueError: the file has no place for the entry.
-    """
+    """Write the entry into a file, in which everything else stays; what was done, in words."""
     title, file, old = HOSTS[name].title, config.path, entry_in(name, config)
     if old and "command" not in old.value:
         raise ValueError(f"{file} has another kind of entry {NAME}, which install does not replace")
     new = put_entry(name, config, entry)
     gone = sorted(old.environment.keys() - new.environment.keys()) if old else []
-    private = os.name != "nt" and any(one.holds_secret for one in (old, new) if one)
+    private = os.name != "nt" and any(one.environment.get(name) for one in (old, new) if one for name in _SECRETS)
     done = f"{title}: {file} has this entry already, and was not changed."
     if config.changed:
         # Once the entry is ours, the file is no longer what the person had: the first backup stays.

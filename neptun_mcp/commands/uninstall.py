@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from ..account import NO_HOME
 from ..command_line import command_line
 from . import FAILURE, fail, refuse, tell, why
-from .config_file import ConfigFile, edit
+from .config_file import ConfigFile, edit, file_content
 from .entries import Entry, entry_in, put_entry
 from .hosts import HOSTS, NAME
 from .install import hosts_or_exit, report
@@ -96,7 +97,10 @@ def _undone(was: Any, made: Any, now: Any) -> Any:
 
 
 def _without_backup(config: ConfigFile) -> list[str]:
-    """Delete the backup, or say why not."""
-    if config.delete_backup_if_equal():
+    """Delete the backup if it holds what the file does now, or say why not."""
+    with suppress(OSError):
+        if file_content(config.backup) == config.encoded():
+            config.backup.unlink()
+    if not config.backup.exists():
         return []
     return [f"{config.backup} stays, because the file has been changed since. Delete it when you like."]

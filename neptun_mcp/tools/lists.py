@@ -159,7 +159,7 @@ class Found:
         cautions: what to say of lists, each with the projects that it is true of.
         has_kind: whether the kind of imports that was asked for is known, or was seen.
         total: how many rows there are.
-        memory: bytes that the rows take.
+        memory: bytes that the rows of all projects take.
         gone: the ids of the imports that have been deleted since.
     """
 
@@ -186,9 +186,10 @@ class Found:
 
         def found(pace: Pace) -> tuple[list[Row], int]:
             rows, needles = self.wanted.rows(listing.items, pace), self.wanted.query.needles
-            if project:
-                in_it = [row._replace(project_id=project.id) for row in rows]
-                rows = [row.with_excerpt(needles, pace).shortened(_FIELD) for row in in_it]
+            if project is None:
+                return rows, 0
+            in_it = [row._replace(project_id=project.id) for row in rows]
+            rows = [row.with_excerpt(needles, pace).shortened(_FIELD) for row in in_it]
             return rows, _memory(rows, pace)
 
         rows, memory = await self.wanted.in_time(listing.items, call.limit, found)
@@ -256,7 +257,9 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     end = start + len(shown)
     more = bool(shown) and end < found.total
     if more and complete and is_new:
-        call.shared.pages.remember(key, found, found.memory)
+        of_all = [row.item for row in found.rows]
+        memory = found.memory or await wanted.in_time(of_all, call.limit, partial(_memory, found.rows))
+        call.shared.pages.remember(key, found, memory)
     # What has been deleted since keeps its place, so that the offsets of the first page stay good.
     gone = {row.item.id for row in found.rows if found.gone & {row.item.id, row.replaced_by}} if found.gone else ()
     head |= {"total": found.total - len(gone)} | ({"next_offset": end} if more else {})

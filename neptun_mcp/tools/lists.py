@@ -6,6 +6,7 @@ A list is of one project, or of all: then each project's list is read, and only 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -92,10 +93,6 @@ class Wanted:
         kind = self.kind if self.query.duplicates is None else ""
         return await call.neptun.list_imports(call.project_id, kind or None)
 
-    def has_kind(self, items: Sequence[Any]) -> bool:
-        """Whether the kind is known, or seen in a list."""
-        return self.kind in ("", *KNOWN_KINDS) or any(is_kind(item.source_type, self.kind) for item in items)
-
     def caution(self, items: Collection[Any]) -> str:
         """What to say of a list, whatever the query finds in it."""
         if self.what != "imports":
@@ -104,12 +101,8 @@ class Wanted:
         return NO_STATUS if unknown else ""
 
     def hint(self, total: int, learned: Learned) -> str:
-        """What to know of a list.
-
-        Args:
-            total: how many were found.
-            learned: what the server is like; one as documented need not tell the kinds of GitHub imports apart.
-        """
+        """What to know of a list in which `total` items were found."""
+        # A server as documented need not tell the kinds of GitHub imports apart.
         unknown = self.kind in GITHUB_KINDS and learned.imports_by_kind is False and not total
         return ONLY_GITHUB if unknown else self.query.hint(total)
 
@@ -124,12 +117,7 @@ class Wanted:
         return [Row(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
     async def in_time(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
-        """What `work` makes of a list, within the call's time. That of a large list runs in a thread.
-
-        Args:
-            items: the list.
-            limit: the time that the call may take.
-            work: is given the pace to keep.
+        """What `work` makes of a list, within a limit of time; of a large one in a thread.
 
         Raises:
             NotDone: the time did not suffice.
@@ -157,7 +145,7 @@ class Found:
         projects: the projects that were read, as a list over all of them shows them.
         left_out: what could not be read, and why.
         cautions: what to say of lists, each with the projects that it is true of.
-        has_kind: whether the kind of imports that was asked for is known, or was seen.
+        has_kind: whether the kind of imports that is wanted is known, or was seen.
         total: how many rows there are.
         memory: bytes that the rows of all projects take.
         gone: the ids of the imports that have been deleted since.
@@ -174,10 +162,7 @@ class Found:
     gone: set[int] = field(default_factory=set[int])
 
     async def read(self, call: Call, project: Project | None = None) -> None:
-        """Add the rows of the call's project.
-
-        Args:
-            project: in a list over all projects, which keeps only as much of each row as it ever shows.
+        """Add the rows of the call's project; of one among all of them only what is ever shown of each row.
 
         Raises:
             NeptunError, NotDone: its list could not be read, or searched.
@@ -198,7 +183,9 @@ class Found:
         self.total += len(rows)
         of = f"project {project.id}, " if project else ""
         self.left_out += [f"{of}{reason}" for reason in listing.left_out]
-        self.has_kind = self.has_kind or self.wanted.has_kind(listing.items)
+        kind = self.wanted.kind
+        is_known = self.has_kind or kind in ("", *KNOWN_KINDS)
+        self.has_kind = is_known or any(is_kind(item.source_type, kind) for item in listing.items)
         if caution := self.wanted.caution(listing.items):
             self.cautions.setdefault(caution, []).append(call.project_id)
         if project:
@@ -245,7 +232,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
     )
-    start = min(found.total, wanted.offset if wanted.offset >= 0 else max(0, found.total + wanted.offset))
+    start = range(found.total)[wanted.offset :].start
     newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
     rows = found.rows[start - newer : start - newer + wanted.limit]
 
@@ -279,7 +266,8 @@ async def _read(call: Call, wanted: Wanted) -> Found:
         return found
     known = await list_projects(call)
     found.left_out += [f"the list of projects, {reason}" for reason in known.left_out]
-    unread = {project.id: "there was no time left to read it" for project in known.items}
+    names = {project.id: quoted(project.name) for project in known.items}
+    unread = dict.fromkeys(names, "there was no time left to read it")
     errors: list[NeptunError | NotDone] = []
     waiting = iter(known.items)
     time_left = max(0.0, call.limit.seconds - call.limit.spent)
@@ -293,27 +281,19 @@ async def _read(call: Call, wanted: Wanted) -> Found:
                 what = happened(error) if isinstance(error, NeptunError) else str(error)
                 unread[project.id] = what.rstrip(".")
                 errors.append(error)
-            if not all(isinstance(error, _OF_ONE_PROJECT) for error in errors):
-                scope.cancel()
+                if not isinstance(error, _OF_ONE_PROJECT):
+                    scope.cancel()
             if found.memory > max_bytes and not found.keep_within(max_bytes):
                 scope.cancel()
 
-    try:
-        # What is left is for making the page.
-        with call.limit.spend(0.9):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(AT_ONCE):
-                    tasks.start_soon(read, tasks.cancel_scope)
-    except TimeoutError:
-        pass
+    with suppress(TimeoutError), call.limit.spend(0.9):  # what is left is for making the page
+        async with anyio.create_task_group() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(read, tasks.cancel_scope)
     fatal = [error for error in errors if not (found.projects and isinstance(error, _OF_ONE_PROJECT))]
     if fatal:
         raise fatal[-1]
-    found.left_out += [
-        f"project {project.id} {quoted(project.name)}: {unread[project.id]}"
-        for project in known.items
-        if project.id in unread
-    ]
+    found.left_out += [f"project {id} {names[id]}: {why}" for id, why in unread.items()]
     if not found.keep_within(max_bytes):
         raise NotDone(TOO_MANY)
     return found
@@ -336,8 +316,7 @@ async def single_resource(
 ) -> dict[str, Any]:
     """The fields of a page with one resource; a file with its text from a character on, as far as it fits.
 
-    Args:
-        query: goes with a list alone, as `offset` does, and the note says so.
+    A query or an offset goes with a list alone, and the note says so.
     """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     key = await call.key(resource_type, resource_id)

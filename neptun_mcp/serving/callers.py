@@ -37,7 +37,6 @@ class Caller:
         token: the token's digest, or the short id of the application to which a person signed in; empty if none is
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
-        no_session: what is wrong with the header and what to do, in sentences; empty if nothing is.
         sign_in: tells one sign-in of a person from another; empty without.
         user_id: the person's id in Neptun, if the token says it, or Neptun has.
         scope: what the person allowed when signing in, less what the address takes away.
@@ -45,7 +44,6 @@ class Caller:
 
     token: str
     cookie: str | None = field(default=None, repr=False)
-    no_session: str = ""
     sign_in: str = ""
     user_id: int | None = None
     scope: Scope = EVERYTHING
@@ -89,23 +87,18 @@ class Tokens:
 
     Args:
         tokens: any of them lets a caller in; without tokens everybody is let in.
-        advice: what to do if the header `Neptun-Session` does not hold a session; empty if it is not used.
+        with_sessions: whether the header `Neptun-Session` is read.
     """
 
-    def __init__(self, tokens: Sequence[str], advice: str) -> None:
+    def __init__(self, tokens: Sequence[str], *, with_sessions: bool) -> None:
         self._tokens = [digest(token) for token in tokens]
-        self._advice = advice
+        self._with_sessions = with_sessions
 
     def __call__(self, headers: Headers) -> Caller:
         token = self._token(headers.getlist("authorization")) if self._tokens else ""
-        if not self._advice:
-            return Caller(token)
-        given = headers.getlist(SESSION_HEADER)
+        given = headers.getlist(SESSION_HEADER) if self._with_sessions else []
         # Of several, one may not be the gateway's.
-        if len(given) == 1 and (cookie := cookie_value(given[0])):
-            return Caller(token, cookie)
-        wrong = f"The request does not carry the header {SESSION_HEADER} once, with a session cookie."
-        return Caller(token, None, f"{wrong} {self._advice}")
+        return Caller(token, cookie_value(given[0]) if len(given) == 1 else None)
 
     def _token(self, given: Sequence[str]) -> str:
         """The digest of the caller's token."""
@@ -149,10 +142,16 @@ def advice_on_header(address: str) -> str:
 
 
 class Clients:
-    """A client for each session of a caller, over the connections of the one that callers without a session use."""
+    """A client for each session of a caller, over the connections of another one.
 
-    def __init__(self, neptun: NeptunClient) -> None:
+    Args:
+        neptun: the other one, which callers use who need no session.
+        advice: how a caller gets a session; empty if none is needed.
+    """
+
+    def __init__(self, neptun: NeptunClient, advice: str) -> None:
         self._neptun = neptun
+        self._advice = advice
         self._clients = OrderedDict[str, NeptunClient]()  # by cookie, the one not used for longest first
 
     def client_for(self, request: Request[Any]) -> NeptunClient:
@@ -162,9 +161,10 @@ class Clients:
             NoSession: the caller should have one.
         """
         caller = caller_of(request)
-        if caller.no_session:
-            raise NoSession(caller.no_session)
         if caller.cookie is None:
+            if self._advice:
+                wrong = f"The request does not carry the header {SESSION_HEADER} once, with a session cookie."
+                raise NoSession(f"{wrong} {self._advice}")
             return self._neptun
         if caller.cookie not in self._clients:
             self._make_room()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import anyio
@@ -50,15 +51,28 @@ class Limits:
 
     Answered at once, peers that try again at once would take all of the processor. A refusal that is held back takes a
     connection, which has one request at a time. When the server ends, an answer is the last one on its connection.
+
+    Attributes:
+        app: what is behind it.
+        ending: the server's.
+        count: told of each request, its answer's status, if it got one, and the seconds that it took.
     """
 
     app: ASGIApp
     ending: Ending
+    count: Callable[[Scope, int | None, float], None] | None = None
     _next: float = field(default=0.0, init=False)  # when the next refusal is due
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = perf_counter(), None
+
         async def send_or_hold(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 if 400 <= message["status"] < 500:
                     await self._hold_back()
                 if self.ending.has_begun:
@@ -66,13 +80,15 @@ class Limits:
             await send(message)
 
         try:
-            if scope["type"] == "http":
-                _check_size(scope)
+            _check_size(scope)
             await self.app(scope, receive, send_or_hold)
         except Disconnected:
             pass
         except Refused as refusal:
             await _answer(refusal, Request(scope))(scope, receive, send_or_hold)
+        finally:
+            if self.count:
+                self.count(scope, status, perf_counter() - started)
 
     async def _hold_back(self) -> None:
         now = anyio.current_time()

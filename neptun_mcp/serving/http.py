@@ -1,7 +1,7 @@
 """The application for many people, over Streamable HTTP: any number of processes that share nothing but a key.
 
-A request passes through `telemetry`, which measures its time, and `gate.Limits`, which hold for every route. Its path
-leads to a page of the sign-in, a probe, or `/mcp`: a `Gate`, MCP sessions if they are kept, the SDK's server.
+A request passes through `gate.Limits`, which hold for every route. Its path leads to a page of the sign-in, a probe, or
+`/mcp`: a `Gate`, MCP sessions if they are kept, the SDK's server.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     """
     check_settings(settings, host)
     neptun, people, turns = create_client(settings), RefusedPeople(settings.mcp_refused_file), _turns(settings)
-    clients, calls, ending = Clients(neptun), CallLog(), Ending()
+    calls, ending = CallLog(), Ending()
     sign_in, keeps_sessions = _sign_in(settings, neptun, people), _keeps_mcp_sessions(settings, host)
     renewal = advice_on_header(neptun.address) if settings.mcp_credentials == "caller" else ADVICE if sign_in else ""
+    clients = Clients(neptun, renewal)
     server = _mcp_server(
         settings,
         clients,
@@ -82,7 +83,7 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
         app=mcp.handle_request,
         methods=("POST", "DELETE") if keeps_sessions else ("POST",),
         hosts=_hosts(settings, host),
-        authenticate=partial(signed_in, sign_in) if sign_in else Tokens(settings.tokens, renewal),
+        authenticate=partial(signed_in, sign_in) if sign_in else Tokens(settings.tokens, with_sessions=bool(renewal)),
         clients=clients,
         people=people,
         on_ended=sign_in.session_ended if sign_in else None,
@@ -93,7 +94,6 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     routes = [Route("/mcp", gate), Route("/mcp/", gate), *_public_routes(sign_in, turns)]
     routes += [Route("/health", probes.health), Route("/ready", probes.ready)]
     routes += [Route("/metrics", telemetry.answer)] if telemetry and settings.mcp_metrics else []
-    middleware = [Middleware(telemetry.measuring)] if telemetry else []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -103,7 +103,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
                 with people.kept_up_to_date(), ending.begins_with_signals():
                     yield
 
-    app = Starlette(False, routes, [*middleware, Middleware(Limits, ending)], {404: _not_found}, lifespan)
+    limits = Middleware(Limits, ending, telemetry.count_request if telemetry else None)
+    app = Starlette(False, routes, [limits], {404: _not_found}, lifespan)
     # It would redirect to an absolute address, which behind a gateway is the wrong one, and unencrypted.
     app.router.redirect_slashes = False
     return app

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
-from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,14 +23,14 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Status, StatusCode, set_tracer_provider
 from opentelemetry.util.http import sanitize_method
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from .._version import __version__
 from ..neptun.transport import route_of
@@ -39,7 +38,7 @@ from ..tools import create_tools
 from ..tools.prompts import create_prompts
 
 MAX_TEXT = 200
-"""Characters of an attribute."""
+"""Characters of a span's name, or of an attribute."""
 
 PROBES = ("HEAD /api/auth/check", "GET /api/_auth/session", "GET /api/shared/collections/{collection_id}")
 """Requests that are sent to learn whether they are refused."""
@@ -98,8 +97,7 @@ class Telemetry(logging.Handler):
         """Trace and count, in the whole process, while the block runs."""
         tracer = NoOpTracerProvider()
         if _otlp("TRACES"):
-            self._tracer.add_span_processor(_NameCutter())
-            self._tracer.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), self._names)))
+            self._tracer.add_span_processor(RedactedSpans(OTLPSpanExporter(), self._names))
             set_tracer_provider(self._tracer)
             tracer = self._tracer
         logger = logging.getLogger("neptun_mcp")
@@ -124,30 +122,15 @@ class Telemetry(logging.Handler):
             self._calls.record(fields["ms"] / 1000, about)
             self._waits.record(fields["waited_ms"] / 1000)
 
-    def measuring(self, app: ASGIApp) -> ASGIApp:
-        """ASGI middleware that takes the time of each request."""
-
-        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            started = perf_counter()
-            # Callers may invent methods, which are counted together.
-            attributes: dict[str, str] = {"http.request.method": sanitize_method(scope["method"])}
-
-            async def noting(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    attributes["http.response.status_code"] = str(message["status"])
-                await send(message)
-
-            try:
-                await app(scope, receive, noting)
-            finally:
-                if "endpoint" in scope:  # else the path is not served, and anything
-                    attributes["http.route"] = scope["path"]
-                self._requests.record(perf_counter() - started, attributes)
-
-        return measured
+    def count_request(self, scope: Scope, status: int | None, seconds: float) -> None:
+        """Count a request, its answer's HTTP status, if it got one, and the time that it took."""
+        # Callers may invent methods, which are counted together.
+        attributes: dict[str, str] = {"http.request.method": sanitize_method(scope["method"])}
+        if status:
+            attributes["http.response.status_code"] = str(status)
+        if "endpoint" in scope:  # else the path is not served, and anything
+            attributes["http.route"] = scope["path"]
+        self._requests.record(seconds, attributes)
 
     async def answer(self, request: Request) -> Response:
         """`/metrics`, for those who call this process by its address: a gateway passes on a name."""
@@ -169,31 +152,22 @@ def _observer(value: Callable[[], int]) -> Callable[[CallbackOptions], list[Obse
     return lambda _: [Observation(value())]
 
 
-class _NameCutter(SpanProcessor):
-    """Cuts names before they are kept: there is no limit for them, and callers choose those of tools and methods."""
-
-    def on_start(self, span: Span, parent_context: Any = None) -> None:
-        span.update_name(span.name[:MAX_TEXT])
-
-
-class RedactingExporter(SpanExporter):
-    """Hands spans on to another exporter: routes instead of addresses, known names only, no texts of exceptions.
+class RedactedSpans(BatchSpanProcessor):
+    """Hands spans to an exporter: routes instead of addresses, known names only, no texts of exceptions.
 
     The instrumentations' own redaction leaves paths, which hold ids, and what exceptions say, which may repeat headers.
     """
 
     def __init__(self, exporter: SpanExporter, names: Collection[str]) -> None:
-        self._exporter = exporter
+        super().__init__(exporter)
         self._names = names
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export([self._redacted(span) for span in spans])
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
+    def on_end(self, span: ReadableSpan) -> None:
+        super().on_end(self._redacted(span))
 
     def _redacted(self, span: ReadableSpan) -> ReadableSpan:
-        name, code, given = span.name, span.status.status_code, span.attributes or {}
+        # Callers choose the names of tools and methods, and there is no other limit to them.
+        name, code, given = span.name[:MAX_TEXT], span.status.status_code, span.attributes or {}
         attributes = {key: value for key, value in given.items() if key.startswith(SENT)}
         for key in NAMES:
             if attributes.get(key, "") not in ("", *self._names):

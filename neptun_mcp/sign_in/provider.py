@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Generic, Literal, TypeVar
 
-import anyio
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +23,7 @@ from ..log import digest
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError, SessionRefused
 from ..neptun.session import Credentials
+from ..neptun.time_limit import TimeLimit
 from .log_in import KnownBrowser
 from .refusals import Refused
 from .registration import Client, client_of
@@ -239,9 +239,10 @@ class Provider:
         if grant.sign_in in self._revoked:
             raise Refused("this sign-in has ended: sign in again", error="invalid_grant")
         try:
-            neptun = self._neptun.with_options(credentials=Credentials(cookie=grant.cookie))
-            with anyio.move_on_after(RENEWAL_SECONDS):
-                grant.user_id = (await neptun.user()).id
+            neptun = self._neptun.with_options(
+                credentials=Credentials(cookie=grant.cookie), time_limit=TimeLimit(RENEWAL_SECONDS)
+            )
+            grant.user_id = (await neptun.user()).id
         except SessionRefused:
             raise Refused("the Neptun session has ended: sign in again", error="invalid_grant") from None
         except NeptunError:

@@ -136,7 +136,7 @@ async def test_no_other_token_is_accepted(site: Site) -> None:
 
 def test_tokens_are_kept_as_digests() -> None:
     app = build_asgi_app(Settings(mcp_token=SecretStr(TOKEN), mcp_allowed_hosts=(HOST,)), "0.0.0.0")
-    kept = f"{vars(callers.Tokens([TOKEN], ''))}"
+    kept = f"{vars(callers.Tokens([TOKEN], with_sessions=True))}"
     assert sha256(TOKEN.encode()).hexdigest() in kept
     assert TOKEN not in f"{kept} {app.user_middleware} {app.routes}"
 

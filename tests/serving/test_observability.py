@@ -383,16 +383,16 @@ async def test_traces_name_routes_and_no_person(site: Site, tmp_path: Path) -> N
 def test_what_exceptions_say_is_not_traced() -> None:
     """An HTTP library repeats a header line that it cannot parse."""
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from neptun_mcp.serving.telemetry import RedactingExporter
+    from neptun_mcp.serving.telemetry import RedactedSpans
 
     memory, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(memory, ())))
+    provider.add_span_processor(RedactedSpans(memory, ()))
     line = f"illegal header line: {COOKIE}"
     with pytest.raises(ValueError, match="illegal"), provider.get_tracer("").start_as_current_span("GET"):
         raise ValueError(line)
+    provider.shutdown()
     (span,) = memory.get_finished_spans()
     assert list(span.events) == []
     assert not span.status.is_ok

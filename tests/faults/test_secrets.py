@@ -24,6 +24,7 @@ from neptun_mcp.account import create_client, credentials_of
 from neptun_mcp.log import JsonFormatter, configure_logging
 from neptun_mcp.sandbox import COOKIE, EMAIL
 from neptun_mcp.settings import problems
+from neptun_mcp.tools import create_tools
 from tests.support import ERAS, WEBSHOP, Agreeable, Json, content_of, settings_for
 
 from .neptun import (
@@ -375,7 +376,7 @@ ARGUMENTS = st.dictionaries(
 
 
 @given(
-    tool=st.sampled_from(["list_imports", "list_resources", "delete_import"]),
+    tool=st.sampled_from([tool.name for tool in create_tools()]),
     arguments=ARGUMENTS,
     answers=st.fixed_dictionaries({place: ANSWERS for place in PLACES} | {Place.CHECK: ANSWERS}),
     asked=st.booleans(),

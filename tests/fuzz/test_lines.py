@@ -15,6 +15,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import Phase, given, settings
 
+from neptun_mcp.tools import create_tools
 from tests.processes import COMMAND, environment
 from tests.support import HELLO, PATIENCE, Json
 
@@ -113,7 +114,7 @@ METHODS: st.SearchStrategy[str] = st.sampled_from(
     ]
 )
 CALLS: st.SearchStrategy[Any] = st.fixed_dictionaries(
-    {"name": st.sampled_from(["list_imports", "list_resources", "delete_import"]) | TEXTS},
+    {"name": st.sampled_from([tool.name for tool in create_tools()]) | TEXTS},
     optional={"arguments": st.dictionaries(st.sampled_from(["project_id", "import_id", "query"]) | TEXTS, VALUES)},
 )
 

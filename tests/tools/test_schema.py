@@ -15,6 +15,8 @@ from pydantic_core import to_json
 
 from neptun_mcp import Settings
 from neptun_mcp.server import create_server
+from neptun_mcp.tools import create_tools, misuse
+from neptun_mcp.tools.tools import NeptunTool
 from tests.support import RESOURCE_TYPES, WEBSHOP, ContractName, Host, Json
 
 pytestmark = pytest.mark.anyio
@@ -298,6 +300,16 @@ async def test_a_wrong_argument_is_named_with_what_is_allowed(
     host.settings["project_id"] = WEBSHOP
     assert await host.fails(tool, **arguments) == message
     assert host.site.requests == []
+
+
+READING = [tool for tool in create_tools() if not tool.changes_something]
+
+
+@pytest.mark.parametrize("tool", READING, ids=lambda tool: tool.name)
+def test_a_tool_that_only_reads_does_not_speak_of_deleting(tool: NeptunTool) -> None:
+    for name in tool.parameters["properties"]:
+        for value in ("*", -1, True, {}, "x" * 2_000):
+            assert "delet" not in misuse(tool, {name: value})
 
 
 async def test_wrong_arguments_are_named_in_the_older_era_too(host: Host) -> None:

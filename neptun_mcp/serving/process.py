@@ -98,7 +98,8 @@ def allow_many_connections() -> None:
 def one_line_when_full() -> None:
     """Say in a line now and then that the event loop cannot accept connections.
 
-    It would log a hundred tracebacks a second, as long as peers hold all the files that the process may open.
+    It would log a hundred tracebacks a second, as long as peers hold all the files that the process may open. Its lines
+    are known by the word `accept` (read in Python 3.10 to 3.13).
     """
     said = -math.inf
 

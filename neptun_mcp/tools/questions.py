@@ -25,7 +25,7 @@ from .words import NOTHING_DELETED, NotAllowed, NotDone, NotThere, happened
 # anew, several times a second under load.
 _ACCEPTED = AcceptedElicitation[Any]
 
-_DELETION = f"{__name__}:ask_deletion"  # by this name the SDK puts the question, and the host answers it
+_DELETION = f"{__name__}:ask_deletion"  # the name by which the SDK, as read in mcp 2.3, puts the question
 
 
 class Confirmation(Form):

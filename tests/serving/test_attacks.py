@@ -6,9 +6,13 @@ import asyncio
 import errno
 import gc
 import logging
+import os
+import socket
+import sys
 import weakref
 from dataclasses import replace
 from time import process_time, thread_time
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -237,15 +241,30 @@ async def connected() -> Message:
     raise AssertionError
 
 
-def test_a_full_process_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.new_event_loop()
+class Full(socket.socket):
+    """A listener in a process that may open no more files."""
+
+    def accept(self) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its event loop accepts in another way")
+async def test_a_full_process_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if Python words it in another way."""
     monkeypatch.setattr(logging.getLogger("asyncio"), "filters", [])
     process.one_line_when_full()
-    full = {"message": "socket.accept() out of system resource", "exception": OSError(errno.EMFILE, ""), "socket": 0}
+    loop, full = asyncio.get_running_loop(), list[dict[str, Any]]()
+    usual = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: full.append(context))
+    with Full() as listener:
+        listener.bind(("127.0.0.1", 0))
+        async with await asyncio.start_server(lambda *_: None, sock=listener):
+            with socket.create_connection(listener.getsockname()):
+                await until(lambda: bool(full))
+    loop.set_exception_handler(usual)
     for _ in range(100):
-        loop.call_exception_handler(full)
-    loop.call_exception_handler({"message": "another fault", "exception": ValueError()})
-    loop.close()
+        loop.default_exception_handler(full[0])
+    loop.default_exception_handler({"message": "another fault", "exception": ValueError()})
     said = [record.getMessage() for record in caplog.records]
     assert [line.partition(" (")[0] for line in said] == ["no further connection can be accepted now", "another fault"]
     assert [record.exc_info is None for record in caplog.records] == [True, False]

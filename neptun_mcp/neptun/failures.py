@@ -173,9 +173,18 @@ def unusable_setting(address: str) -> errors.Unreachable:
             if value := settings.get(name):
                 use(value)
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            why = "SOCKS needs the Python package socksio" if isinstance(error, ImportError) else ""
-            return errors.Unreachable(address, Obstacle.SETTING, setting=name, why=why)
+            return errors.Unreachable(address, Obstacle.SETTING, setting=name, why=_fault(error))
     return errors.Unreachable(address, Obstacle.SETTING)
+
+
+def _fault(error: Exception) -> str:
+    """Why a setting cannot be used, without its value, which may hold a password."""
+    if isinstance(error, ImportError):
+        return "SOCKS needs the Python package socksio"
+    if isinstance(error, ssl.SSLError):
+        return "it holds no certificates"
+    is_file = isinstance(error, OSError) and error.strerror
+    return is_file or "it is not the address of a proxy, such as http://proxy.example.com:8080"
 
 
 def forget_frames(error: BaseException | None) -> None:

@@ -143,8 +143,11 @@ PROXY = ("The proxy 127.0.0.1:", "on the way to https://localhost", "refused the
 CHECK_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 
 
-def unusable(name: str, why: str = ".") -> tuple[str, ...]:
-    return f"{name}, a setting of this machine, cannot be used{why}", f"Correct {name} or unset it"
+NO_PROXY_ADDRESS = "it is not the address of a proxy, such as http://proxy.example.com:8080"
+
+
+def unusable(name: str, why: str) -> tuple[str, ...]:
+    return f"{name}, a setting of this machine, cannot be used ({why}).", f"Correct {name} or unset it"
 
 
 LOST = ("ended before the answer was complete", "Try again")
@@ -215,43 +218,43 @@ UNREACHABLE = [
     Unreachable(
         "unknown kind of proxy",
         lambda: with_environment("HTTPS_PROXY", "carrier-pigeon://x"),
-        unusable("HTTPS_PROXY"),
+        unusable("HTTPS_PROXY", NO_PROXY_ADDRESS),
         None,
     ),
     Unreachable(
         "a port of a proxy that there is not",
         lambda: with_environment("HTTPS_PROXY", "http://127.0.0.1:99999"),
-        unusable("HTTPS_PROXY"),
+        unusable("HTTPS_PROXY", NO_PROXY_ADDRESS),
         None,
     ),
     Unreachable(
         "no address of a proxy",
         lambda: with_environment("HTTP_PROXY", "http://[::1"),
-        unusable("HTTP_PROXY"),
+        unusable("HTTP_PROXY", NO_PROXY_ADDRESS),
         None,
     ),
     Unreachable(
         "SOCKS, which is not installed",
         lambda: with_environment("ALL_PROXY", "socks5://127.0.0.1:1080"),
-        unusable("ALL_PROXY", " (SOCKS needs the Python package socksio)."),
+        unusable("ALL_PROXY", "SOCKS needs the Python package socksio"),
         None,
     ),
     Unreachable(
         "no certificates",
         lambda: with_environment("SSL_CERT_FILE", "/nowhere.pem"),
-        unusable("SSL_CERT_FILE"),
+        unusable("SSL_CERT_FILE", "No such file or directory"),
         None,
     ),
     Unreachable(
         "what is no certificate",
         lambda: with_environment("SSL_CERT_FILE", __file__),
-        unusable("SSL_CERT_FILE"),
+        unusable("SSL_CERT_FILE", "it holds no certificates"),
         None,
     ),
     Unreachable(
         "no place for the keys of TLS",
         lambda: without_key_log(),
-        unusable("SSLKEYLOGFILE"),
+        unusable("SSLKEYLOGFILE", "No such file or directory"),
         None,
     ),
 ]

@@ -1,4 +1,4 @@
-"""However much Neptun holds, the result of every tool fits."""
+"""However much Neptun holds, the result of every tool fits, and can be shown in a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from neptun_mcp.commands.console import render
 from neptun_mcp.sandbox.state import Record, Store
 from neptun_mcp.tools import create_tools
 from tests.support import MAX_BYTES, RESOURCE_TYPES, WEBSHOP, Host, Json
@@ -50,15 +51,15 @@ LISTS: list[tuple[str, Json]] = [
 DELETIONS: list[tuple[str, Json]] = [("delete_import", {"import_id": id}) for id in ONE_EACH]
 
 
-async def test_every_result_fits(host: Host) -> None:
+async def test_every_result_fits_and_can_be_shown_in_a_terminal(host: Host) -> None:
     store = host.site.neptun.store
     enlarge(store)
     async with host.connected() as tools:
         for tool, arguments in LISTS:
-            await tools.gets(tool, project_id=WEBSHOP, **arguments)
+            render(await tools.gets(tool, project_id=WEBSHOP, **arguments))
         del store.imports[len(LARGE) :]  # a deletion looks at all of them
         for tool, arguments in DELETIONS:
-            await tools.gets(tool, project_id=WEBSHOP, **arguments)
+            render(await tools.gets(tool, project_id=WEBSHOP, **arguments))
 
 
 def test_every_tool_is_called() -> None:

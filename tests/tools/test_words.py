@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from neptun_mcp.neptun import errors
 from neptun_mcp.neptun.errors import (
     BadRequest,
     CookieFileUnusable,
@@ -71,6 +72,16 @@ ERRORS = [
     FAILED,
     ImportNotFound(5, 1),
 ]
+
+
+def test_the_tree_in_the_docstring_is_that_of_the_classes() -> None:
+    above, drawn = [errors.NeptunError.__name__], dict[str, str]()
+    for line in re.findall(r"^    ([│├└─ ]+\w+)", errors.__doc__ or "", re.MULTILINE):
+        name = line.lstrip("│├└─ ")
+        above[(len(line) - len(name)) // 4 :] = [name]
+        drawn[name] = above[-2]
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, NeptunError)]
+    assert drawn == {error.__name__: error.__base__.__name__ for error in classes[1:] if error.__base__}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

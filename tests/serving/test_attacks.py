@@ -258,7 +258,7 @@ async def test_a_full_process_says_so_once(caplog: pytest.LogCaptureFixture, mon
     loop.set_exception_handler(lambda _, context: full.append(context))
     with Full() as listener:
         listener.bind(("127.0.0.1", 0))
-        async with await asyncio.start_server(lambda *_: None, sock=listener):
+        async with await loop.create_server(asyncio.Protocol, sock=listener):
             with socket.create_connection(listener.getsockname()):
                 await until(lambda: bool(full))
     loop.set_exception_handler(usual)

@@ -20,11 +20,7 @@ _OWN_WORDS = "own_words"  # the type of pydantic's errors that have words of the
 
 
 def _refused(words: str, when: Callable[[Any, Mapping[str, Any]], bool]) -> AfterValidator:
-    """Refuses an argument in these words, before anything is asked of Neptun or the person.
-
-    Args:
-        when: is given the argument, and those before it.
-    """
+    """Refuses an argument in these words. `when` is given the argument, and those before it."""
 
     def checked(value: Any, info: ValidationInfo) -> Any:
         if when(value, info.data):

@@ -28,14 +28,7 @@ def work_on(text: str) -> int:
 
 
 class Piece(NamedTuple):
-    """A part of a text, folded, behind the end of the part before it.
-
-    Attributes:
-        start: where the part begins in the text.
-        part: it, as it is.
-        carried: how many characters of `folded` are of the part before.
-        folded: as it is compared.
-    """
+    """A part of a text, where it begins, and it as it is compared, behind `carried` characters of the part before."""
 
     start: int
     part: str
@@ -62,12 +55,7 @@ def fold(text: str) -> str:
 
 
 def folded_pieces(text: str, overlap: int, pace: Pace) -> Iterator[Piece]:
-    """A text, folded piece by piece.
-
-    Args:
-        overlap: characters of each piece that stand at the beginning of the next one, too.
-        pace: is kept before each piece.
-    """
+    """A text, folded piece by piece; `overlap` characters of each stand at the beginning of the next one, too."""
     size = _PIECE * (ASCII if text.isascii() else 1)
     before = ""
     for start in range(0, len(text), size):

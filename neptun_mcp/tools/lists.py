@@ -33,21 +33,16 @@ from .words import NotDone, happened, listed
 EMPTY = "Neptun also sends an empty list when it fails."
 """Recorded. An empty list that was asked for twice is probably true, but not certain."""
 
+# Other notes and errors.
 NO_STATUS = "Neptun sends no status of these imports, so which of them failed, or are duplicates, is unknown."
-
 ONLY_GITHUB = "This Neptun may call every import from GitHub just github: pass that as source_type to see them."
-
 ANEW = "This is the list as it is now; if you have seen an earlier page, it may have changed since."
-
 NO_QUERY = "query was ignored: to find lines of one file, leave resource_id out and add id:{} to the query."
-
 NO_OFFSET = "offset was ignored: it counts the items of a list, text_offset the characters of a file."
-
 NO_SUCH_KIND = (
     f"source_type must be one of {', '.join(KNOWN_KINDS)}, or another kind that a result shows. "
     "There is no import of the kind that was asked for."
 )
-
 TOO_MANY = "This page is too far from either end for the memory of one call. Narrow the query, or pass one project."
 
 SEARCH_SECONDS = 20.0
@@ -72,10 +67,7 @@ class Wanted:
     """Which part of which list a call asks for.
 
     Attributes:
-        what: the imports, or the type of the resources.
-        query: what the items have to be.
-        limit: how many items, at most.
-        offset: how many come before; a negative one counts from the end.
+        offset: how many items come before; a negative one counts from the end.
         kind: the `source_type` of imports; empty for all.
     """
 
@@ -107,7 +99,7 @@ class Wanted:
         return ONLY_GITHUB if unknown else self.query.hint(total)
 
     def rows(self, items: Sequence[Any], pace: Pace) -> list[Row]:
-        """The rows of a list that are wanted, in their order. A duplicate knows what replaces it."""
+        """The rows of a list that are wanted, in their order."""
         of_kind = [item for item in items if is_kind(item.source_type, self.kind)] if self.kind else items
         found = search(of_kind, self.query, pace)
         if self.query.duplicates is None:

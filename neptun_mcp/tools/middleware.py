@@ -153,11 +153,7 @@ def _entry_within(entry: dict[str, Any], shared: Shared, scope: Scope) -> dict[s
 
 
 def _params_within(scope: Scope, params: Mapping[str, Any], *, is_tool: bool) -> dict[str, Any]:
-    """The parameters of a call of a tool or a prompt, in the form of the protocol and in the scope's project.
-
-    Raises:
-        NotDone: there is no such tool, prompt or argument, or not for this connection.
-    """
+    """The parameters of a call of a tool or a prompt, in the form of the protocol and in the scope's project."""
     name, there, kind = params["name"], _names(scope, is_tool=is_tool), "tool" if is_tool else "prompt"
     if name not in there and name in _names(EVERYTHING, is_tool=is_tool):
         raise NotAllowed(f"{scope.no_deletion} {NOTHING_DELETED}")

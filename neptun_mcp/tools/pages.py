@@ -36,8 +36,8 @@ class Key(NamedTuple):
         session: the person's session.
         changes: how often its cookie had changed.
         project_id: the project; `EVERY_PROJECT` for all of them, None for the list of projects.
-        what: `imports` or the type of the resources, the kind, and the query; of a single resource its type and its id.
-            Empty for the list of projects.
+        what: `imports` or the type of the resources, the kind, and the query; of a single resource its type and its id;
+            nothing for the list of projects.
     """
 
     session: Session
@@ -72,9 +72,7 @@ class Pages:
         """What a later page continues, if it is remembered, else what Neptun has now; and whether it is the latter.
 
         Args:
-            key: which list, or single resource, it is.
             later: whether the page continues another.
-            ask: asks Neptun.
         """
         if later and (value := self.recall(key)):
             return value, False

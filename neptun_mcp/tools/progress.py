@@ -33,22 +33,21 @@ async def with_progress(ctx: Context[Any, Any], work: Awaitable[T]) -> T:
     """What `work` returns. Meanwhile the client is told its progress, if it asked for that by a progress token."""
     if not (ctx.request_context.meta or {}).get("progress_token"):
         return await work
-    outcome: list[T | Exception] = []
+    failures: list[Exception] = []
     transfer = Transfer()
     token = current_transfer.set(transfer)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_report, ctx, transfer)
             try:
-                outcome.append(await work)
-            except Exception as error:  # raised here, the group would wrap it
-                outcome.append(error)
-            tasks.cancel_scope.cancel()
+                return await work
+            except Exception as error:
+                failures.append(error)  # raised here, the group would wrap it
+            finally:
+                tasks.cancel_scope.cancel()
     finally:
         current_transfer.reset(token)
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    raise failures[0]
 
 
 async def _report(ctx: Context[Any, Any], transfer: Transfer) -> None:

@@ -156,10 +156,7 @@ KINDS = {
 
 
 def day(moment: str | None) -> str:
-    """The day of a moment as Neptun sends it, such as "2026-09-02"; "" if there is none.
-
-    A year above 9999 has a sign and six digits (`+012026-01-01T…`).
-    """
+    """The day of a moment as Neptun sends it, such as "2026-09-02" or "+012026-01-01"; "" if there is none."""
     return (moment or "").replace(" ", "T").partition("T")[0]
 
 

@@ -24,11 +24,7 @@ words than its own."""
 
 
 class ShownImport(ProjectImport):
-    """An import in a list.
-
-    Attributes:
-        replaced_by: the id of the import that replaces it, where duplicates were asked for.
-    """
+    """An import in a list, where duplicates were asked for with the id of the one that replaces it."""
 
     replaced_by: int | None = None
 

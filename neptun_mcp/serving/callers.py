@@ -77,7 +77,7 @@ class Caller:
         return f"session-{digest(self.cookie)[:16]}" if self.cookie else "-"
 
 
-def caller_of(request: Request[Any]) -> Caller:
+def caller_of(request: Any) -> Caller:
     """Who sent a request that went through a `Gate`."""
     return request.state.caller
 

@@ -21,7 +21,7 @@ from ..sign_in.refusals import Refused
 from ..sign_in.routes import PATHS, refusal_at
 from ..tools.context import Report
 from .bodies import Bodies, replay
-from .callers import Caller, Clients, caller_of
+from .callers import Caller, Clients
 from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
@@ -153,27 +153,23 @@ class Gate:
         state = {**scope.get("state", {}), "caller": caller, "report": report}
         request = Request({**scope, "headers": _tolerant(headers), "state": state})
         try:
-            state["caller"] = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
+            state["caller"] = caller = replace(caller, scope=narrowed(caller.scope, scope["query_string"]))
             self._check_form(scope["method"], headers)
-            await self._let_through(request, headers, receive, send)
+            body = await self._bodies.read(caller.person, headers, receive)
+            message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
+            state |= {"message": message, "size": len(body)}
+            # A reply to a question must not wait for calls.
+            kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
+            async with self.turns.take(caller.person, receive, kind) as turn:
+                state["turn"] = turn
+                await self.people.check(request, self.clients)
+                answer = self._unless_ended(request, receive, send)
+                await turn.measured(self.app(request.scope, replay(body, receive), answer))
         except Refused as refusal:
             await _answer(refusal, request)(scope, receive, send)
         finally:
             # What it holds of an error leads back to the request, and would keep it until garbage is looked for.
             report.outcome = None
-
-    async def _let_through(self, request: Request[Any], headers: Headers, receive: Receive, send: Send) -> None:
-        """Read a request, and hand it on when it is its caller's turn."""
-        scope, state, caller = request.scope, request.scope["state"], caller_of(request)
-        body = await self._bodies.read(caller.person, headers, receive)
-        message, body = _message_in(body) if scope["method"] == "POST" else (None, body)
-        state |= {"message": message, "size": len(body)}
-        # A reply to a question must not wait for calls.
-        kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
-        async with self.turns.take(caller.person, receive, kind) as turn:
-            state["turn"] = turn
-            await self.people.check(request, self.clients)
-            await turn.measured(self.app(scope, replay(body, receive), self._unless_ended(scope, receive, send)))
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what is addressed to another host, or comes from a web page of another site."""
@@ -206,7 +202,7 @@ class Gate:
         found = _AUTHORITY.fullmatch(authority.lower())
         return found is not None and not self.hosts.isdisjoint((found[0], found[1]))
 
-    def _unless_ended(self, scope: Scope, receive: Receive, send: Send) -> Send:
+    def _unless_ended(self, request: Request[Any], receive: Receive, send: Send) -> Send:
         """`send`, but with another answer if Neptun refused the caller's session.
 
         The start of an answer is held back until it is known which one it will be: a stream starts before its call.
@@ -222,9 +218,9 @@ class Gate:
             if message["type"] == "http.response.start":
                 started.append(message)
             elif not replaced:
-                if started and _says_session_ended(scope["state"]["report"].outcome):
+                if started and _says_session_ended(request.state.report.outcome):
                     replaced = True
-                    await _response(on_ended())(scope, receive, send)
+                    await _response(on_ended())(request.scope, receive, send)
                     return
                 if started:
                     await send(started.pop())

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from mcp.server.context import ServerMiddleware, ServerRequestContext
+from mcp.server.context import ServerMiddleware
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateSecurity
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..account import create_client, sample_login
+from ..account import create_client
 from ..neptun.client import NeptunClient
 from ..neptun.errors import NeptunError
 from ..server import build_server, lowlevel_server
@@ -67,7 +67,8 @@ def build_asgi_app(settings: Settings, host: str = "") -> Starlette:
     check_settings(settings, host)
     neptun, people, turns = create_client(settings), RefusedPeople(settings.mcp_refused_file), _turns(settings)
     calls, ending = CallLog(), Ending()
-    sign_in, keeps_sessions = _sign_in(settings, neptun, people), _keeps_mcp_sessions(settings, host)
+    sign_in = SignIn(neptun, settings, people.has_user) if settings.mcp_credentials == "sign-in" else None
+    keeps_sessions = _keeps_mcp_sessions(settings, host)
     renewal = advice_on_header(neptun.address) if settings.mcp_credentials == "caller" else ADVICE if sign_in else ""
     clients = Clients(neptun, renewal)
     server = _mcp_server(
@@ -134,17 +135,10 @@ def _mcp_server(
         read_only=settings.read_only,
     )
 
-    def principal(ctx: ServerRequestContext[Any, Any]) -> str:
-        request: Any = ctx.request
-        return caller_of(request).principal
-
+    keys = settings.state_keys or [os.urandom(32)]
+    bound = RequestStateSecurity(keys=keys, bind_principal=lambda ctx: caller_of(ctx.request).principal)
     server = build_server(
-        lambda _: nullcontext(shared),
-        outermost=(follow_trace,),
-        around=around,
-        request_state_security=RequestStateSecurity(
-            keys=settings.state_keys or [os.urandom(32)], bind_principal=principal
-        ),
+        lambda _: nullcontext(shared), outermost=(follow_trace,), around=around, request_state_security=bound
     )
     lowlevel = lowlevel_server(server)
     # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
@@ -162,9 +156,9 @@ def _turns(settings: Settings) -> Turns:
 
 def _hosts(settings: Settings, host: str) -> set[str]:
     """The names by which callers reach the server, as in an address."""
-    public = [urlsplit(settings.mcp_public_url).hostname or ""] if settings.mcp_public_url else []
-    names = [*(settings.mcp_allowed_hosts or ()), *public] or ["127.0.0.1", "localhost", "::1", host]
-    return {bracketed(name.lower()) for name in names}
+    public = urlsplit(settings.mcp_public_url or "").hostname
+    names = [*(settings.mcp_allowed_hosts or ()), *([public] if public else ())]
+    return {bracketed(name.lower()) for name in names or ("127.0.0.1", "localhost", "::1", host)}
 
 
 def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
@@ -176,19 +170,6 @@ def _keeps_mcp_sessions(settings: Settings, host: str) -> bool:
         return settings.mcp_sessions
     public = urlsplit(settings.mcp_public_url or "http://localhost").hostname or ""
     return is_loopback(host) and not settings.mcp_allowed_hosts and is_loopback(public)
-
-
-def _sign_in(settings: Settings, neptun: NeptunClient, people: RefusedPeople) -> SignIn | None:
-    if not settings.mcp_public_url:
-        return None
-    return SignIn(
-        neptun,
-        settings.mcp_public_url,
-        settings.state_keys,
-        read_only=settings.read_only,
-        hint=sample_login(settings),
-        is_refused=people.has_user,
-    )
 
 
 def _public_routes(sign_in: SignIn | None, turns: Turns) -> list[Route]:

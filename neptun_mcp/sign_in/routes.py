@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,8 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, request_response
 
+from ..account import sample_login
 from ..log import digest, event_log, ids_of
 from ..neptun.client import NeptunClient
+from ..settings import Settings
 from .forms import check_type, read_application_fields, read_cookie, read_fields
 from .log_in import KnownBrowser, LogIn, NotLoggedIn
 from .page import SignInPage, message
@@ -77,30 +79,18 @@ class SignIn:
 
     Args:
         neptun: its connections are used for the people who sign in.
-        address: this server's public one, such as `https://mcp.example.com`.
-        keys: the first one seals, all of them open.
-        read_only: whether no import can be deleted, as the page says.
-        hint: a sentence on the page, such as how to sign in to sample data; empty for none.
+        settings: those for signing in, all of which are there.
         is_refused: whether a Neptun user gets no tokens.
     """
 
-    def __init__(
-        self,
-        neptun: NeptunClient,
-        address: str,
-        keys: Sequence[str],
-        *,
-        read_only: bool,
-        hint: str,
-        is_refused: Callable[[int], bool],
-    ) -> None:
-        self._address = address
+    def __init__(self, neptun: NeptunClient, settings: Settings, is_refused: Callable[[int], bool]) -> None:
+        self._address = address = settings.mcp_public_url or ""
         self._is_refused = is_refused
-        self._provider = Provider(neptun, address, keys)
-        self._read_only = read_only
+        self._provider = Provider(neptun, address, settings.state_keys)
+        self._read_only = settings.read_only
         self._log_in = LogIn(neptun)
-        server = urlsplit(address)
-        self._page = SignInPage(server.netloc, neptun.address, read_only=read_only, hint=hint)
+        server, hint = urlsplit(address), sample_login(settings)
+        self._page = SignInPage(server.netloc, neptun.address, read_only=settings.read_only, hint=hint)
         # With this prefix no other site of the domain can set a cookie. Browsers want TLS for that.
         self._prefix = "__Host-" if server.scheme == "https" else ""
         self._metadata_url = f"{address}{_METADATA[1]}"  # RFC 9728

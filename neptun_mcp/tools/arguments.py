@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias, cast
 
 from mcp.server.mcpserver.tools import Tool
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import from_json
 
 from ..neptun.errors import quoted
 from ..neptun.models import MAX_ID, RESOURCE_MODELS, ProjectImport
@@ -16,15 +16,13 @@ from .query import parse_query
 from .schema import Schema, flat_schema
 from .words import NOTHING_DELETED, NotDone
 
-_OWN_WORDS = "own_words"  # the type of pydantic's errors that have words of their own
-
 
 def _refused(words: str, when: Callable[[Any, Mapping[str, Any]], bool]) -> AfterValidator:
     """Refuses an argument in these words. `when` is given the argument, and those before it."""
 
     def checked(value: Any, info: ValidationInfo) -> Any:
         if when(value, info.data):
-            raise PydanticCustomError(_OWN_WORDS, "{words}", {"words": words})
+            raise NotDone(words)
         return value
 
     return AfterValidator(checked)
@@ -35,10 +33,7 @@ def _for_all(value: Any, before: Mapping[str, Any]) -> bool:
 
 
 def _a_query(query: str, info: ValidationInfo) -> str:
-    try:
-        parse_query(query, RESOURCE_MODELS.get(info.data.get("resource_type", ""), ProjectImport))
-    except NotDone as error:
-        raise PydanticCustomError(_OWN_WORDS, "{words}", {"words": str(error)}) from None
+    parse_query(query, RESOURCE_MODELS.get(info.data.get("resource_type", ""), ProjectImport))
     return query
 
 
@@ -124,11 +119,8 @@ def refuse_unknown(name: str, arguments: Mapping[str, Any], known: Collection[st
 
 def is_given(value: Any, schema: Schema) -> bool:
     """Whether an optional argument counts as given: strict hosts send every argument, null, "" or 0 for none."""
-    is_number = schema["type"] == "integer"
-    if isinstance(value, str):
-        value = value.strip()
-        return value not in ("", "0") if is_number else bool(value)
-    return value is not None and (value is False or value != 0 or not is_number)
+    nothing = (None, "", 0, "0") if schema["type"] == "integer" else (None, "")
+    return value is False or (value.strip() if isinstance(value, str) else value) not in nothing
 
 
 def given_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,12 +157,9 @@ _INSTEAD = {
 def wrong_values(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments of a tool, in words."""
     limits = flat_schema(tool.fn_metadata.arg_model.model_json_schema())["properties"]
-    details = error.errors(include_input=False, include_url=False)
-    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in details if detail["type"] != _OWN_WORDS)
-    values = [f"{'; '.join(_allowed(name, limits[name]) for name in wrong)}."] if wrong else []
-    instead = [words for name, words in _INSTEAD.items() if name in wrong]
-    refused = [detail["msg"] for detail in details if detail["type"] == _OWN_WORDS]
-    return " ".join([*values, *instead, *refused])
+    wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False, include_url=False))
+    allowed = "; ".join(_allowed(name, limits[name]) for name in wrong)
+    return " ".join([f"{allowed}.", *(words for name, words in _INSTEAD.items() if name in wrong)])
 
 
 def _allowed(name: str, schema: Schema) -> str:

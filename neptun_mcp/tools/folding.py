@@ -68,15 +68,12 @@ def folded_pieces(text: str, overlap: int, pace: Pace) -> Iterator[Piece]:
 
 def contained(text: str, needles: Sequence[str], pace: Pace) -> set[str]:
     """Those of the needles, folded ones, that are in a text."""
-    missing = dict.fromkeys(needles)
-    found: set[str] = set()
+    missing = {*needles}
     for piece in folded_pieces(text, max(map(len, needles)) - 1, pace):
-        found.update(needle for needle in missing if needle in piece.folded)
-        for needle in found & missing.keys():
-            del missing[needle]
+        missing -= {needle for needle in missing if needle in piece.folded}
         if not missing:
             break
-    return found
+    return {*needles} - missing
 
 
 def unfolded(text: str, positions: Iterable[int]) -> list[int]:

@@ -237,7 +237,7 @@ WRONG: list[tuple[str, Json, str]] = [
     (
         "list_resources",
         {"resource_type": "user-files", "text_offset": -1, "limit": 0.5},
-        "limit must be a whole number from 1 to 100. text_offset goes with resource_id: pass both, or neither.",
+        "text_offset goes with resource_id: pass both, or neither.",
     ),
     (
         "list_resources",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..neptun.session import User
     from ..settings import Settings
 
 FAILURE, MISUSE, INTERRUPTED = 1, 2, 130
@@ -140,37 +139,6 @@ def listen(host: str, port: int) -> socket.socket:
     # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def account(settings: Settings) -> str:
-    """Whose account the settings lead to, as a person knows it.
-
-    Raises:
-        NeptunError: it cannot be found out.
-    """
-    import anyio
-
-    from ..account import create_client
-
-    async def user() -> User:
-        async with create_client(settings) as neptun:
-            return await neptun.user()
-
-    return shown_user(anyio.run(user))
-
-
-def shown_user(user: User) -> str:
-    """Whom a person knows by this account: the e-mail address, and the id, which settings and messages name."""
-    return f"{user.email} (user {user.id})" if user.email else f"user {user.id}"
-
-
-def kept_elsewhere(address: str) -> str:
-    """A sentence that names the other addresses with a session of `login`; empty if there is none."""
-    from ..account import session_store
-
-    kept = [other for other in session_store().addresses() if other != address]
-    sessions, it = ("A session is", "it") if len(kept) == 1 else ("Sessions are", "one")
-    return f"{sessions} kept for {' and '.join(kept)}: --base-url or NEPTUN_BASE_URL chooses {it}." if kept else ""
 
 
 def why(error: OSError | ValueError) -> str:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from ..account import NO_HOME
 from ..neptun.secret_files import read_file, write_secret_file
 from .json_text import is_object, read_json, remove_json, set_json
@@ -188,8 +190,6 @@ def _differences(old: Any, new: Any, path: Sequence[str] = ()) -> Iterator[tuple
 
 
 def _read_yaml(text: str) -> Any:
-    import yaml
-
     try:
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:

@@ -59,7 +59,7 @@ class Entry:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the program gets."""
-        return self._texts(*(key for key, value in HOSTS[self.host].form.items() if isinstance(value, dict)))
+        return self._texts(*(key for key, value in HOSTS[self.host].form.items() if value == "{env}"))
 
     def _texts(self, *keys: str) -> dict[str, str]:
         found = next((value for key in keys if is_object(value := self._flat.get(key))), dict[str, Any]())
@@ -82,15 +82,15 @@ class Entry:
     @property
     def installed(self) -> dict[str, Any]:
         """The part that `install` writes: without the keys that a person has added, and without other variables."""
-        ours = {key: self.value[key] for key in HOSTS[self.host].form if key in self.value}
+        form = HOSTS[self.host].form
         variables = {name: value for name, value in self.environment.items() if name.startswith("NEPTUN_")}
-        return {key: variables if isinstance(value, dict) else value for key, value in ours.items()}
+        return {key: variables if form[key] == "{env}" else self.value[key] for key in form if key in self.value}
 
     @property
     def is_as_installed(self) -> bool:
         """Whether it is as `install` writes it, or wrote it before; the person may have added to it."""
         form = HOSTS[self.host].form
-        return self.is_ours and all(key in self.value for key, usual in form.items() if usual != {})
+        return self.is_ours and all(key in self.value for key, usual in form.items() if usual != "{env}")
 
 
 def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:

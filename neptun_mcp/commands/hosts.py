@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,17 @@ NAME = "neptun"
 # As a plain string: type checkers skip what is for another system.
 PLATFORM: str = sys.platform
 
-# Codex passes on only what is named: the way to Neptun, and where a log-in is kept.
+_STDIO = {"command": "{command}", "args": "{args}", "env": "{env}"}
+"""The entry that most hosts want."""
+
+# Codex passes on only what is named: the way to Neptun, and where a log-in is kept. Never `required`: with that, it
+# does not start at all once the program is gone.
 _CODEX_PASSES_ON = [
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
     *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
 ]
-
-
-def _stdio(command: str, args: list[str], env: dict[str, str], **more: Any) -> dict[str, Any]:
-    """The entry that most hosts want."""
-    return {**more, "command": command, "args": args, "env": env}
-
-
-def _codex(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
-    # Never `required`: with that, Codex does not start at all once the program is gone.
-    return {**_stdio(command, args, env), "env_vars": _CODEX_PASSES_ON}
-
-
-def _opencode(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
-    return {"type": "local", "command": [command, *args], "environment": env}
-
-
-def _goose(command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
-    start = {"cmd": command, "args": args, "envs": env}
-    return {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300, **start}
-
-
+_GOOSE = {"type": "stdio", "name": NAME, "enabled": True, "timeout": 300}
 _UNTIL_ALLOWED = "Before a deletion {title} asks you, until you allow the tool for good."
 
 
@@ -58,7 +41,7 @@ class Host:
         title: its name.
         files: where its servers may be, the likeliest first; `{…}` is one of `_folders`.
         servers: the name under which its file has them.
-        entry: makes the server's entry of a command, its arguments and its environment.
+        form: what the server's entry looks like; a text in braces stands for what differs.
         has_permissions: whether the file says which tools the host asks about, as opencode's does.
         require: whether deletions may go unasked here, so that the entry sets `NEPTUN_CONFIRM_DELETE=require`.
         asks: what it does before a deletion if neither holds, a sentence with `{title}` in it.
@@ -70,7 +53,7 @@ class Host:
     title: str
     files: tuple[str, ...] = ()
     servers: str = "mcpServers"
-    entry: Callable[[str, list[str], dict[str, str]], dict[str, Any]] = _stdio
+    form: Mapping[str, Any] = field(default_factory=lambda: _STDIO)
     has_permissions: bool = False
     require: bool = False
     asks: str = "Before a deletion {title} asks you; then the server does, and says what would be lost."
@@ -83,10 +66,10 @@ class Host:
         """Whether its file is left to the person to edit: it is YAML."""
         return any(file.endswith(".yaml") for file in self.files)
 
-    @property
-    def form(self) -> dict[str, Any]:
-        """What an entry looks like, without a program."""
-        return self.entry("", [], {})
+    def entry(self, command: str, args: list[str], env: dict[str, str]) -> dict[str, Any]:
+        """The server's entry, which starts a command with these arguments in this environment."""
+        given = {"{command}": command, "{args}": args, "{command and args}": [command, *args], "{env}": env}
+        return {key: given.get(str(value), value) for key, value in self.form.items()}
 
     @property
     def places(self) -> list[Path]:
@@ -115,7 +98,7 @@ class Host:
 _GEMINI = Host(
     "Gemini CLI",
     ("{gemini}/.gemini/settings.json",),
-    entry=partial(_stdio, trust=False),
+    form={"trust": False, **_STDIO},
     asks='Before a deletion {title} asks you, unless "trust" is true here or --yolo is given.',
     note="{title} starts servers in trusted folders only.",
     expands=r"\$\w|\$\{",
@@ -127,16 +110,16 @@ HOSTS = {
     "claude-code": Host(
         "Claude Code",
         ("{claude_code}/.claude.json",),
-        entry=partial(_stdio, type="stdio"),
+        form={"type": "stdio", **_STDIO},
         expands=r"\$\{",
         program="claude",
     ),
-    "cursor": Host("Cursor", ("{home}/.cursor/mcp.json",), entry=partial(_stdio, type="stdio"), expands=r"\$\{"),
+    "cursor": Host("Cursor", ("{home}/.cursor/mcp.json",), form={"type": "stdio", **_STDIO}, expands=r"\$\{"),
     "vscode": Host(
         "VS Code",
         ("{app}/Code/User/mcp.json", "{app}/Code - Insiders/User/mcp.json"),
         "servers",
-        partial(_stdio, type="stdio"),
+        {"type": "stdio", **_STDIO},
         expands=r"\$\{",
     ),
     "windsurf": Host(
@@ -146,13 +129,15 @@ HOSTS = {
         expands=r"\$\{",
     ),
     "zed": Host("Zed", ("{config}/zed/settings.json",), "context_servers", asks=_UNTIL_ALLOWED),
-    "codex": Host("Codex", ("{codex}/config.toml",), "mcp_servers", _codex, program="codex"),
+    "codex": Host(
+        "Codex", ("{codex}/config.toml",), "mcp_servers", {**_STDIO, "env_vars": _CODEX_PASSES_ON}, program="codex"
+    ),
     "gemini-cli": _GEMINI,
     "qwen-code": replace(_GEMINI, title="Qwen Code", files=("{qwen}/settings.json",), program="qwen"),
     "copilot-cli": Host(
         "Copilot CLI",
         ("{copilot}/mcp-config.json",),
-        entry=partial(_stdio, type="local", tools=["*"]),
+        form={"type": "local", "tools": ["*"], **_STDIO},
         expands=r"\$\w|\$\{",
         program="copilot",
     ),
@@ -160,7 +145,7 @@ HOSTS = {
         "opencode",
         ("{xdg}/opencode/opencode.jsonc", "{xdg}/opencode/opencode.json"),
         "mcp",
-        _opencode,
+        {"type": "local", "command": "{command and args}", "environment": "{env}"},
         has_permissions=True,
         expands=r"\{(env|file):",
         program="opencode",
@@ -168,7 +153,7 @@ HOSTS = {
     "cline": Host(
         "Cline",
         ("{cline}/data/settings/cline_mcp_settings.json",),
-        entry=partial(_stdio, timeout=60),  # seconds; without it, a server has 3 to start
+        form={"timeout": 60, **_STDIO},  # seconds; without it, a server has 3 to start
         require=True,
         note="{title} may run tools without asking you, and does not show the server's question.",
         program="cline",
@@ -177,7 +162,7 @@ HOSTS = {
         "goose",
         ("{goose}/config.yaml",),
         "extensions",
-        _goose,
+        {**_GOOSE, "cmd": "{command}", "args": "{args}", "envs": "{env}"},
         require=True,
         note="{title} runs tools without asking you.",
         program="goose",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter
 
 from ..account import session_store
@@ -23,10 +23,11 @@ from ..neptun.models import DEFAULT_BASE_URL
 from ..settings import PRIVATE, Settings, variable_name
 from ..settings import variable as variable_of
 from ..tools.words import happened, login_command
-from . import FAILURE, account, kept_elsewhere, nearest, refuse, say, settings_or_exit, show, tell, why
+from . import FAILURE, nearest, refuse, say, settings_or_exit, show, tell, why
 from .config_file import ConfigFile, edit
 from .entries import Entry, entry_in, permission, put_entry
 from .hosts import HOSTS, NAME, Host
+from .whoami import account, kept_elsewhere
 
 _BASE_URL, _CONFIRM, _READ_ONLY = "NEPTUN_BASE_URL", "NEPTUN_CONFIRM_DELETE", "NEPTUN_READ_ONLY"
 _SECRETS = set(map(variable_name, PRIVATE))
@@ -117,9 +118,8 @@ def _print(name: str, entry: dict[str, Any]) -> None:
     where = f"Add this to {file or 'the configuration of your host'}."
     config = ConfigFile(Path("" if host.by_hand else "".join(host.files[:1])))
     about, text = _about(put_entry(name, config, entry), config), config.text.rstrip()
-    if host.by_hand:  # in YAML, every JSON value is a value
-        lines = (f"    {key}: {json.dumps(value)}" for key, value in entry.items())
-        text = "\n".join([f"{host.servers}:", f"  {NAME}:", *lines])
+    if host.by_hand:
+        text = yaml.safe_dump({host.servers: {NAME: entry}}, sort_keys=False).rstrip()
         where += f' If that has a line "{host.servers}:" already, add what follows that line here below it.'
     show(text)
     tell(where, *about)

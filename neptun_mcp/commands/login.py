@@ -19,7 +19,8 @@ from ..neptun.secret_files import MAX_SECRET_FILE, read_secret
 from ..neptun.session import Credentials, User
 from ..settings import Settings
 from ..tools.words import TERMINAL, advice, happened, login_command
-from . import as_typed, fail, refuse, say, settings_or_exit, shown_user, tell, why
+from . import as_typed, fail, refuse, say, settings_or_exit, tell, why
+from .whoami import shown_user
 
 _ENDS = b"\r\n\x04\x15"
 """Enter, Ctrl-D, and Ctrl-U, after which one begins anew."""

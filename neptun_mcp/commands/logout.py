@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..account import session_store
-from . import fail, kept_elsewhere, say, settings_or_exit, why
+from . import fail, say, settings_or_exit, why
+from .whoami import kept_elsewhere
 
 
 def run(options: argparse.Namespace) -> None:

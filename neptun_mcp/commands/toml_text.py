@@ -10,6 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
+
 from .json_text import is_object
 
 _HEADER = re.compile(r"""\[\[?([\w"'. \t-]+)\]\]?\s*(?:#.*)?""")
@@ -21,9 +25,6 @@ def read_toml(text: str) -> Any:
     Raises:
         ValueError: the text is malformed.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
     try:
         return tomlkit.parse(text).unwrap()
     except TOMLKitError as error:  # not all of which are a ValueError
@@ -39,9 +40,6 @@ def set_toml(text: str, path: Sequence[str], value: Any) -> str:
     Raises:
         ValueError: the server's table cannot be edited by itself.
     """
-    import tomlkit
-    from tomlkit.items import InlineTable
-
     document: Any = tomlkit.parse(text)
     if len(path) > 2 or isinstance(document.get(path[0]), InlineTable):
         return _edited(text, path, value)
@@ -66,8 +64,6 @@ def remove_toml(text: str, path: Sequence[str]) -> str:
 
 def _edited(text: str, path: Sequence[str], value: Any) -> str:
     """The text with another value in a table; None takes it out."""
-    import tomlkit
-
     block = _block(text, path[:2])
     start, end = block or (0, len(text))
     read_toml(text[start:end])

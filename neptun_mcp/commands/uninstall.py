@@ -58,8 +58,7 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
         raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
     befores = [*filter(None, [config.read_backup()]), ConfigFile(config.path)]
-    afters = [_installed(name, before, entry) for before in befores]
-    exact = next((before for before, after in zip(befores, afters, strict=True) if after.text == config.text), None)
+    exact = next((before for before in befores if _installed(name, before, entry).text == config.text), None)
     if exact and exact.content is None:
         config.delete()
         done = f"deleted {config.path}, which held nothing but the server"
@@ -67,7 +66,7 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
     if exact:
         config.text = exact.text
     else:  # something else has changed since
-        was, made = befores[0].value, afters[0].value
+        was, made = befores[0].value, _installed(name, befores[0], entry).value
         undone = {key: _undone(was.get(key), made.get(key), config.value.get(key)) for key in made}
         # First what is in the objects that go, so that a comment in them stays.
         config.update({key: {} for key, value in undone.items() if value is None and key in config.value})

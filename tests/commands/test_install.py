@@ -113,13 +113,15 @@ def test_goose_is_shown_what_to_add_to_its_yaml(command: Command, home: Path) ->
     assert ran.stdout == (
         "extensions:\n"
         "  neptun:\n"
-        '    type: "stdio"\n'
-        '    name: "neptun"\n'
+        "    type: stdio\n"
+        "    name: neptun\n"
         "    enabled: true\n"
         "    timeout: 300\n"
-        f"    cmd: {json.dumps(COMMAND)}\n"
+        f"    cmd: {COMMAND}\n"
         "    args: []\n"
-        '    envs: {"NEPTUN_CONFIRM_DELETE": "require", "NEPTUN_SANDBOX": "1"}\n'
+        "    envs:\n"
+        "      NEPTUN_CONFIRM_DELETE: require\n"
+        "      NEPTUN_SANDBOX: '1'\n"
     )
     assert ran.stderr.startswith(
         f'Add this to {home / ".config/goose/config.yaml"}. If that has a line "extensions:" already, add what '

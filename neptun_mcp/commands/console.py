@@ -148,38 +148,24 @@ def render(result: dict[str, Any]) -> RenderableType:
     return Group(*shown, *(as_text(line, "dim") for line in ("; ".join(notes), result.get("note")) if line))
 
 
-def _id(item: dict[str, Any]) -> Text:
-    return Text(str(item["id"]), "bold")
-
-
-def _day(item: dict[str, Any]) -> Text:
-    return as_text(day(item.get("created_at")))
-
-
-def _kind(source_type: str) -> Text:
-    """What an import is, such as "folder". A kind that only the server knows keeps its own word, made readable."""
-    return as_text(KINDS.get(source_type) or source_type.replace("_", " ").strip() or "import")
+def _row(item: dict[str, Any], dated: str, **cells: RenderableType) -> dict[str, RenderableType]:
+    project, created = PathText(item.get("project", "")), as_text(day(item.get("created_at")))
+    return {"id": Text(str(item["id"]), "bold"), **cells, "project": project, dated: created}
 
 
 def _import(item: dict[str, Any]) -> dict[str, RenderableType]:
     branch = f" @{item['source_ref']}" if item.get("source_ref") else ""
     replaced = f"replaced by import {item['replaced_by']}" if item.get("replaced_by") else ""
     below = ((item.get("title"), "dim"), (item.get("error_message"), "red"), (replaced, "yellow"))
-    path = PathText(f"{item['source_path']}{branch}")
     status = str(item.get("import_status") or "")
-    return {
-        "id": _id(item),
-        "kind": _kind(item["source_type"]),
-        "path": Group(path, *(as_text(text, style) for text, style in below if text)),
-        "project": PathText(item.get("project", "")),
-        "status": as_text(status, _COLOURS.get(status, "")),
-        "imported": _day(item),
-    }
+    # A kind that only the server knows keeps its own word, made readable.
+    kind = KINDS.get(item["source_type"]) or item["source_type"].replace("_", " ").strip() or "import"
+    path = Group(PathText(f"{item['source_path']}{branch}"), *(as_text(text, style) for text, style in below if text))
+    return _row(item, "imported", kind=as_text(kind), path=path, status=as_text(status, _COLOURS.get(status, "")))
 
 
 def _resource(fields: dict[str, str], item: dict[str, Any]) -> dict[str, RenderableType]:
-    values = {title: _value(field, item) for field, title in fields.items()}
-    return {"id": _id(item), **values, "project": PathText(item.get("project", "")), "created": _day(item)}
+    return _row(item, "created", **{title: _value(field, item) for field, title in fields.items()})
 
 
 def _value(field: str, item: dict[str, Any]) -> RenderableType:
@@ -200,9 +186,13 @@ def _file(item: dict[str, Any]) -> RenderableType:
     notes += [f"from character {item['text_offset']:,}"] if item.get("text_offset") else []
     notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
     notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
-    title, created = as_text(str(name), "bold cyan"), _day(item)
-    parts = (_id(item), title, as_text(item["project"]), created, as_text(", ".join(notes), "dim"))
-    head = Text("  ").join(filter(None, parts))
+    shown = (
+        (str(name), "bold cyan"),
+        (item["project"], ""),
+        (day(item.get("created_at")), ""),
+        (", ".join(notes), "dim"),
+    )
+    head = Text("  ").join([Text(str(item["id"]), "bold"), *(as_text(part, style) for part, style in shown if part)])
     text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
     code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)
     code.rstrip()

@@ -71,8 +71,8 @@ class Task:
         ours: our shortest calls.
         answer: what has to be in their results.
         peer: the peer's shortest calls; none if it has no way.
-        facts: what has to be in theirs. What is to be counted the reader counts.
-        refused: whether our last call is to be refused.
+        facts: what has to be in theirs. The reader does the counting.
+        refused: whether our last call has to be refused.
         deletes: the import that is gone afterwards; the person says yes to every question.
     """
 

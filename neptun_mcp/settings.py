@@ -190,7 +190,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     )
     mcp_credentials: Literal["environment", "caller", "sign-in"] = Field(
         default="environment",
-        description="Over HTTP: which account is used. `environment`: that of the settings above, for everyone; "
+        description="Over HTTP: which account is used. `environment`: the one that stdio would use, for everyone; "
         "`caller`: that of the session cookie in the request header `Neptun-Session`, and no other; `sign-in`: that of "
         "the person who signed in with a browser (OAuth).",
     )

@@ -83,7 +83,7 @@ class NeptunClient:
         credentials: how to get a session.
         user_id: the person's id; None to ask Neptun whose session it is.
         base_url: `https://host[:port]`, or `http://` to this machine. The cookie goes nowhere else.
-        timeout: seconds for a whole call, of which connecting may take a third.
+        timeout: seconds for a whole call; connecting may take a third of them.
         max_connections: the most connections to Neptun that are open at the same time.
         max_response_bytes: a longer body, after decompression, is refused.
         http_transport: an HTTPX transport to use in place of the network.

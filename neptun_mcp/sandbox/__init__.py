@@ -1,4 +1,7 @@
-"""An embedded Neptun with sample data: to try neptun-mcp without an account, and to test against."""
+"""An embedded Neptun with sample data: to try neptun-mcp without an account, and to test against.
+
+What only tests need of it is in `tests/running_neptun.py`.
+"""
 
 from .data import COOKIE, EMAIL, PASSWORD, USER_ID
 from .endpoints import create_app

@@ -139,7 +139,7 @@ class Neptun:
         return ids
 
     def own_ids(self, request: Request, **path: str) -> list[int]:
-        """The ids in the path, of which the first is that of the session's user."""
+        """The ids in the path. The first is that of the session's user."""
         user = self.user(request)
         ids = self.ids(**path)
         if ids[0] != user.id:

@@ -1,4 +1,8 @@
-"""How messages reach the server: on stdio, and over Streamable HTTP for many people."""
+"""How messages reach the server: on stdio, and over Streamable HTTP for many people.
+
+`stdio` is one way. The other: `web_server` starts what `http` builds; `gate` lets requests in, with `callers`,
+`narrowing`, `bodies`, `turns` and `refused_people`; `mcp_sessions` and `observability` stand around the MCP server.
+"""
 
 from __future__ import annotations
 

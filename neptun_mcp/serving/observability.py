@@ -94,7 +94,7 @@ class CallLog:
             asked = answer.get("resultType") == "input_required"
             outcome = "asked" if asked else "error" if answer.get("isError") else "ok"
             return cast("HandlerResult", answer)
-        except (MCPError, ValidationError):  # the latter is the SDK's, of parameters that are none
+        except (MCPError, ValidationError):  # the latter is the SDK's, for malformed parameters
             outcome = "refused"
             raise
         finally:

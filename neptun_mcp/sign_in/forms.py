@@ -1,4 +1,4 @@
-"""What peers send to the pages and endpoints, read so that nothing they name selects code.
+"""Forms, cookies and credentials as they are sent to the sign-in, read so that no sender chooses the decoder.
 
 Starlette would decode a form by any codec that its sender names, and reads cookies by `http.cookies`, which takes
 quadratic time in some versions of Python.

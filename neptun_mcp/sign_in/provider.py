@@ -46,7 +46,7 @@ RENEWAL_SECONDS = 5.0
 """How long Neptun may take to say whether a session has ended. Renewals that wait for it keep others waiting."""
 
 KNOWN_SECONDS = 180 * 24 * 60 * 60
-"""How long a browser is known in which somebody has signed in."""
+"""How long a browser in which somebody has signed in is remembered."""
 
 MAX_REMEMBERED = 10_000
 """Used codes, and revoked sign-ins, that a process remembers."""

@@ -94,7 +94,7 @@ class Pages:
             asyncio.get_running_loop().call_later(REMEMBERED_SECONDS + 0.1, self._expire)
 
     def forget(self, session: Session, project_id: int, deleted: int | None = None) -> None:
-        """Forget a person's lists of a project, of which something may be gone.
+        """Forget a person's lists of a project: something in them may be gone.
 
         Args:
             deleted: the import that is certainly gone. Lists of imports are kept, and go on without it.

@@ -34,7 +34,7 @@ class Confirmation(Form):
 
 
 async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int) -> ProjectImport:
-    """The import that is to be deleted.
+    """The import to delete.
 
     Raises:
         NeptunError: it could not be looked up.

@@ -1,4 +1,4 @@
-"""Tool schemas that every host accepts, and the models of results, of which output schemas are made.
+"""Tool schemas that every host accepts, and the models of results, from which output schemas are made.
 
 Hosts refuse or drop tools for `$ref`, unions, type lists, `const`, `default: null`, arrays without items, and for a
 root that is not an object. What pydantic generates has most of these; here they are taken out.

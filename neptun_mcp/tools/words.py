@@ -1,4 +1,4 @@
-"""What a failure is called: the one place that makes sentences of the facts in an error of `neptun`.
+"""How a failure is put into words: the one place that makes sentences of the facts in an error of `neptun`.
 
 Two of them for the reader, an assistant or the person at a terminal: what happened, and what to do. In between stands
 what it means for a deletion, where one was meant.

@@ -92,7 +92,7 @@ def _typed(address: str) -> Credentials | None:
 
 
 def _pasted(address: str) -> Credentials | None:
-    """A cookie in any form in which people paste it, which may take several lines; an empty line ends it."""
+    """A cookie, however it is pasted: that may take several lines, and an empty one ends it."""
     if not sys.stdin.isatty():
         cookie = cookie_value(read_secret(sys.stdin.buffer), MAX_SECRET_FILE)
         return Credentials(cookie=cookie) if cookie else None

@@ -28,7 +28,7 @@ def how_to_get_cookie(address: str) -> str:
 
 
 def cookie_value(pasted: str, limit: int = MAX_PASTED) -> str | None:
-    """The value of the session cookie in any form in which people paste it; None if there is none.
+    """The value of the session cookie, however people paste it; None if there is none.
 
     Understood: the bare value, `neptun-session=…` (also doubled), a whole `Cookie:` or `Set-Cookie:` line, a row of
     the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.

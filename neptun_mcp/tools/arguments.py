@@ -100,7 +100,7 @@ TextOffset: TypeAlias = Annotated[
 
 
 def parsed_arguments(arguments: Any) -> dict[str, Any] | None:
-    """The arguments of a call in any form in which hosts send them; None if they are no object."""
+    """The arguments of a call, however hosts send them; None if they are no object."""
     if isinstance(arguments, str):
         try:
             arguments = from_json(arguments.strip() or "{}")

@@ -2,5 +2,5 @@
 
     python -m pytest tests/fuzz --hypothesis-profile=long --hypothesis-seed=1
 
-tries 10,000 inputs for each test in place of 100, others with each seed.
+tries 10,000 inputs for each test in place of 50 or so, others with each seed.
 """

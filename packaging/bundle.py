@@ -21,7 +21,7 @@ def build(folder: Path, root: Path = ROOT) -> Path:
         with ZipFile(unfinished, "w", ZIP_DEFLATED, strict_timestamps=False) as bundle:
             for path in (manifest, PACKAGING / "icon.png"):
                 bundle.write(path, path.name)
-            # What uv needs to install the package, on the person's machine, and nothing else that lies about.
+            # What uv needs to install the package, on the person's machine, and nothing else that lies around.
             package = sorted((root / "neptun_mcp").rglob("*.py"))
             for path in (root / "pyproject.toml", root / "README.md", root / "LICENSE", *package):
                 bundle.write(path, path.relative_to(root).as_posix())

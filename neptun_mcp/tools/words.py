@@ -215,7 +215,7 @@ def _how_to_log_in(error: errors.CredentialsMissing | errors.SessionRefused, rea
         case errors.CookieFileUnusable():
             what = f"save the cookie in the file that NEPTUN_SESSION_COOKIE_FILE names ({how})"
         case errors.StoreUnreadable() if error.file:
-            what = f"mend that file, or rename it (it may hold other sessions, too) and {log_in}"
+            what = f"repair that file, or rename it (it may hold other sessions, too) and {log_in}"
         case errors.StoreUnreadable():
             what = f"unlock the keyring, or {log_in} again"
         case errors.CredentialsMissing():

@@ -131,7 +131,7 @@ def test_the_address_is_named_before_the_user_id_that_it_may_lack() -> None:
 
 def test_a_damaged_file_of_sessions_is_not_to_be_deleted() -> None:
     words = advice(StoreUnreadable(ADDRESS, "it is damaged (/s.json)", "/s.json"), TERMINAL)
-    assert words.startswith("Mend that file, or rename it (it may hold other sessions, too) and run `")
+    assert words.startswith("Repair that file, or rename it (it may hold other sessions, too) and run `")
 
 
 def test_advice_names_the_command_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,10 +81,9 @@ def build_server(
     """An MCP server with the Neptun tools, over a lifespan that makes what they share.
 
     Args:
-        lifespan: makes what the tools share, and closes it.
         outermost: further middleware, which a message meets before all others.
         around: the same, after the SDK has begun the span of the message.
-        options: passed on to `MCPServer`.
+        options: for `MCPServer`.
     """
     server = MCPServer[Shared](
         "neptun-mcp",

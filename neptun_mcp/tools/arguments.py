@@ -124,11 +124,7 @@ def is_given(value: Any, schema: Schema) -> bool:
 
 
 def given_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that count as given.
-
-    Raises:
-        NotDone: there are others than the tool's.
-    """
+    """The arguments that count as given. Raises NotDone if there are others than the tool's."""
     properties: dict[str, Any] = tool.parameters["properties"]
     refuse_unknown(tool.name, arguments, properties)
     required = tool.parameters.get("required", ())

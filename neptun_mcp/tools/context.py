@@ -82,7 +82,6 @@ class Shared:
         scope_for: what the connection of an HTTP request (None on stdio) may do.
         keeps_sessions: whether hosts of MCP 2025-11-25 and before have sessions, without which they cannot ask.
         reader: who reads the error messages.
-        read_only: nothing is deleted.
     """
 
     client_for: Callable[[Any], NeptunClient]
@@ -119,15 +118,9 @@ class Form(BaseModel):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a tool.
+    """One call of a tool: the caller's client, which keeps to the call's time limit, and the project.
 
-    Attributes:
-        neptun: the caller's client, with `limit` for all that the call does.
-        limit: the time that the call may take.
-        shared: what the server's tools share.
-        report: where the call is reported.
-        scope: what its connection may do.
-        project_id: the project; `EVERY_PROJECT` for all of them.
+    `project_id` is `EVERY_PROJECT` for all of them, and until the project is found.
     """
 
     neptun: NeptunClient

@@ -45,8 +45,8 @@ class Row(NamedTuple):
 
     def shortened(self, limit: int) -> Row:
         """The row with each field cut to `limit` characters, but for the excerpt."""
-        long = {name: value for name, value in self.item if isinstance(value, str) and len(value) > limit}
-        cut = {name: f"{value[: limit - 1]}…" for name, value in long.items()}
+        long = [(name, value) for name, value in self.item if isinstance(value, str) and len(value) > limit]
+        cut = {name: f"{value[: limit - 1]}…" for name, value in long}
         return self._replace(item=self.item.model_copy(update=cut)) if long else self
 
     def fields(self, room: int) -> dict[str, Any]:
@@ -109,11 +109,7 @@ def _cut(row: Row, room: int) -> Row:
 
 
 def single(item: Any, text_offset: int = 0) -> dict[str, Any]:
-    """An item by itself; a file with its text from a character on, as far as it fits.
-
-    Args:
-        text_offset: a negative one counts from the end.
-    """
+    """An item by itself; a file with its text from a character on, as far as it fits. -1 is the last one."""
     if not isinstance(item, UserFile) or (whole := item.text) is None:
         return fitted([Row(item)])[0]
     start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)

@@ -132,13 +132,11 @@ class Found:
     """What was found, in one project or in all.
 
     Attributes:
-        wanted: what is looked for.
         rows: newest first; of too many in all projects those up to the wanted page, from the nearer end on.
         projects: the projects that were read, as a list over all of them shows them.
         left_out: what could not be read, and why.
         cautions: what to say of lists, each with the projects that it is true of.
         has_kind: whether the kind of imports that is wanted is known, or was seen.
-        total: how many rows there are.
         memory: bytes that the rows of all projects take.
         gone: the ids of the imports that have been deleted since.
     """
@@ -205,7 +203,8 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     """The fields of a page of a list, of the call's project or of all.
 
     Raises:
-        NotDone: no import is of the kind, and Neptun is not known to have it; or there are too many rows.
+        NeptunError: no project could be read.
+        NotDone: there is none; Neptun is not known to have the kind of imports; or there are too many rows.
     """
     everywhere = call.project_id == EVERY_PROJECT
     key = await call.key(wanted.what, wanted.kind, wanted.query.query)
@@ -246,12 +245,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
 
 
 async def _read(call: Call, wanted: Wanted) -> Found:
-    """The rows of the call's project, or of all of a person's projects, as far as the call's time suffices.
-
-    Raises:
-        NeptunError: no project could be read.
-        NotDone: there is none, or there are too many rows.
-    """
+    """The rows of the call's project, or of all of a person's projects, as far as the call's time suffices."""
     found, max_bytes = Found(wanted), call.shared.pages.max_bytes // 2
     if call.project_id != EVERY_PROJECT:
         await found.read(call)

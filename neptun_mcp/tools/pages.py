@@ -33,8 +33,7 @@ class Key(NamedTuple):
     """Which list it is.
 
     Attributes:
-        session: the person's session.
-        changes: how often its cookie had changed.
+        changes: how often the session's cookie had changed.
         project_id: the project; `EVERY_PROJECT` for all of them, None for the list of projects.
         what: `imports` or the type of the resources, the kind, and the query; of a single resource its type and its id;
             nothing for the list of projects.
@@ -53,11 +52,7 @@ class _Kept(NamedTuple):
 
 
 class Pages:
-    """The lists with more to read.
-
-    Args:
-        max_bytes: what all of them may take together; the oldest goes first.
-    """
+    """The lists with more to read, which together take `max_bytes` of memory at most; the oldest goes first."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -69,11 +64,7 @@ class Pages:
         return self._kept[key].value if key in self._kept else None
 
     async def find(self, key: Key, later: bool, ask: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """What a later page continues, if it is remembered, else what Neptun has now; and whether it is the latter.
-
-        Args:
-            later: whether the page continues another.
-        """
+        """What a later page continues, if it is remembered, else what Neptun has now; and whether it is the latter."""
         if later and (value := self.recall(key)):
             return value, False
         # Not needed any more, and it may be as large as what comes.
@@ -81,11 +72,7 @@ class Pages:
         return await ask(), True
 
     def remember(self, key: Key, value: Any, size: int) -> None:
-        """Remember what Neptun has sent, because there is more to read of it.
-
-        Args:
-            size: bytes of memory that it takes, as `memory_of` counts them.
-        """
+        """Remember what Neptun has sent, because there is more to read of it. Its size is in bytes of memory."""
         self._kept.pop(key, None)
         self._kept[key] = _Kept(value, size, monotonic() + REMEMBERED_SECONDS)
         self._expire()

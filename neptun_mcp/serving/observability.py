@@ -44,7 +44,6 @@ from ..tools.projects import matching
 from ..tools.tools import audited_tools
 from ..tools.words import NoSession, NotAllowed, NotDone, NotThere
 from .callers import Caller, caller_of
-from .turns import Turn
 
 if TYPE_CHECKING:
     from .telemetry import Telemetry
@@ -72,9 +71,8 @@ class CallLog:
     for that.
     """
 
-    def __init__(self) -> None:
-        self._tasks: TaskGroup | None = None
-        self._naming = 0
+    _tasks: TaskGroup
+    _naming = 0
 
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[None]:
@@ -98,34 +96,28 @@ class CallLog:
             outcome = "refused"
             raise
         finally:
-            turn: Turn = ctx.request.state.turn
-            report = report_of_request(ctx.request)
-            name = str((ctx.params or {}).get("name"))
-            reason = {"reason": reason_of(report.outcome)} if outcome in ("error", "refused") else {}
-            caller, neptun = caller_of(ctx.request), None
+            request, params = ctx.request, ctx.params or {}
+            name, turn, caller, neptun = str(params.get("name")), request.state.turn, caller_of(request), None
             with suppress(NoSession):
-                neptun = ctx.lifespan_context.client_for(ctx.request)
+                neptun = ctx.lifespan_context.client_for(request)
             user_id = caller.user_id or (neptun.session.known_user_id if neptun else None)
-            common = {"request_id": request_id_of(ctx.request.headers), **_who(caller, user_id)}
-            times = {
-                "ms": round((perf_counter() - started - turn.asking) * 1000, 1),
-                "waited_ms": round(turn.queued * 1000, 1),
-            }
-            _log_call("call", tool=name[:40], outcome=outcome, **reason, **times, **common)
+            common = {"request_id": request_id_of(request.headers), **_who(caller, user_id)}
+            reason = reason_of(request.state.report.outcome) if outcome in ("error", "refused") else None
+            ms = round((perf_counter() - started - turn.asking) * 1000, 1)
+            waited_ms = round(turn.queued * 1000, 1)
+            _log_call("call", tool=name[:40], outcome=outcome, reason=reason, ms=ms, waited_ms=waited_ms, **common)
             if name in audited_tools() and outcome != "asked":
-                given = parsed_arguments((ctx.params or {}).get("arguments")) or {}
+                given = parsed_arguments(params.get("arguments")) or {}
                 host = ctx.session.client_params.client_info if ctx.session.client_params else None
                 why = answer["content"][0]["text"] if answer and outcome == "error" else None
-                happened = _what_happened(ctx.request, outcome, given, host)
-                fields = {**happened, "why": why, **reason, "user_id": user_id, **common}
-                self._audit(fields, str(given.get("project") or ""), caller, neptun)
-
-    def _audit(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient | None) -> None:
-        named = fields["project"] or fields.get("reason") == "session_ended"
-        if neptun and self._tasks and not named and self._naming < MAX_NAMING:
-            self._tasks.start_soon(self._name_project, fields, called, caller, neptun)
-        else:
-            _log_deletion("deletion", **fields)
+                happened = _what_happened(request, outcome, given, host)
+                fields = {**happened, "why": why, "reason": reason, "user_id": user_id, **common}
+                named = fields["project"] or reason == "session_ended"
+                if neptun and not named and self._naming < MAX_NAMING:
+                    called = str(given.get("project") or "")
+                    self._tasks.start_soon(self._name_project, fields, called, caller, neptun)
+                else:
+                    _log_deletion("deletion", **fields)
 
     async def _name_project(self, fields: dict[str, Any], called: str, caller: Caller, neptun: NeptunClient) -> None:
         self._naming += 1

@@ -6,9 +6,8 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 from mcp.server.auth.provider import construct_redirect_uri
@@ -43,35 +42,19 @@ _METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/oauth-prot
 PATHS = (*_PAGES, *_METADATA, "/register", "/token", "/revoke")
 _BROWSER = re.compile(r"[\w-]{43}", re.ASCII)
 
+Event: TypeAlias = dict[str, Any]
+"""What a line of the log says of a request, filled in as it becomes known: its `name`, such as `sign-in`, its
+`outcome`, a word, and further fields. None of it is a secret."""
 
-@dataclass
-class Event:
-    """What a line of the log says of a request, filled in as it becomes known. None of it is a secret.
 
-    Attributes:
-        name: `authorization`, `sign-in`, `registration`, `exchange`, `renewal`, `revocation` or `token`.
-        outcome: a word: what came of it.
-        grant: what was granted, if it is known.
-        token: the code or token that was brought; its digest is logged.
-        more: further fields.
-    """
-
-    name: str
-    outcome: str = ""
-    grant: Grant | None = None
-    token: str = field(default="", repr=False)
-    more: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def log(self, headers: Headers, status: int) -> None:
-        """Write the line about a request with these headers, and its answer's HTTP status."""
-        fields: dict[str, Any] = {"outcome": self.outcome, "status": status}
-        if self.grant:
-            # All tokens of one sign-in have this id, however often they are renewed.
-            sign_in = digest(self.grant.sign_in)[:16]
-            fields |= {"user_id": self.grant.user_id, "may_delete": self.grant.may_delete, "sign_in": sign_in}
-        if self.token:
-            fields["token"] = digest(self.token)[:16]
-        _log(self.name, **fields, **self.more, **ids_of(headers))
+def _about(grant: Grant | None, token: str = "") -> Event:
+    """The fields about what was granted, if that is known, and about the code or token that was brought."""
+    fields: Event = {"token": digest(token)[:16] if token else None}
+    if grant:
+        # All tokens of one sign-in have this id, however often they are renewed.
+        sign_in = digest(grant.sign_in)[:16]
+        fields |= {"user_id": grant.user_id, "may_delete": grant.may_delete, "sign_in": sign_in}
+    return fields
 
 
 class SignIn:
@@ -109,7 +92,7 @@ class SignIn:
         grant = self._provider.access_tokens.open(token, expired=True)
         state = self._provider.state_of(grant)
         if grant is None or state != "good":
-            Event("token", state, grant, token).log(headers, 401)
+            _log("token", outcome=state, status=401, **_about(grant, token), **ids_of(headers))
             raise self._sign_in_again("A valid access token is needed.")
         return grant
 
@@ -151,9 +134,8 @@ class SignIn:
     async def _register(self, request: Request, event: Event) -> Response:
         check_type(request.headers, "application/json")
         client, answer = register(await request.body())
-        event.outcome = "registered"
         leads_to = sorted({uri.host or "" for uri in client.redirect_uris})
-        event.more = {"application": client.client_id, "leads_to": leads_to}
+        event |= {"outcome": "registered", "application": client.client_id, "leads_to": leads_to}
         return JSONResponse(answer, 201, _NO_STORE)
 
     async def _authorize(self, request: Request, event: Event) -> Response:
@@ -162,13 +144,13 @@ class SignIn:
         client = self._provider.client(fields.get("client_id", ""))
         redirect_uri = client.leads_to(fields.get("redirect_uri", "")) if client else None
         if client is None or redirect_uri is None:
-            event.outcome = "invalid_client"
+            event["outcome"] = "invalid_client"
             words = (
                 "It is not registered here, or not for the address that you would be sent to. Remove this server from "
                 "the application, add it again, and sign in there."
             )
             return message(title, words, 400)
-        event.more = {"leads_to": redirect_uri.host}
+        event["leads_to"] = redirect_uri.host
         mark = read_cookie(request.headers, f"{self._prefix}sign-in")
         pending = Pending(
             client_id=client.client_id,
@@ -182,13 +164,13 @@ class SignIn:
         try:
             self._check_request(fields)
         except Refused as refusal:
-            event.outcome = refusal.error
+            event["outcome"] = refusal.error
             location = self._location(pending, error=refusal.error, error_description=refusal.words)
             if location.startswith("https:"):
                 # Anyone can register an address of another site: nobody is led there unasked (RFC 9700, 4.11.2).
                 return message(title, "Its request is not valid. Nothing was changed.", 400, back=location)
             return RedirectResponse(location, 302, _NO_STORE)
-        event.outcome = "asked"
+        event["outcome"] = "asked"
         query = urlencode({"request": self._provider.pending.seal(pending, PENDING_SECONDS)})
         response = RedirectResponse(f"{self._address}/sign-in?{query}", 302, _NO_STORE)
         self._set_cookie(response, "sign-in", pending.browser, PENDING_SECONDS)
@@ -232,11 +214,11 @@ class SignIn:
         sealed = fields.get("request", "")
         pending = self._opened(request, sealed)
         if pending is None:
-            event.outcome = "expired"
+            event["outcome"] = "expired"
             return _expired()
-        event.more = {"leads_to": pending.redirect_uri.host}
+        event["leads_to"] = pending.redirect_uri.host
         if path == "/sign-in/refuse":
-            event.outcome = "refused"
+            event["outcome"] = "refused"
             description = "The person refused."
             return _back(self._location(pending, error="access_denied", error_description=description))
         try:
@@ -246,9 +228,9 @@ class SignIn:
                 known = self._known_browser(request.headers)
                 cookie, user_id, browser = await self._log_in.with_password(fields, known)
         except NotLoggedIn as problem:
-            event.outcome = problem.error
+            event["outcome"] = problem.error
             return self._page.form(sealed, pending, fields, problem)
-        event.grant = code = Code(
+        code = Code(
             client_id=pending.client_id,
             scopes=pending.scopes,
             cookie=cookie,
@@ -258,10 +240,11 @@ class SignIn:
             code_challenge=pending.code_challenge,
             redirect_uri=pending.redirect_uri,
         )
+        event |= _about(code)
         if self._is_refused(user_id):
-            event.outcome = "access_denied"
+            event["outcome"] = "access_denied"
             return message("You may not use this server any more", "Ask its operator. Nothing was changed.", 403)
-        event.outcome = "signed_in"
+        event["outcome"] = "signed_in"
         response = _back(self._location(pending, code=self._provider.codes.seal(code, CODE_SECONDS)))
         if browser:
             carried = self._provider.known_browsers.seal(browser, KNOWN_SECONDS)
@@ -284,9 +267,9 @@ class SignIn:
         renewal = fields.get("grant_type") == "refresh_token"
         seal, brought = (provider.refresh_tokens, "refresh_token") if renewal else (provider.codes, "code")
         needed = {"grant_type", brought} if renewal else {"grant_type", brought, "code_verifier"}
-        event.name = "renewal" if renewal else "exchange"
-        event.token = fields.get(brought, "")
-        event.grant = grant = seal.open(event.token)
+        token = fields.get(brought, "")
+        grant = seal.open(token)
+        event |= {"name": "renewal" if renewal else "exchange", **_about(grant, token)}
         client = provider.authenticated(fields)
         provider.check_resource(fields)
         if fields.get("grant_type", GRANTS[0]) not in GRANTS:
@@ -301,18 +284,18 @@ class SignIn:
             tokens = provider.exchange(client, grant, fields)
         else:
             tokens = await provider.renew(client, grant, fields)
-        event.outcome = "granted"
+        event |= {"outcome": "granted", "user_id": grant.user_id}
         return JSONResponse(tokens, headers=_NO_STORE)
 
     async def _revoke(self, request: Request, event: Event) -> Response:
         """RFC 7009."""
         fields = await read_application_fields(request)
         client = self._provider.authenticated(fields)
-        event.token = fields.get("token", "")
-        if not event.token:
+        token = fields.get("token", "")
+        if not token:
             raise Refused("token is missing")
-        event.grant = self._provider.revoke(client, event.token)
-        event.outcome = "revoked" if event.grant else "unknown"
+        grant = self._provider.revoke(client, token)
+        event |= {"outcome": "revoked" if grant else "unknown", **_about(grant, token)}
         return Response(headers=_NO_STORE)
 
 
@@ -335,15 +318,15 @@ def _logged(
     """A handler's response, or its refusal, with a line in the log."""
 
     async def answer(request: Request) -> Response:
-        event = Event(name)
+        event: Event = {"name": name, "outcome": ""}
         try:
             response = await handle(request, event)
         except Refused as refusal:
-            event.outcome = refusal.error
+            event["outcome"] = refusal.error
             response = refusal_at(request.scope["path"], refusal)
             if refusal.status == 401 and "authorization" in request.headers:
                 response.headers["WWW-Authenticate"] = "Basic"
-        event.log(request.headers, response.status_code)
+        _log(event.pop("name"), **event, status=response.status_code, **ids_of(request.headers))
         return response
 
     return answer

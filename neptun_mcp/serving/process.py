@@ -75,7 +75,7 @@ def serve_many() -> None:
 def read_long_bodies() -> None:
     """Read long bodies in larger pieces.
 
-    HTTPX has no setting for it, so a constant of httpcore2 (read in 2.14) is set, which is not part of its public API.
+    HTTPX has no setting for it, so a constant of httpcore2 (read in 2.14 to 2.16) is set, not a part of its public API.
     """
     from httpcore2 import AsyncHTTP11Connection
 

@@ -73,20 +73,17 @@ class Excerpt:
         if json_size(self.text) <= room:
             return self
         kept: list[_Part] = []
-        most = max(0, room)
         best = _best_lines(self.parts[0][1], self.places) if self.is_all else self.parts
-        for part in best if most else ():
+        for part in best if room else ():
             if json_size(self.of([*kept, part]).text) <= room:
                 kept.append(part)
             elif self.of([part]).places:
                 break  # what follows stands around this line
-        while not kept:
-            part = _around(self.parts[0], self.places[0] if self.places else 0, most)
-            size = json_size(part[1])
-            if size > room and most:
-                most = len(part[1]) * room // size
-            else:
-                kept = [part]
+        if not kept:
+            place = self.places[0] if self.places else 0
+            # A character takes six bytes at most.
+            cuts = (_around(self.parts[0], place, most) for most in (room, room // 2, room // 3, room // 6))
+            kept.append(next(cut for cut in cuts if json_size(cut[1]) <= room))
         return self.of(kept)
 
 

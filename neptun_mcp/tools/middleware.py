@@ -82,15 +82,7 @@ class AnswersOnce:
 
 
 async def explain_malformed(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Says what is wrong with parameters. The SDK says "Invalid request parameters" alone.
-
-    A progress token that is null, from hosts that send every field, counts as none.
-    """
-    params: Mapping[str, Any] = ctx.params or {}
-    meta = params.get("_meta")
-    if isinstance(meta, dict) and cast("dict[str, Any]", meta).get("progressToken", "") is None:
-        others = {name: value for name, value in cast("dict[str, Any]", meta).items() if name != "progressToken"}
-        ctx = replace(ctx, params={**params, "_meta": others})
+    """Says what is wrong with parameters. The SDK says "Invalid request parameters" alone."""
     try:
         return await call_next(ctx)
     except ValidationError as error:
@@ -166,9 +158,6 @@ def _params_within(scope: Scope, params: Mapping[str, Any], *, is_tool: bool) ->
     if not is_tool:
         (prompt,) = (prompt for prompt in create_prompts() if prompt.name == name)
         refuse_unknown(name, arguments, [argument.name for argument in prompt.arguments or ()])
-        # The protocol knows texts only; some hosts send numbers, and null for what is left out.
-        texts = {key: str(value) if isinstance(value, int) else value for key, value in arguments.items()}
-        arguments = {key: value for key, value in texts.items() if value is not None}
     if scope.project_id is not None:
         for argument, schema in _PROJECT.items():
             if is_given(value := arguments.pop(argument, None), schema) and str(value).strip() != str(scope.project_id):

@@ -32,41 +32,33 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _flag(about: str) -> dict[str, Any]:
-    return {"action": "store_true", "help": about}
-
-
-def _value(about: str, **more: Any) -> dict[str, Any]:
-    return {"default": argparse.SUPPRESS, "help": about, **more}
-
-
-_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "--help": _flag("show this"),
-    "--version": _flag("show the version"),
-    "--base-url": _value("the address of Neptun (NEPTUN_BASE_URL)"),
-    "--sandbox": _value(
+_FLAG: dict[str, Any] = {"action": "store_true"}
+_IF_GIVEN: dict[str, Any] = {"default": argparse.SUPPRESS}
+_ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "--help": ("show this", _FLAG),
+    "--version": ("show the version", _FLAG),
+    "--base-url": ("the address of Neptun (NEPTUN_BASE_URL)", _IF_GIVEN),
+    "--sandbox": (
         "use an embedded Neptun with sample data: no account is needed (the same as NEPTUN_SANDBOX=1)",
-        action="store_const",
-        const="observed",
+        {**_IF_GIVEN, "action": "store_const", "const": "observed"},
     ),
-    "--http": _flag("serve over HTTP, at http://HOST:PORT/mcp"),
-    "--host": _value("the address to listen on (127.0.0.1)", type=_host),
-    "--port": _value("the port to listen on (8000; of the sandbox, 8765); 0: any free one", type=_port),
-    "tool": {"nargs": "?", "default": "", "help": "the tool; without one, all are listed; with --help, its arguments"},
-    "arguments": {"nargs": "*", "metavar": "name=value", "help": "an argument of the tool, such as project_id=3"},
-    "--json": _flag("print JSON, for a program or a bug report"),
-    "--cookie": _flag("paste a session cookie, if you sign in with GitHub or a passkey"),
-    "host": {"nargs": "*", "help": "the hosts, such as claude-code or cursor"},
-    "--print": _flag("show the entry, and change no file"),
-    "--with-secrets": _flag("put cookie, e-mail address and password into the host's file, too"),
-    "--all": _flag("take it out of every host that has it"),
-    "--contract": {
-        "choices": ["observed", "documented"],
-        "default": "observed",
-        "help": "answer as a running Neptun does, or as documented",
-    },
+    "--http": ("serve over HTTP, at http://HOST:PORT/mcp", _FLAG),
+    "--host": ("the address to listen on (127.0.0.1)", {**_IF_GIVEN, "type": _host}),
+    "--port": ("the port to listen on (8000; of the sandbox, 8765); 0: any free one", {**_IF_GIVEN, "type": _port}),
+    "tool": ("the tool; without one, all are listed; with --help, its arguments", {"nargs": "?", "default": ""}),
+    "arguments": ("an argument of the tool, such as project_id=3", {"nargs": "*", "metavar": "name=value"}),
+    "--json": ("print JSON, for a program or a bug report", _FLAG),
+    "--cookie": ("paste a session cookie, if you sign in with GitHub or a passkey", _FLAG),
+    "host": ("the hosts, such as claude-code or cursor", {"nargs": "*"}),
+    "--print": ("show the entry, and change no file", _FLAG),
+    "--with-secrets": ("put cookie, e-mail address and password into the host's file, too", _FLAG),
+    "--all": ("take it out of every host that has it", _FLAG),
+    "--contract": (
+        "answer as a running Neptun does, or as documented",
+        {"choices": ["observed", "documented"], "default": "observed"},
+    ),
 }
-"""What may stand in a command line, as argparse wants it."""
+"""What may stand in a command line: what it is for, and how argparse reads it."""
 
 _COMMANDS = {
     "": (
@@ -88,7 +80,7 @@ _COMMANDS = {
 }
 """What a command does, and what may stand after it. Without one, the server serves on stdin and stdout."""
 
-_WITH_VALUE = {name for name, options in _ARGUMENTS.items() if name.startswith("--") and "action" not in options}
+_WITH_VALUE = {name for name, (_, how) in _ARGUMENTS.items() if name.startswith("--") and "action" not in how}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -171,8 +163,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.set_defaults(http=False)
         listed = parser.add_argument_group("commands", "COMMAND --help shows its options.")
         for name in filter(None, _COMMANDS):
-            listed.add_argument(name, nargs="?", **_value(_COMMANDS[name][0]))
-    parser.add_argument("-h", "--help", **_ARGUMENTS["--help"])
-    for name in ("--version", *names.split()):
-        parser.add_argument(name, **_ARGUMENTS[name])
+            listed.add_argument(name, nargs="?", help=_COMMANDS[name][0], **_IF_GIVEN)
+    for name in ("--help", "--version", *names.split()):
+        about, how = _ARGUMENTS[name]
+        parser.add_argument(*(["-h"] if name == "--help" else []), name, help=about, **how)
     return parser

@@ -22,7 +22,10 @@ def command_line() -> str:
     """
     if (Path(sys.prefix).parent / "manifest.json").exists():
         return ""
-    if runner := _runner():
+    parts = Path(sys.prefix).parts
+    # `uvx` puts uv's cache on PATH for the time of the run.
+    runner = "uvx --from" if "archive-v0" in parts else "pipx run --spec" if {".cache", "pipx"} <= {*parts} else ""
+    if runner:
         origin = _origin()
         return f"{runner} {_quoted(origin)} {_NAME}" if origin else f"{runner.rpartition(' ')[0]} {_NAME}"
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
@@ -33,18 +36,11 @@ def command_line() -> str:
     elif Path(started).stem != _NAME:  # another program serves, such as uvicorn
         started = shutil.which(_NAME, path=sysconfig.get_path("scripts")) or ""
     if not started:
-        return f"{_python()} -m neptun_mcp"
+        python = next((name for name in ("python", "python3") if shutil.which(name) == sys.executable), "")
+        return f"{python or _quoted(sys.executable)} -m neptun_mcp"
     found = shutil.which(_NAME)
     is_found = found and Path(found).with_suffix("") == Path(started).absolute().with_suffix("")
     return _NAME if is_found else _quoted(started)
-
-
-def _runner() -> str:
-    """What installed this program for one run, with the option that tells it what; empty if nothing did."""
-    parts = Path(sys.prefix).parts
-    if "archive-v0" in parts:  # uv's cache; `uvx` puts it on PATH for the time of the run
-        return "uvx --from"
-    return "pipx run --spec" if {".cache", "pipx"} <= {*parts} else ""
 
 
 def _origin() -> str:
@@ -57,11 +53,6 @@ def _origin() -> str:
     if "vcs_info" in origin:
         url = f"{origin['vcs_info']['vcs']}+{url}"
     return url2pathname(url.removeprefix("file://")) if url.startswith("file://") else url
-
-
-def _python() -> str:
-    found = (name for name in ("python", "python3") if shutil.which(name) == sys.executable)
-    return next(found, _quoted(sys.executable))
 
 
 def _quoted(word: str) -> str:

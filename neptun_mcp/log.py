@@ -55,18 +55,17 @@ class RedactingFormatter(logging.Formatter):
         """What belongs to a record besides its message: its own fields, and the trace that it was made in."""
         fields: dict[str, Any] = {**getattr(record, "fields", {}), **_trace_id()}
         # Before anything escapes them: a password may hold a quote.
-        return {name: self._without_secrets(value) for name, value in fields.items()}
+        return {name: self.redacted(value) for name, value in fields.items()}
 
-    def _without_secrets(self, value: Any) -> Any:
+    def redacted(self, value: Any) -> Any:
+        """A text, or texts in a list, with `[secret]` in place of each secret."""
         if isinstance(value, list):
-            return [self._without_secrets(item) for item in cast("list[Any]", value)]
-        return self.redacted(value) if isinstance(value, str) else value
-
-    def redacted(self, text: str) -> str:
-        """A text with `[secret]` in place of each secret."""
+            return [self.redacted(item) for item in cast("list[Any]", value)]
+        if not isinstance(value, str):
+            return value
         for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return _COOKIE.sub(r"\1[secret]", text)
+            value = value.replace(secret, "[secret]")
+        return _COOKIE.sub(r"\1[secret]", value)
 
 
 def _plain(value: Any) -> str:

@@ -169,7 +169,7 @@ def test_a_port_that_is_taken_is_a_failure(command: Command, site: Site) -> None
     assert command("sandbox", "--port", port) == Completed(
         1,
         "",
-        f"Port {port} cannot be used: Address already in use. Choose another with --port.\n",
+        f"Cannot listen on port {port}: Address already in use. Choose another address with --port.\n",
     )
 
 

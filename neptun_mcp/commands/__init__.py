@@ -128,14 +128,14 @@ def refuse(*lines: str) -> NoReturn:
     fail(*lines, code=MISUSE)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        OSError: the address cannot be used.
-        UnicodeError: no host can have this name.
-    """
-    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+def listen(host: str, port: int, options: str) -> socket.socket:
+    """A socket that listens; if there can be none, the program ends, and names the options that choose another."""
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        # Less what the library adds: the address.
+        why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
+        fail(f"Cannot listen on port {port}: {why}. Choose another address with {options}.")
     # Connections inherit it. Without it, each answer waits 40 ms for the delayed acknowledgement of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

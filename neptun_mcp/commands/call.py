@@ -15,7 +15,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..neptun.errors import quoted
 from ..server import create_server
@@ -62,9 +62,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _help(tool: Tool) -> RenderableType:
     """What a tool does, and its arguments."""
-    arguments = Table.grid(padding=(0, 2, 0, 0))
-    arguments.add_column()
-    arguments.add_column(overflow="fold")
+    arguments = Table.grid("", Column(overflow="fold"), padding=(0, 2, 0, 0))
     required = tool.parameters.get("required", [])
     for name, schema in tool.parameters["properties"].items():
         notes = [

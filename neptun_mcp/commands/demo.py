@@ -17,7 +17,7 @@ from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..command_line import command_line
@@ -42,11 +42,10 @@ def run(options: argparse.Namespace) -> None:
     say(as_text("A chat on sample data: an assistant turns what you say into calls.\n", "dim"))
     anyio.run(demo, say)
     command = command_line()
-    next_steps = (
+    say(
         f"\nThat was sample data. For your own: {command} login, then {command} install. "
         f"To try it without an account in your host: {command} install --sandbox."
     )
-    say(next_steps if command else "\nThat was sample data.")
 
 
 async def demo(show: Callable[[RenderableType], None]) -> None:
@@ -71,8 +70,6 @@ async def demo(show: Callable[[RenderableType], None]) -> None:
 
 def _line(who: str, words: str, colour: str) -> RenderableType:
     """What somebody says, indented below their name."""
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_column(width=len("assistant"))
-    line.add_column(overflow="fold")
+    line = Table.grid(Column(width=len("assistant")), Column(overflow="fold"), padding=(0, 2, 0, 0))
     line.add_row(Text(who, f"bold {colour}"), as_text(words, colour))
     return line

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 import uvicorn
 
 from .. import sandbox
 from ..command_line import command_line
 from ..neptun.models import COOKIE_NAME
-from . import end_at_once, fail, listen, show
+from . import end_at_once, listen, show
 
 
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
     end_at_once()
-    port = getattr(options, "port", 8765)
-    try:
-        listener = listen("127.0.0.1", port)
-    except OSError as error:
-        fail(f"Port {port} cannot be used: {os.strerror(error.errno or 0)}. Choose another with --port.")
+    listener = listen("127.0.0.1", getattr(options, "port", 8765), "--port")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     show(
         f"A Neptun with sample data is at {url} (Ctrl-C ends it). Try:\n\n"

@@ -9,7 +9,7 @@ import sys
 from .._version import __version__
 from ..command_line import command_line
 from ..serving import process
-from . import fail, listen, refuse, settings_or_exit, tell
+from . import listen, refuse, settings_or_exit, tell
 
 
 def run(options: argparse.Namespace) -> None:
@@ -61,10 +61,5 @@ def _over_http(options: argparse.Namespace) -> None:
                 app = build_asgi_app(settings, host)
         except ValueError as error:
             refuse(str(error))
-        try:
-            listener = listen(host, port)
-        except (OSError, UnicodeError) as error:
-            # Less what the library adds: the address.
-            why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such host name"
-            fail(f"Cannot listen on port {port}: {why}. Choose another address with --host and --port.")
+        listener = listen(host, port, "--host and --port")
     serve(app, settings, listener)

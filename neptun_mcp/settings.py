@@ -93,9 +93,7 @@ def bracketed(host: str) -> str:
 
 def _hosts(text: Any) -> Any:
     """Host names in lower case, as they are compared. A bare IPv6 address gets its brackets."""
-    if not isinstance(text, str):
-        return text
-    words = text.lower().replace(",", " ").split()
+    words = text.lower().replace(",", " ").split() if isinstance(text, str) else text
     hosts = tuple(map(bracketed, words))
     if not all(re.fullmatch(_HOST, host, re.ASCII) for host in hosts):
         raise ValueError("must hold host names such as mcp.example.com, without https:// and without a path")
@@ -141,8 +139,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     """
 
     session_cookie: Annotated[SecretStr, AfterValidator(_cookie)] | None = Field(
-        default=None,
-        description=f"The session cookie `{COOKIE_NAME}`, however your browser copies it.",
+        default=None, description=f"The session cookie `{COOKIE_NAME}`, however your browser copies it."
     )
     session_cookie_file: _File | None = Field(
         default=None, description="A file that holds the cookie; read again when the session is refused."
@@ -167,8 +164,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
     max_response_mb: int = Field(default=64, gt=0, le=2048, description="A longer answer from Neptun is refused (MB).")
     read_only: bool = Field(default=False, description="`1`: there is no tool that deletes.")
     confirm_delete: Literal["ask", "require", "off"] = Field(
-        default="ask",
-        description="`ask` first, if the host can; `require`: refuse if it cannot; `off`: never ask.",
+        default="ask", description="`ask` first, if the host can; `require`: refuse if it cannot; `off`: never ask."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="How much is written to stderr: `debug`, `info`, `warning` or `error`."
@@ -210,11 +206,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True, extra="forbid"
         "person; only with a single process. Without it, `serve --http` does if nothing but this machine can call.",
     )
     mcp_keep_alive: int = Field(
-        default=75,
-        gt=0,
-        le=3600,
-        description="Over HTTP: seconds that a connection stays open between two requests, longer than a gateway "
-        "keeps it.",
+        default=75, gt=0, le=3600, description="Over HTTP: seconds a connection may idle; more than at the gateway."
     )
     mcp_metrics: bool = Field(
         default=False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import re
 import sys
 from collections.abc import Iterator
 
@@ -24,9 +23,6 @@ from .whoami import shown_user
 
 _ENDS = b"\r\n\x04\x15"
 """Enter, Ctrl-D, and Ctrl-U, after which one begins anew."""
-
-_KEYS = re.compile(r"\x1b\[[\d;]*[A-Za-z~]")
-"""What keys without a character send, and some terminals around what is pasted."""
 
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
@@ -130,6 +126,6 @@ def _pasted_lines(prompt: str) -> Iterator[str]:
             while (typed := os.read(terminal, 1)) not in _ENDS:
                 line += typed
             print(file=sys.stderr)
-            yield _KEYS.sub("", line.decode(errors="replace"))
+            yield line.decode(errors="replace")
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)

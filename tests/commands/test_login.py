@@ -184,9 +184,8 @@ def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(
         f"garbage\x15{COOKIE}\n",
         f"\udcfc\n{COOKIE}\n",
         f"garbage\n{COOKIE}\n",
-        f"\x1b[200~{COOKIE}\x1b[201~\n",
     ],
-    ids=["Ctrl-U", "no UTF-8", "second try", "bracketed paste"],
+    ids=["Ctrl-U", "no UTF-8", "second try"],
 )
 def test_what_was_pasted_wrongly_is_pasted_once_more(
     home: Path, paste_at_terminal: PasteAtTerminal, typed: str

@@ -101,17 +101,15 @@ def _asked(params: ElicitRequestParams) -> ElicitResult:
     fields: dict[str, dict[str, Any]] = form.get("properties", {})
     for name, field in fields.items():
         choices: list[str] = field.get("enum", [])
-        for number, choice in enumerate(choices, 1):
-            tell(f"  {number}  {choice}")
-        is_yes_or_no = field["type"] == "boolean"
-        print(f"{field['title']} ({'y/N' if is_yes_or_no else 'number'}): ", end="", file=sys.stderr, flush=True)
+        tell(*(f"  {number}  {choice}" for number, choice in enumerate(choices, 1)))
+        print(f"{field['title']} ({'number' if choices else 'y/N'}): ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip()
-        if is_yes_or_no and answer.lower() not in ("y", "yes"):
-            return ElicitResult(action="decline")
-        if is_yes_or_no:
-            answers[name] = True
-        elif answer.isdecimal() and 1 <= int(answer) <= len(choices):
+        if choices:
+            if not (answer.isdecimal() and 1 <= int(answer) <= len(choices)):
+                return ElicitResult(action="cancel")
             answers[name] = choices[int(answer) - 1]
+        elif answer.lower() in ("y", "yes"):
+            answers[name] = True
         else:
-            return ElicitResult(action="cancel")
+            return ElicitResult(action="decline")
     return ElicitResult(action="accept", content=answers)

@@ -47,11 +47,9 @@ class Entry:
     @property
     def headers(self) -> dict[str, str]:
         """The headers that it sends to the address."""
-        named = self._texts("env_http_headers").items()  # Codex: by the variable that holds each
-        headers = {
-            **self._texts("headers", "http_headers"),
-            **{name: os.environ.get(variable, "") for name, variable in named},
-        }
+        headers = self._texts("headers", "http_headers")
+        for name, variable in self._texts("env_http_headers").items():  # Codex: by the variable that holds each
+            headers[name] = os.environ.get(variable, "")
         if token := os.environ.get(str(self.value.get("bearer_token_env_var"))):
             headers["Authorization"] = f"Bearer {token}"
         return headers

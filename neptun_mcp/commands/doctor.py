@@ -35,7 +35,7 @@ from . import FAILURE, as_typed, end_at_once, read_settings, say, show, why
 from .config_file import ConfigFile
 from .console import as_text
 from .entries import Entry, entry_in
-from .hosts import HOSTS
+from .hosts import HOSTS, Host
 from .json_text import is_object
 
 _ANSWER_SECONDS = 5.0
@@ -118,23 +118,23 @@ def _shown(setting: str, malformed: bool) -> str:
 
 async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
     """What is found of each entry on this machine. A log-in that is that of `settings` is left to its own steps."""
-    for name, host in HOSTS.items():
-        for file in [*host.places, *([Path(".mcp.json")] if name == "claude-code" else [])]:
+    for host in HOSTS.values():
+        for file in [*host.places, *([Path(".mcp.json")] if host.name == "claude-code" else [])]:
             try:
-                entries = _entries(name, ConfigFile.read(file))
+                entries = _entries(host, ConfigFile.read(file))
             except (OSError, ValueError) as error:
                 to_do = f"Correct the file of {host.title}: {why(error)}."
-                yield Step(f"host {name}", f"its file cannot be read: {why(error)}", to_do)
+                yield Step(f"host {host.name}", f"its file cannot be read: {why(error)}", to_do)
                 continue
             for entry in entries:
                 where = f" in {entry.project}" if entry.project else ""
-                yield Step(f"host {name}{where}", *await _look_at(entry, settings))
+                yield Step(f"host {host.name}{where}", *await _look_at(entry, settings))
 
 
-def _entries(name: str, config: ConfigFile) -> list[Entry]:
+def _entries(host: Host, config: ConfigFile) -> list[Entry]:
     """The entries in a file of a host: `claude mcp add` without a scope makes one for a project alone."""
-    projects = config.value.get("projects") if name == "claude-code" else None
-    found = (entry_in(name, config, project) for project in ("", *(projects if is_object(projects) else ())))
+    projects = config.value.get("projects") if host.name == "claude-code" else None
+    found = (entry_in(host, config, project) for project in ("", *(projects if is_object(projects) else ())))
     return [entry for entry in found if entry]
 
 
@@ -148,7 +148,7 @@ async def _look_at(entry: Entry, settings: Settings) -> tuple[str, str]:
 async def _check_program(entry: Entry, settings: Settings) -> tuple[str, str]:
     program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
-        again = f"Run `{command_line()} install {entry.host}`, or `{command_line()} uninstall {entry.host}`."
+        again = f"Run `{command_line()} install {entry.host.name}`, or `{command_line()} uninstall {entry.host.name}`."
         is_installed = entry.is_ours and not entry.project and entry.file.name != ".mcp.json"
         return "the command in its entry does not exist", again if is_installed else _edit(entry)
     if not entry.is_ours:
@@ -188,7 +188,7 @@ def _settings_of(entry: Entry) -> Settings:
 
 def _expanded(entry: Entry, text: str) -> str:
     """A text of the entry as the host passes it on."""
-    expands = HOSTS[entry.host].expands
+    expands = entry.host.expands
 
     def value(found: re.Match[str]) -> str:
         known = os.environ.get(found["name"] or found["short"], found["default"] or found[0])

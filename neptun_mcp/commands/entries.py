@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .config_file import ConfigFile
-from .hosts import HOSTS, NAME
+from .hosts import NAME, Host
 from .json_text import is_object
 
 _URLS = ("url", "httpUrl", "serverUrl", "uri")
@@ -27,7 +27,7 @@ _ELSEWHERE = ("docker", "podman", "ssh", "wsl")
 class Entry:
     """An entry named `neptun` in the file of a host; `project` is the folder that alone has it, empty if all have."""
 
-    host: str
+    host: Host
     file: Path
     value: dict[str, Any]
     project: str = ""
@@ -57,7 +57,7 @@ class Entry:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the program gets."""
-        return self._texts(*(key for key, value in HOSTS[self.host].form.items() if value == "{env}"))
+        return self._texts(*(key for key, value in self.host.form.items() if value == "{env}"))
 
     def _texts(self, *keys: str) -> dict[str, str]:
         found = next((value for key in keys if is_object(value := self._flat.get(key))), dict[str, Any]())
@@ -80,18 +80,17 @@ class Entry:
     @property
     def installed(self) -> dict[str, Any]:
         """The part that `install` writes: without the keys that a person has added, and without other variables."""
-        form = HOSTS[self.host].form
+        form = self.host.form
         variables = {name: value for name, value in self.environment.items() if name.startswith("NEPTUN_")}
         return {key: variables if form[key] == "{env}" else self.value[key] for key in form if key in self.value}
 
     @property
     def is_as_installed(self) -> bool:
         """Whether it is as `install` writes it, or wrote it before; the person may have added to it."""
-        form = HOSTS[self.host].form
-        return self.is_ours and all(key in self.value for key, usual in form.items() if usual != "{env}")
+        return self.is_ours and all(key in self.value for key, usual in self.host.form.items() if usual != "{env}")
 
 
-def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
+def entry_in(host: Host, file: ConfigFile, project: str = "") -> Entry | None:
     """The host's entry in a file; None if there is none.
 
     Args:
@@ -101,20 +100,20 @@ def entry_in(name: str, file: ConfigFile, project: str = "") -> Entry | None:
         ValueError: it is something other than an object.
     """
     scope: Any = file.value["projects"][project] if project else file.value
-    servers = scope.get(HOSTS[name].servers) if is_object(scope) else None
+    servers = scope.get(host.servers) if is_object(scope) else None
     value = servers.get(NAME) if is_object(servers) else None
     if value is not None and not is_object(value):
         raise ValueError(f"{file.path} has another kind of entry {NAME}")
-    return None if value is None else Entry(name, file.path, value, project)
+    return None if value is None else Entry(host, file.path, value, project)
 
 
-def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
+def put_entry(host: Host, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     """Put an entry into a host's file, and make the host ask. What a person has added to one that is there stays.
 
     Raises:
         ValueError: the file has no place for the entry.
     """
-    host, old = HOSTS[name], entry_in(name, file)
+    old = entry_in(host, file)
     servers: Any = file.value.get(host.servers)
     if servers is not None and not is_object(servers):
         raise ValueError(f"{file.path} has no place for the entry: {host.servers} is not an object")
@@ -123,7 +122,7 @@ def put_entry(name: str, file: ConfigFile, entry: dict[str, Any]) -> Entry:
     file.update({host.servers: {**(servers or {}), NAME: new}})
     if host.has_permissions:
         _make_opencode_ask(file)
-    return Entry(name, file.path, new)
+    return Entry(host, file.path, new)
 
 
 def _merged(key: str, old: Any, new: Any) -> Any:

@@ -48,6 +48,7 @@ class Host:
         note: what else the person has to know.
         expands: what the host replaces in the texts of an entry, so that no value may hold it; there is no escape.
         program: the command that starts it, if it has one.
+        name: what it is called in a command line, as in `HOSTS`.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Host:
     note: str = ""
     expands: str = r"(?!)"  # nothing
     program: str = ""
+    name: str = ""
 
     @property
     def by_hand(self) -> bool:
@@ -105,7 +107,7 @@ _GEMINI = Host(
     program="gemini",
 )
 
-HOSTS = {
+_KNOWN = {
     "claude-desktop": Host("Claude Desktop", ("{claude_desktop}/claude_desktop_config.json",), asks=_UNTIL_ALLOWED),
     "claude-code": Host(
         "Claude Code",
@@ -169,6 +171,7 @@ HOSTS = {
     ),
     "generic": Host("Your host", require=True, note="Not every host asks you before a deletion."),
 }
+HOSTS = {name: replace(host, name=name) for name, host in _KNOWN.items()}
 
 
 def _folders() -> dict[str, Path]:

@@ -36,23 +36,23 @@ _SECONDS_TO_ASK = 5.0
 
 def run(options: argparse.Namespace) -> None:
     """Write the entries, unless they are there already. With `--print`, show them."""
-    names = hosts_or_exit(options.host) or _chosen(ask=not options.print and sys.stdin.isatty())
+    hosts = hosts_or_exit(options.host) or _chosen(ask=not options.print and sys.stdin.isatty())
     settings = settings_or_exit(options)
     env = _variables(settings, options)
     left_out = [] if options.with_secrets else [name for name in env if name in _SECRETS]
     env = {name: value for name, value in env.items() if name not in left_out}
     failed, written = False, list[str]()
-    for name in names:
+    for host in hosts:
         try:
-            entry = _entry(HOSTS[name], env)
-            if options.print or HOSTS[name].by_hand or not HOSTS[name].files:
-                _print(name, entry)
+            entry = _entry(host, env)
+            if options.print or host.by_hand or not host.files:
+                _print(host, entry)
             else:
-                report(*edit(HOSTS[name].file, partial(_install, name, entry)))
-                written.append(name)
+                report(*edit(host.file, partial(_install, host, entry)))
+                written.append(host.name)
         except (OSError, ValueError) as error:
-            by_hand = f"`{command_line()} install {name} --print` shows what to write by hand"
-            tell(f"{HOSTS[name].title}: nothing was changed: {why(error)}. Correct that, or edit the file: {by_hand}.")
+            by_hand = f"`{command_line()} install {host.name} --print` shows what to write by hand"
+            tell(f"{host.title}: nothing was changed: {why(error)}. Correct that, or edit the file: {by_hand}.")
             failed = True
     if left_out:
         tell(f"Secrets were left out: {', '.join(left_out)}. Run `{command_line()} login`, or use --with-secrets.")
@@ -62,14 +62,14 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(FAILURE)
 
 
-def hosts_or_exit(words: Iterable[str]) -> list[str]:
+def hosts_or_exit(words: Iterable[str]) -> list[Host]:
     """The hosts that were named, each once; an unknown one ends the program, with a line about it."""
     names = list(dict.fromkeys(words))
     for name in names:
         if name not in HOSTS:
             hint = f"There is no host {name!r}. {nearest(name, HOSTS)}".rstrip()
             refuse(hint, f"The hosts are: {', '.join(HOSTS)}.")
-    return names
+    return [HOSTS[name] for name in names]
 
 
 def report(*lines: str) -> None:
@@ -77,24 +77,25 @@ def report(*lines: str) -> None:
     say(*lines, done="\n".join(lines))
 
 
-def _chosen(*, ask: bool) -> list[str]:
+def _chosen(*, ask: bool) -> list[Host]:
     """The hosts that the person chooses among those on this machine; none ends the program."""
-    here, names = [name for name, host in HOSTS.items() if host.is_here], list[str]()
+    here, chosen = [host for host in HOSTS.values() if host.is_here], list[Host]()
     if here and ask:
-        width = max(map(len, here))
-        rows = (f"{number:3}  {name:{width}}  {HOSTS[name].title}" for number, name in enumerate(here, 1))
+        width = max(len(host.name) for host in here)
+        rows = (f"{number:3}  {host.name:{width}}  {host.title}" for number, host in enumerate(here, 1))
         tell("Found on this machine:", *rows)
         print('Add the server to which? Numbers, "all", or Enter for none: ', end="", file=sys.stderr, flush=True)
         words = sys.stdin.readline().replace(",", " ").split()
-        numbers = {str(number): name for number, name in enumerate(here, 1)}
-        names = here if words == ["all"] else hosts_or_exit(numbers.get(word, word) for word in words)
-    if not names:
+        numbers = {str(number): host.name for number, host in enumerate(here, 1)}
+        chosen = here if words == ["all"] else hosts_or_exit(numbers.get(word, word) for word in words)
+    if not chosen:
+        names = [host.name for host in here]
         refuse(
-            f"Which host? On this machine: {', '.join(here) or 'none found'}.",
+            f"Which host? On this machine: {', '.join(names) or 'none found'}.",
             f"All hosts: {', '.join(HOSTS)}.",
-            f"For example: {command_line()} install {here[0] if here else 'claude-code'}",
+            f"For example: {command_line()} install {names[0] if names else 'claude-code'}",
         )
-    return names
+    return chosen
 
 
 def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:
@@ -112,12 +113,11 @@ def _entry(host: Host, env: dict[str, str]) -> dict[str, Any]:
     return host.entry(command, args, variables)
 
 
-def _print(name: str, entry: dict[str, Any]) -> None:
+def _print(host: Host, entry: dict[str, Any]) -> None:
     """Show the entry, in a form that can be added to the host's file."""
-    host, file = HOSTS[name], HOSTS[name].file
-    where = f"Add this to {file or 'the configuration of your host'}."
+    where = f"Add this to {host.file or 'the configuration of your host'}."
     config = ConfigFile(Path("" if host.by_hand else "".join(host.files[:1])))
-    about, text = _about(put_entry(name, config, entry), config), config.text.rstrip()
+    about, text = _about(put_entry(host, config, entry), config), config.text.rstrip()
     if host.by_hand:
         text = yaml.safe_dump({host.servers: {NAME: entry}}, sort_keys=False).rstrip()
         where += f' If that has a line "{host.servers}:" already, add what follows that line here below it.'
@@ -147,7 +147,7 @@ def _variables(settings: Settings, options: argparse.Namespace) -> dict[str, str
 
 def _about(entry: Entry, config: ConfigFile) -> Iterator[str]:
     """What the person has to know of a host with this entry in its file."""
-    host, confirm = HOSTS[entry.host], entry.environment.get(_CONFIRM)
+    host, confirm = entry.host, entry.environment.get(_CONFIRM)
     if host.note:
         yield host.note.format(title=host.title)
     if TypeAdapter(bool).validate_strings(entry.environment.get(_READ_ONLY, "0")):
@@ -164,12 +164,12 @@ def _about(entry: Entry, config: ConfigFile) -> Iterator[str]:
         yield host.asks.format(title=host.title)
 
 
-def _install(name: str, entry: dict[str, Any], config: ConfigFile) -> list[str]:
+def _install(host: Host, entry: dict[str, Any], config: ConfigFile) -> list[str]:
     """Write the entry into a file, in which everything else stays; what was done, in words."""
-    title, file, old = HOSTS[name].title, config.path, entry_in(name, config)
+    title, file, old = host.title, config.path, entry_in(host, config)
     if old and "command" not in old.value:
         raise ValueError(f"{file} has another kind of entry {NAME}, which install does not replace")
-    new = put_entry(name, config, entry)
+    new = put_entry(host, config, entry)
     gone = sorted(old.environment.keys() - new.environment.keys()) if old else []
     private = os.name != "nt" and any(one.environment.get(name) for one in (old, new) if one for name in _SECRETS)
     done = f"{title}: {file} has this entry already, and was not changed."

@@ -18,28 +18,28 @@ from ..command_line import command_line
 from . import FAILURE, fail, refuse, tell, why
 from .config_file import ConfigFile, edit, file_content
 from .entries import Entry, entry_in, put_entry
-from .hosts import HOSTS, NAME
+from .hosts import HOSTS, NAME, Host
 from .install import hosts_or_exit, report
 from .json_text import is_object
 
 
 def run(options: argparse.Namespace) -> None:
     """Take the server out of the hosts that are named, or of all."""
-    names = hosts_or_exit(options.host)
-    if bool(names) == options.all:
+    named = hosts_or_exit(options.host)
+    if bool(named) == options.all:
         refuse(f"Which host? For all of them: {command_line()} uninstall --all", f"The hosts are: {', '.join(HOSTS)}.")
     if not HOSTS["cursor"].places:  # and no other host's either
         fail(f"Nothing was changed: {NO_HOME}.")
     here = failed = False
-    for name in names or HOSTS:
+    for host in named or HOSTS.values():
         done, problems = list[str](), list[str]()
-        for file in HOSTS[name].places:
+        for file in host.places:
             try:
-                done += edit(file, partial(_take_out, name))
+                done += edit(file, partial(_take_out, host))
             except (OSError, ValueError) as error:
-                problems.append(f"{HOSTS[name].title}: {why(error)}. If the entry {NAME} is there, remove it by hand.")
-        if names and not done and not problems:
-            done.append(f"{HOSTS[name].title}: install has added nothing to it, so there is nothing to do.")
+                problems.append(f"{host.title}: {why(error)}. If the entry {NAME} is there, remove it by hand.")
+        if named and not done and not problems:
+            done.append(f"{host.title}: install has added nothing to it, so there is nothing to do.")
         report(*done)
         tell(*problems)
         here, failed = here or bool(done), failed or bool(problems)
@@ -49,16 +49,16 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(FAILURE)
 
 
-def _take_out(name: str, config: ConfigFile) -> list[str]:
+def _take_out(host: Host, config: ConfigFile) -> list[str]:
     """Take the entry out of a file, and the rest of what `install` did to it; what was done, in words."""
-    title, entry = HOSTS[name].title, entry_in(name, config)
+    title, entry = host.title, entry_in(host, config)
     if entry is None:
         return _without_backup(config)
     if not entry.is_ours:
         what = f"connects to {entry.url}" if entry.url else f"starts {' '.join(entry.command) or 'nothing'}"
         raise ValueError(f"the entry {NAME} in {config.path} is not from install: it {what}")
     befores = [*filter(None, [config.read_backup()]), ConfigFile(config.path)]
-    exact = next((before for before in befores if _installed(name, before, entry).text == config.text), None)
+    exact = next((before for before in befores if _installed(host, before, entry).text == config.text), None)
     if exact and exact.content is None:
         config.delete()
         done = f"deleted {config.path}, which held nothing but the server"
@@ -66,21 +66,21 @@ def _take_out(name: str, config: ConfigFile) -> list[str]:
     if exact:
         config.text = exact.text
     else:  # something else has changed since
-        was, made = befores[0].value, _installed(name, befores[0], entry).value
+        was, made = befores[0].value, _installed(host, befores[0], entry).value
         undone = {key: _undone(was.get(key), made.get(key), config.value.get(key)) for key in made}
         # First what is in the objects that go, so that a comment in them stays.
         config.update({key: {} for key, value in undone.items() if value is None and key in config.value})
         config.update(undone)
     config.save()
-    is_back = entry_in(name, befores[0]) is not None
+    is_back = entry_in(host, befores[0]) is not None
     what = "the entry that install had replaced is back in" if is_back else "took the server out of"
     return [f"{title}: {what} {config.path}.", *_without_backup(config), f"Restart {title}."]
 
 
-def _installed(name: str, before: ConfigFile, entry: Entry) -> ConfigFile:
+def _installed(host: Host, before: ConfigFile, entry: Entry) -> ConfigFile:
     """What `install` makes of a file. An entry that is new there is all ours, with whatever was added to it."""
     after = ConfigFile(before.path, before.text.encode())
-    put_entry(name, after, entry.installed if entry_in(name, before) else entry.value)
+    put_entry(host, after, entry.installed if entry_in(host, before) else entry.value)
     return after
 
 

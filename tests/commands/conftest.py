@@ -23,10 +23,10 @@ VARIABLES = {
 def find_entries() -> list[Entry]:
     """The entries in the files that can be read."""
     found: list[Entry | None] = []
-    for name, host in hosts.HOSTS.items():
+    for host in hosts.HOSTS.values():
         for file in host.places:
             with suppress(OSError, ValueError):
-                found.append(entry_in(name, ConfigFile.read(file)))
+                found.append(entry_in(host, ConfigFile.read(file)))
     return [entry for entry in found if entry]
 
 

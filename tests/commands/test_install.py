@@ -810,7 +810,7 @@ def test_what_the_person_set_for_the_host_stays(command: Command, home: Path) ->
     codex = {"mcp_servers": {"neptun": {"command": "x", "env_vars": ["MY_OWN"]}}}
     put(home, "codex", tomlkit.dumps(codex))
     command("install", "copilot-cli", "cline", "codex")
-    values = {entry.host: entry.value for entry in find_entries()}
+    values = {entry.host.name: entry.value for entry in find_entries()}
     assert values["copilot-cli"]["tools"] == ["list_imports"]
     assert values["cline"]["timeout"] == 120
     assert values["codex"]["env_vars"] == ["MY_OWN", *PROXIES, *SESSION]
@@ -890,7 +890,7 @@ def test_at_a_terminal_the_person_chooses(
     ran = command("install")
     assert ran.code == code
     assert "  1  cursor  Cursor\n  2  codex   Codex\n" in ran.stderr
-    assert [entry.host for entry in find_entries()] == installed
+    assert [entry.host.name for entry in find_entries()] == installed
 
 
 def test_a_wrong_number_is_said_once(command: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ from .checks import check_settings, warn_of_gaps
 from .deadlines import Ending
 from .gate import MAX_PUBLIC_BODIES, MAX_PUBLIC_BODY, Gate, Limits, Public
 from .mcp_sessions import McpSessions, end_calls
-from .observability import CallLog, follow_trace, report_of_request, start_telemetry
+from .observability import CallLog, follow_trace, start_telemetry
 from .refused_people import RefusedPeople
 from .turns import Turns
 
@@ -128,7 +128,7 @@ def _mcp_server(
         Pages(settings.max_response_bytes),
         settings.project_id,
         settings.confirm_delete,
-        report_of_request,
+        lambda request: request.state.report,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
         reader=replace(CALLER, renewal=renewal),

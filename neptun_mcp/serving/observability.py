@@ -57,13 +57,6 @@ MAX_NAMING, NAMING_SECONDS = 16, 5.0
 """For how many deletions at a time Neptun is asked for the project's name, and how many seconds that may take."""
 
 
-def report_of_request(request: Request[Any]) -> Report:
-    """Where the tools report the call that came with a request."""
-    report: Report = request.state.report
-    report.queued = request.state.turn.queued
-    return report
-
-
 class CallLog:
     """The log of calls, and the audit trail of those that may have changed something.
 

@@ -53,14 +53,14 @@ class RefusedPeople:
     def kept_up_to_date(self) -> Generator[None]:
         """Read the file every second while the block runs, in a thread of its own: its disk may hang."""
         end = Event()
+        if file := self._file:
 
-        def watch(file: Path) -> None:
-            while not end.wait(READ_SECONDS):
-                self.read_again(file)
+            def watch() -> None:
+                while not end.wait(READ_SECONDS):
+                    self.read_again(file)
 
-        if self._file:
             _warn_of_nobody(self._callers)
-            Thread(target=watch, args=(self._file,), name="refused people", daemon=True).start()
+            Thread(target=watch, name="refused people", daemon=True).start()
         try:
             yield
         finally:

@@ -63,13 +63,7 @@ async def serve(server: MCPServer[Any], seconds: float) -> None:
 
 
 class _Host(ObjectStream[SessionMessage]):
-    """What the host sends and is sent, until the calls in flight at the end of stdin are answered.
-
-    Args:
-        stdin: the descriptor of what is read.
-        stdout: the descriptor of what is written.
-        seconds: how long calls may last after the end of stdin.
-    """
+    """What the host sends and is sent, until the calls in flight at the end of stdin are answered."""
 
     def __init__(self, stdin: int, stdout: int, seconds: float) -> None:
         self._lines = _lines(stdin)

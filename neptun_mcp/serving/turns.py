@@ -74,7 +74,7 @@ class Turn:
             self._line.turns.acquire_nowait()
             self._is_held = True
         if not self._is_held or self._line.rest > 0:
-            if self._turns.is_nearly_full:
+            if self._turns.in_flight > MAX_IN_FLIGHT:
                 raise _too_busy("the server has too much to do")
             await self._wait()
         if self._turns.are_paced:
@@ -224,17 +224,12 @@ class Turns:
         self._most = at_once + waiting
         self._last, self._seen, self._other_seen = "", -inf, -inf  # who came last, when, and when somebody else did
         self._lines = OrderedDict[str, _Line]()  # the one not used for longest first
-        self._in_flight = 0
+        self.in_flight = 0
 
     @property
     def are_paced(self) -> bool:
         """Whether it counts how much of the processor each takes."""
         return self._share < inf
-
-    @property
-    def is_nearly_full(self) -> bool:
-        """Whether so much is in flight that nothing may wait."""
-        return self._in_flight > MAX_IN_FLIGHT
 
     def notice(self, person: str) -> None:
         """Note that somebody is served: for a while, the others have to leave room."""
@@ -268,7 +263,7 @@ class Turns:
             raise _too_busy("too many others are under way")
         turn = Turn(self, line, receive)
         line.requests += 1
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             await turn.begin()
             yield turn
@@ -276,7 +271,7 @@ class Turns:
             if turn.call:
                 turn.call.cancel()
             turn.end()
-            self._in_flight -= 1
+            self.in_flight -= 1
             line.requests -= 1
 
     def _line_of(self, name: str) -> _Line:

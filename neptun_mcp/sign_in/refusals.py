@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 
+@dataclass(eq=False)
 class Refused(Exception):
     """A request is refused.
 
@@ -20,23 +22,13 @@ class Refused(Exception):
         note: what the log says besides; None if it has a line already that says more.
     """
 
-    def __init__(
-        self,
-        words: str,
-        status: int = 400,
-        error: str = "invalid_request",
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        note: str | None = "",
-    ) -> None:
-        super().__init__(words)
-        self.words = words
-        self.status = status
-        self.error = error
-        self.headers = headers or {}
-        self.body = body
-        self.note = note
+    words: str
+    status: int = 400
+    error: str = "invalid_request"
+    _: KW_ONLY
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Mapping[str, Any] | None = None
+    note: str | None = ""
 
 
 def unauthorized(description: str, *, no_token: bool = False, note: str | None = "", **more: str) -> Refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 from mcp.server.context import ServerMiddleware
 from mcp.server.lowlevel import Server
@@ -21,8 +21,6 @@ from .tools.middleware import CHOOSING, DELETING, AnswersOnce, explain_malformed
 from .tools.pages import Pages
 from .tools.prompts import create_prompts
 from .tools.words import Reader, host_reader
-
-Lifespan: TypeAlias = Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]]
 
 INSTRUCTIONS = (
     f"Look up a person's projects in Neptun, which generates deployment configuration{DELETING}. Imports: folders and "
@@ -72,7 +70,7 @@ def create_server(
 
 
 def build_server(
-    lifespan: Lifespan,
+    lifespan: Callable[[MCPServer[Any]], AbstractAsyncContextManager[Shared]],
     *,
     outermost: Sequence[ServerMiddleware[Any]] = (),
     around: Sequence[ServerMiddleware[Any]] = (),

@@ -174,8 +174,7 @@ class Found:
         of = f"project {project.id}, " if project else ""
         self.left_out += [f"{of}{reason}" for reason in listing.left_out]
         kind = self.wanted.kind
-        is_known = self.has_kind or kind in ("", *KNOWN_KINDS)
-        self.has_kind = is_known or any(is_kind(item.source_type, kind) for item in listing.items)
+        self.has_kind |= kind in ("", *KNOWN_KINDS) or any(is_kind(item.source_type, kind) for item in listing.items)
         if caution := self.wanted.caution(listing.items):
             self.cautions.setdefault(caution, []).append(call.project_id)
         if project:
@@ -212,7 +211,8 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
     if not found.has_kind and not found.left_out:
         raise NotDone(NO_SUCH_KIND)
     complete = len(found.rows) == found.total
-    projects, unnamed = _named(found.projects)
+    projects = _named(found.projects)
+    unnamed = len(found.projects) - len(projects)
     head: dict[str, Any] = {"projects": projects} if everywhere else {"project_id": call.project_id}
     why = listed(found.left_out, NAMED if everywhere else 3, "; ")
     left_out = {"left_out": len(found.left_out), "left_out_why": why} if why else {}
@@ -289,12 +289,11 @@ def _in_projects(ids: Sequence[int]) -> str:
     return f"In project{'s'[: len(ids) - 1]} {listed(map(str, sorted(ids)), NAMED)}: "
 
 
-def _named(projects: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """The projects with most matches, as many as fit, and how many do not."""
+def _named(projects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The projects with most matches, as many as fit."""
     ordered = sorted(projects, key=lambda project: (-project["total"], project["name"].casefold(), project["id"]))
     ends = accumulate(len(to_json(project)) + 1 for project in ordered)
-    named = ordered[: sum(end <= _PROJECTS_BYTES for end in ends)]
-    return named, len(ordered) - len(named)
+    return ordered[: sum(end <= _PROJECTS_BYTES for end in ends)]
 
 
 async def single_resource(

@@ -79,7 +79,8 @@ class Turn:
             await self._wait()
         if self._turns.are_paced:
             self._turns.charge(self._line, REQUEST_SECONDS)
-            self._begun = self._turns.threads.begin()
+            self._begun = self._turns.thread_seconds()
+            self._turns.running += 1
 
     async def _wait(self) -> None:
         started, is_due = anyio.current_time(), False
@@ -139,7 +140,8 @@ class Turn:
     def end(self) -> None:
         """End the turn, if it has begun."""
         if self._begun is not None:
-            self._turns.charge(self._line, self._turns.threads.end(self._begun))
+            self._turns.charge(self._line, self._turns.thread_seconds() - self._begun)
+            self._turns.running -= 1
             self._begun = None
         if self._is_held:
             self._is_held = False
@@ -176,38 +178,12 @@ class _Line:
         return not self.requests and self.rest < -seconds
 
 
-class _Threads:
-    """The processor time of threads, as if all turns of the meantime took equal parts of it.
-
-    Whose it is cannot be seen. The event loop's own is measured, see `Turn.measured`.
-    """
-
-    def __init__(self) -> None:
-        self._running = 0
-        self._of_each = 0.0
-        self._seen = 0.0
-
-    def _so_far(self) -> float:
-        now = process_time() - thread_time()
-        self._of_each += (now - self._seen) / max(1, self._running)
-        self._seen = now
-        return self._of_each
-
-    def begin(self) -> float:
-        """What `end` wants to be told."""
-        begun = self._so_far()
-        self._running += 1
-        return begun
-
-    def end(self, begun: float) -> float:
-        """The seconds that it took."""
-        ended = self._so_far()
-        self._running -= 1
-        return ended - begun
-
-
 class Turns:
     """Turns of people.
+
+    Attributes:
+        in_flight: the requests of all people.
+        running: the turns that have begun, where it counts how much of the processor each takes.
 
     Args:
         at_once: how many each has at the same time.
@@ -219,10 +195,11 @@ class Turns:
     def __init__(self, at_once: int, seconds: float, waiting: int = MAX_WAITING, share: float = SHARE) -> None:
         self.seconds = seconds
         self._share = share
-        self.threads = _Threads()
         self._at_once = at_once
         self._most = at_once + waiting
         self._last, self._seen, self._other_seen = "", -inf, -inf  # who came last, when, and when somebody else did
+        self._threads_took, self._of_each = 0.0, 0.0
+        self.running = 0
         self._lines = OrderedDict[str, _Line]()  # the one not used for longest first
         self.in_flight = 0
 
@@ -230,6 +207,16 @@ class Turns:
     def are_paced(self) -> bool:
         """Whether it counts how much of the processor each takes."""
         return self._share < inf
+
+    def thread_seconds(self) -> float:
+        """The processor time of threads so far, as if all turns that are `running` took equal parts of it.
+
+        Whose it is cannot be seen. The event loop's own is measured, see `Turn.measured`.
+        """
+        now = process_time() - thread_time()
+        self._of_each += (now - self._threads_took) / max(1, self.running)
+        self._threads_took = now
+        return self._of_each
 
     def notice(self, person: str) -> None:
         """Note that somebody is served: for a while, the others have to leave room."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from time import monotonic
 
 import anyio
 
@@ -28,9 +29,9 @@ class TimeLimit:
             TimeoutError: the block took longer, and was cancelled.
         """
         allowed = max(0.0, self.seconds - self.spent) * share
-        started = anyio.current_time()
+        started = monotonic()
         try:
             with anyio.fail_after(allowed):
                 yield
         finally:
-            self.spent += min(allowed, anyio.current_time() - started)
+            self.spent += min(allowed, monotonic() - started)

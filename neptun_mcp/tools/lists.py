@@ -117,6 +117,8 @@ class Wanted:
         size = len(items) * ITEM
         if size <= SMALL and self.query:
             size += sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))
+        if size <= SMALL:
+            return work(Pace())
         try:
             with limit.spend():
                 return await threads.paced(size, work, seconds=SEARCH_SECONDS)

@@ -30,7 +30,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..sign_in.refusals import Refused
 from ..tools.context import can_ask
 from ..tools.words import NotDone
-from .callers import caller_of
+from .callers import Caller, caller_of
 from .deadlines import Ending
 from .gate import MAX_BODY
 from .turns import Disconnected, Turn
@@ -70,8 +70,7 @@ class McpSessions:
         self._stateful = StreamableHTTPSessionManager(
             server, session_idle_timeout=IDLE_SECONDS, max_sessions=None, max_request_body_size=MAX_BODY
         )
-        # The principal that a session is bound to, and the person: by session, the one not used for longest first.
-        self._owners = OrderedDict[str, tuple[str, str]]()
+        self._owners = OrderedDict[str, Caller]()  # by session, the one not used for longest first
         self._in_flight = dict[tuple[str, str], anyio.Event]()  # by session and id, and when it is over
 
     def __len__(self) -> int:
@@ -92,8 +91,8 @@ class McpSessions:
         if not may_belong or not (session or _opens_session(request)):
             await self._stateless.handle_request(scope, receive, send)
             return
-        owner = caller_of(request).principal, caller_of(request).person
-        if session and self._owners.get(session, ("", ""))[0] != owner[0]:
+        caller, owner = caller_of(request), self._owners.get(session)
+        if session and (owner is None or owner.principal != caller.principal):
             raise _unknown()
 
         async def send_and_note(message: Message) -> None:
@@ -102,7 +101,7 @@ class McpSessions:
                     raise _unknown()
                 # Not later: the peer may be gone by then, and the session would be kept beside those that are counted.
                 if message["status"] < 400:
-                    await self._note(scope["method"], Headers(raw=message["headers"]), owner)
+                    await self._note(scope["method"], Headers(raw=message["headers"]), caller)
             await send(message)
 
         if not session:
@@ -137,16 +136,16 @@ class McpSessions:
         finally:
             self._in_flight.pop(request).set()
 
-    async def _note(self, method: str, headers: Headers, owner: tuple[str, str]) -> None:
+    async def _note(self, method: str, headers: Headers, caller: Caller) -> None:
         """Note from the headers of an answer that a session is used, has begun or has ended."""
         session = headers[MCP_SESSION_ID_HEADER]
         self._owners.pop(session, None)
         if method == "DELETE":
             return
-        self._owners[session] = owner
+        self._owners[session] = caller
         if len(self._owners) > MAX_SESSIONS:
-            [(most, _)] = Counter(person for _, person in self._owners.values()).most_common(1)
-            await self._end(next(session for session, (_, person) in self._owners.items() if person == most))
+            [(most, _)] = Counter(owner.person for owner in self._owners.values()).most_common(1)
+            await self._end(next(session for session, owner in self._owners.items() if owner.person == most))
 
     async def _end(self, session: str) -> None:
         del self._owners[session]

@@ -70,9 +70,8 @@ def run(options: argparse.Namespace) -> None:
         hosts = [step async for step in check_entries(settings)]
         for step in hosts or [Step("hosts", f"none has the server; `{command_line()} install` adds it")]:
             add(step)
-        async for step in check_steps(
-            settings, needs_log_in=not hosts or _SAME_LOG_IN in [step.found for step in hosts]
-        ):
+        needs_log_in = not hosts or _SAME_LOG_IN in [step.found for step in hosts]
+        async for step in check_steps(settings, needs_log_in):
             add(step)
 
     try:
@@ -106,14 +105,14 @@ def check_environment(malformed: Collection[str] = ()) -> Step:
 
 
 def _shown(setting: str, malformed: bool) -> str:
-    value = variable(setting)
-    if setting not in Settings.model_fields:
-        return f"({len(value)} characters; there is no such setting)"
+    value, why_not = variable(setting), ""
     if is_unset(value):
         return "(counts as not set)"
-    if setting.endswith("_file") and not shown_path(Path(value)):
-        return f"({len(value)} characters; there is no such file)"
-    return f"({len(value)} characters)" if malformed or setting in PRIVATE else quoted(value)
+    if setting not in Settings.model_fields:
+        why_not = "; there is no such setting"
+    elif setting.endswith("_file") and not shown_path(Path(value)):
+        why_not = "; there is no such file"
+    return f"({len(value)} characters{why_not})" if why_not or malformed or setting in PRIVATE else quoted(value)
 
 
 async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
@@ -128,7 +127,11 @@ async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
                 continue
             for entry in entries:
                 where = f" in {entry.project}" if entry.project else ""
-                yield Step(f"host {host.name}{where}", *await _look_at(entry, settings))
+                if entry.value.get("disabled") is True or entry.value.get("enabled") is False:
+                    found, to_do = "switched off there", ""
+                else:
+                    found, to_do = await (_check_url(entry) if entry.url else _check_program(entry, settings))
+                yield Step(f"host {host.name}{where}", found, to_do)
 
 
 def _entries(host: Host, config: ConfigFile) -> list[Entry]:
@@ -138,14 +141,8 @@ def _entries(host: Host, config: ConfigFile) -> list[Entry]:
     return [entry for entry in found if entry]
 
 
-async def _look_at(entry: Entry, settings: Settings) -> tuple[str, str]:
-    """What is found of an entry, and what to do about it."""
-    if entry.value.get("disabled") is True or entry.value.get("enabled") is False:
-        return "switched off there", ""
-    return await (_check_url(entry) if entry.url else _check_program(entry, settings))
-
-
 async def _check_program(entry: Entry, settings: Settings) -> tuple[str, str]:
+    """What is found of an entry that starts a program, and what to do about it."""
     program = _expanded(entry, next(iter(entry.command), ""))
     if not shutil.which(program, path=entry.environment.get("PATH")):
         again = f"Run `{command_line()} install {entry.host.name}`, or `{command_line()} uninstall {entry.host.name}`."
@@ -227,7 +224,7 @@ async def _check_url(entry: Entry) -> tuple[str, str]:
     return f"{url} answers", ""
 
 
-async def check_steps(settings: Settings, *, needs_log_in: bool = True) -> AsyncGenerator[Step]:
+async def check_steps(settings: Settings, needs_log_in: bool) -> AsyncGenerator[Step]:
     """The steps of a call, one after the other; the first that fails is the last.
 
     Args:

@@ -54,6 +54,7 @@ def _address(url: str, example: str = DEFAULT_BASE_URL) -> str:
         host, _ = parts.hostname or "", parts.port
         address = spelled(url.strip())
         httpx.URL(address)
+        AnyHttpUrl(address)
     except (ValueError, httpx.InvalidURL):
         # Not the library's words: they repeat what was given.
         raise no_address from None
@@ -72,10 +73,7 @@ def _public_url(url: str) -> str:
     parts = urlsplit(_address(url, example))
     if parts.path not in ("", "/mcp"):
         raise ValueError(f"must be a whole host, without a path, such as {example}")
-    try:
-        return str(AnyHttpUrl(f"{parts.scheme}://{parts.netloc}")).rstrip("/")
-    except ValidationError:
-        raise ValueError(f"is not an address such as {example}") from None
+    return str(AnyHttpUrl(f"{parts.scheme}://{parts.netloc}")).rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

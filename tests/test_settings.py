@@ -225,7 +225,10 @@ def test_the_public_address_is_the_root(given: str, used: str) -> None:
             "NEPTUN_MCP_PUBLIC_URL: must be a whole host, without a path, such as https://mcp.example.com",
         ),
         ("mcp.example.com", f"NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com, {NO_MORE}"),
-        ("https://xn--example.com", "NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com"),
+        (
+            "https://xn--example.com",
+            f"NEPTUN_MCP_PUBLIC_URL: is not an address such as https://mcp.example.com, {NO_MORE}",
+        ),
         (
             "http://mcp.example.com",
             "NEPTUN_MCP_PUBLIC_URL: must start with https://; http:// is for this machine, as others could read what "

@@ -52,13 +52,10 @@ def settings_or_exit(options: argparse.Namespace) -> Settings:
 
 
 def prepare_streams() -> list[str]:
-    """Make the standard streams fit for any text, and for use where the parent has closed them.
+    """Make the standard streams fit for any text, and for use where the parent has closed them, and name those.
 
     What the encoding lacks is escaped. A closed stream becomes the null device, under its own number: otherwise the
     next file or connection would get that, and what is printed.
-
-    Returns:
-        The names of those that were closed.
     """
     closed: list[str] = []
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

@@ -47,11 +47,7 @@ def set_json(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def remove_json(text: str, path: Sequence[str]) -> str:
-    """The text without the value at the path: the inverse of `set_json`. An object that holds a comment alone stays.
-
-    Args:
-        text: one in which `read_json` finds an object.
-    """
+    """The text without the value at the path: the inverse of `set_json`. An object that holds a comment alone stays."""
     around, found = _find(text, path)
     inside = text[found.start : found.end].strip("{}").strip() if found else ""
     if not found or (inside and not _without_comments(inside).strip()):

@@ -50,11 +50,7 @@ def set_toml(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def remove_toml(text: str, path: Sequence[str]) -> str:
-    """The text without the value at the path: the inverse of `set_toml`.
-
-    Raises:
-        ValueError: the server's table cannot be edited by itself.
-    """
+    """The text without the value at the path: the inverse of `set_toml`, with the same error."""
     block = _block(text, path[:2])
     if len(path) > 2 or not block:
         return _edited(text, path, None)

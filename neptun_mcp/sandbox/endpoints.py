@@ -27,12 +27,7 @@ def create_app(*, contract: Literal["observed", "documented"] = "observed") -> N
 
 
 class Neptun:
-    """An ASGI application: finds the handler of a request, and checks who asks for what.
-
-    Attributes:
-        store: what it remembers.
-        contract: how records and refusals become answers.
-    """
+    """An ASGI application: finds the handler of a request, and checks who asks for what."""
 
     def __init__(self, store: Store, contract: Contract) -> None:
         self.store = store

@@ -41,8 +41,16 @@ def imports(**arguments: Any) -> Call:
     return "list_imports", arguments
 
 
+def resources(resource_type: str, **arguments: Any) -> Call:
+    return "list_resources", {"resource_type": resource_type, **arguments}
+
+
 def files(**arguments: Any) -> Call:
-    return "list_resources", {"resource_type": "user-files", **arguments}
+    return resources("user-files", **arguments)
+
+
+def deletion(project: str, import_id: int) -> Call:
+    return "delete_import", {"project": project, "import_id": import_id}
 
 
 def all_imports(*projects: int) -> list[Call]:
@@ -206,34 +214,34 @@ TASKS = [
     ),
     Task(
         "Which chats used a Gemma model?",
-        [("list_resources", {**EVERYWHERE, "resource_type": "chat-conversations", "query": "model:gemma"})],
+        [resources("chat-conversations", **EVERYWHERE, query="model:gemma")],
         ['"id":41', '"id":61', '"id":62', '"total":3'],
         all_of("chat-conversations", *PROJECTS),
         ["gemma"],
     ),
     Task(
         "Which templates have I shared?",
-        [("list_resources", {**EVERYWHERE, "resource_type": "template-collections", "query": "is_shared:true"})],
+        [resources("template-collections", **EVERYWHERE, query="is_shared:true")],
         ['"id":21', '"total":1'],
         all_of("template-collections", *PROJECTS),
         ["node containers"],
     ),
     Task(
         "Which organisations are connected to the web shop?",
-        [("list_resources", {**WEB, "resource_type": "github-installations", "query": "account_type:organization"})],
+        [resources("github-installations", **WEB, query="account_type:organization")],
         ["tea-shop-team", '"id":13'],
         all_of("github-installations", 1),
         ["tea-shop-team"],
     ),
     Task(
         "Delete the failed one. (There are two projects that it may be in.)",
-        [("delete_import", {"project": "s", "import_id": 105})],
+        [deletion("s", 105)],
         ["Several projects match", "orders-api", "scratch", "webshop"],
         refused=True,
     ),
     Task(
         "Delete everything old, everywhere.",
-        [("delete_import", {"project": "*", "import_id": 104})],
+        [deletion("*", 104)],
         ["never from all", "Nothing was deleted"],
         refused=True,
     ),
@@ -295,16 +303,7 @@ TASKS = [
     ),
     Task(
         "Which chats of June 2026 were not with Gemma?",
-        [
-            (
-                "list_resources",
-                {
-                    **EVERYWHERE,
-                    "resource_type": "chat-conversations",
-                    "query": "after:2026-06-01 before:2026-07-01 -model:gemma",
-                },
-            )
-        ],
+        [resources("chat-conversations", **EVERYWHERE, query="after:2026-06-01 before:2026-07-01 -model:gemma")],
         ['"id":63', "qwen/Qwen2.5-72B-Instruct"],
         all_of("chat-conversations", *PROJECTS),
         ["qwen/Qwen2.5-72B-Instruct"],
@@ -318,7 +317,7 @@ TASKS = [
     ),
     Task(
         "Delete the import of the old shop, which failed. (The person agrees.)",
-        [imports(**WEB, query='status:failed "old shop"'), ("delete_import", {"project": "webshop", "import_id": 102})],
+        [imports(**WEB, query='status:failed "old shop"'), deletion("webshop", 102)],
         ['"id":102', '"deleted":true'],
         [*all_imports(1), ("deleteProjectImport", {"user_id": 1, "project_id": 1, "import_id": 102})],
         ["102"],

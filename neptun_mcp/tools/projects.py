@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
+import anyio
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from mcp.server.mcpserver.resolve import AcceptedElicitation, ElicitationResult
 from pydantic import BaseModel, Field, create_model
@@ -131,12 +132,9 @@ def known_name(call: Call) -> str | None:
 
 async def project_name(call: Call) -> str | None:
     """The name of the call's project; None if Neptun does not say it in a third of the time."""
-    if name := known_name(call):
-        return name
-    part = call.within((call.limit.seconds - call.limit.spent) / 3, call.project_id)
-    with suppress(NeptunError, NotDone):
-        await list_projects(part)
-    call.limit.spent += part.limit.spent
+    if not known_name(call):
+        with suppress(NeptunError, NotDone), anyio.move_on_after((call.limit.seconds - call.limit.spent) / 3):
+            await list_projects(call)
     return known_name(call)
 
 

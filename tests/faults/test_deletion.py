@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from neptun_mcp.sandbox import COOKIE
-from tests.support import PATIENCE, Json, content_of
+from tests.support import PATIENCE, YES, Json, Person, content_of
 
 from .neptun import (
     GUARD_401,
@@ -297,3 +297,11 @@ async def test_without_a_session_left_nothing_was_deleted(
         assert NOTHING in words
         assert len(neptun.asked_for(Place.DELETE)) == 1
         assert neptun.holds(IMPORT)
+
+
+async def test_a_name_that_does_not_come_in_time_leaves_time_for_the_deletion() -> None:
+    person = Person(YES)
+    async with start_neptun() as neptun, open_tools(neptun.settings(user_id=1, timeout=2), person=person) as tools:
+        neptun.break_at(Place.PROJECTS, stay_silent())
+        assert content_of(await tools.delete_import())["deleted"] is True
+    assert " from project 1? " in person.questions[0]

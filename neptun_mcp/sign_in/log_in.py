@@ -103,13 +103,12 @@ class LogIn:
                 "a browser in which you have signed in to it here before."
             )
             raise NotLoggedIn("limited", 429, {"": words})
+        wrong = {"password": "The e-mail address or the password is wrong. Both are case-sensitive."}
         try:
-            cookie, user_id = await self._session(Credentials(email=email, password=password))
-        except LoginRefused:
-            wrong = "The e-mail address or the password is wrong. Both are case-sensitive."
-            raise NotLoggedIn("wrong", 422, {"password": wrong}) from None
-        except NotLoggedIn:
-            self._attempts.give_back(counted)
+            cookie, user_id = await self._session(Credentials(email=email, password=password), wrong)
+        except NotLoggedIn as problem:
+            if problem.error == "failed":
+                self._attempts.give_back(counted)
             raise
         self._attempts.forget(counted)
         return cookie, user_id, (browser or KnownBrowser()).with_account(account)
@@ -124,19 +123,16 @@ class LogIn:
         if cookie is None or not _SEALED_SESSION.fullmatch(cookie):
             wrong = "This is not a session cookie. Copy the value of neptun-session again."
             raise NotLoggedIn("wrong", 422, {"cookie": wrong})
-        try:
-            return *await self._session(Credentials(cookie=cookie)), None
-        except SessionRefused:
-            wrong = "Neptun does not accept this cookie: it is expired or wrong. Copy it again."
-            raise NotLoggedIn("wrong", 422, {"cookie": wrong}) from None
+        refused = {"cookie": "Neptun does not accept this cookie: it is expired or wrong. Copy it again."}
+        return *await self._session(Credentials(cookie=cookie), refused), None
 
-    async def _session(self, credentials: Credentials) -> tuple[str, int]:
+    async def _session(self, credentials: Credentials, wrong: Mapping[str, str]) -> tuple[str, int]:
         neptun = self._neptun.with_options(credentials=credentials)
         try:
             cookie, user = await neptun.log_in()
             return cookie, user.id
         except (LoginRefused, SessionRefused):
-            raise
+            raise NotLoggedIn("wrong", 422, wrong) from None
         except NeptunError as error:
             _log.warning("nobody can sign in: %s", error)
             words = "Neptun cannot be reached, or does not answer as expected. Try again in a minute."

@@ -75,7 +75,6 @@ class Shared:
 
     Attributes:
         client_for: the client for a call, given the HTTP request that it came with (None on stdio).
-        pages: the lists with more to read.
         project_id: the project to use if a call names none.
         confirm_delete: when the person is asked before a deletion.
         report_for: the report of a call, given its HTTP request (None on stdio, where nobody reads it).

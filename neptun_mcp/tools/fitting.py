@@ -28,7 +28,6 @@ class Row(NamedTuple):
         item: as Neptun sent it; without its text once there is an excerpt.
         project_id: the project that it is in, where a list is of all of them.
         replaced_by: the id of the import that replaces it, where duplicates were asked for.
-        excerpt: what is shown of the text of a file.
     """
 
     item: Any

@@ -109,11 +109,7 @@ class Wanted:
         return [Row(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
     async def in_time(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
-        """What `work` makes of a list, within a limit of time; of a large one in a thread.
-
-        Raises:
-            NotDone: the time did not suffice.
-        """
+        """What `work` makes of a list, of a large one in a thread. Raises NotDone if the time does not suffice."""
         size = len(items) * ITEM
         if size <= SMALL and self.query:
             size += sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))

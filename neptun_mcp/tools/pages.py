@@ -81,11 +81,7 @@ class Pages:
             asyncio.get_running_loop().call_later(REMEMBERED_SECONDS + 0.1, self._expire)
 
     def forget(self, session: Session, project_id: int, deleted: int | None = None) -> None:
-        """Forget a person's lists of a project: something in them may be gone.
-
-        Args:
-            deleted: the import that is certainly gone. Lists of imports are kept, and go on without it.
-        """
+        """Forget a person's lists of a project; if an import is certainly gone, lists of imports go on without it."""
         for key, kept in list(self._kept.items()):
             if key.session is not session or key.project_id not in (project_id, EVERY_PROJECT):
                 continue

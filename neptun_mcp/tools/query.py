@@ -68,8 +68,6 @@ class Query:
     """A query, parsed for the items of one model. Texts are as they are compared.
 
     Attributes:
-        query: it, as it was given.
-        model: of the items.
         words: have to be in fields that hold text, each in any of them.
         without: must not be in any of them.
         limits: conditions, each with what it has to say of an item.

@@ -93,10 +93,8 @@ class DeletionResult(BaseModel):
 def flat_schema(schema: Mapping[str, Any], without: Collection[str] = ()) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
 
-    Titles are dropped, which repeat the names, and the docstrings of models, which are for readers of the code.
-
-    Args:
-        without: further keywords that are dropped.
+    Titles are dropped, which repeat the names, the docstrings of models, which are for readers of the code, and what
+    has to go `without`.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
 

@@ -92,7 +92,7 @@ class Host:
     @property
     def is_here(self) -> bool:
         """Whether the host is on this machine: its program, its file, or the folder of it."""
-        if self.program and shutil.which(self.program):
+        if shutil.which(self.program):
             return True
         return any(place.exists() or (place.parent.is_dir() and place.parent != Path.home()) for place in self.places)
 

@@ -79,11 +79,14 @@ class Excerpt:
                 kept.append(part)
             elif self.of([part]).places:
                 break  # what follows stands around this line
-        if not kept:
-            place = self.places[0] if self.places else 0
-            # A character takes six bytes at most.
-            cuts = (_around(self.parts[0], place, most) for most in (room, room // 2, room // 3, room // 6))
-            kept.append(next(cut for cut in cuts if json_size(cut[1]) <= room))
+        most = room
+        while not kept:
+            part = _around(self.parts[0], self.places[0] if self.places else 0, most)
+            size = json_size(part[1])
+            if size <= room:
+                kept.append(part)
+            else:
+                most = len(part[1]) * room // size
         return self.of(kept)
 
 

@@ -27,7 +27,6 @@ from pydantic import (
 from .neptun.cookies import cookie_value
 from .neptun.models import COOKIE_NAME, DEFAULT_BASE_URL, MAX_ID
 from .neptun.secret_files import read_secret_file
-from .neptun.store import spelled
 
 # Without braces only in capitals, as variables are named: `$ecretPassw0rd` is a password.
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%")
@@ -52,7 +51,8 @@ def _address(url: str, example: str = DEFAULT_BASE_URL) -> str:
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname or "", parts.port
-        address = spelled(url.strip())
+        server = parts.netloc.lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, " "))
+        address = f"{parts.scheme}://{server}{parts.path}".rstrip("/")
         httpx.URL(address)
         AnyHttpUrl(address)
     except (ValueError, httpx.InvalidURL):

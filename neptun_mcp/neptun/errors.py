@@ -27,9 +27,10 @@
     │   └── TimedOut            no complete answer within the time limit
     └── DeletionFailed          a deletion was sent, and it is not certain that the import is gone
 
-An error carries facts, for the program to act on and to explain in its own words. `str(error)` is one sentence for the
-program's developer. No text that came from the server is ever part of it: a server may echo the cookie, a page of HTML,
-or instructions. An error is complete when it is made, and never changed.
+An error carries facts, for the program to act on and to explain in its own words: `address` is the base URL of Neptun,
+`status` an HTTP status code, `retry_after` the seconds to wait as the server asked (or None), and ids are Neptun's.
+`str(error)` is one sentence for the program's developer. No text that came from the server is ever part of it: a server
+may echo the cookie, a page of HTML, or instructions. An error is complete when it is made, and never changed.
 """
 
 from __future__ import annotations
@@ -68,11 +69,7 @@ class NeptunError(Exception):
 
 @dataclass(eq=False)
 class CredentialsMissing(NeptunError):
-    """There is nothing to log in with. Nothing was sent.
-
-    Attributes:
-        address: the base URL of Neptun.
-    """
+    """There is nothing to log in with. Nothing was sent."""
 
     address: str
     sentence = "There are no credentials for Neptun."
@@ -110,7 +107,6 @@ class SessionRefused(NeptunError):
     """Neptun does not accept the session cookie, and there is no other way to a session.
 
     Attributes:
-        address: the base URL of Neptun.
         file: the file that the cookie came from, if it is one.
         kept: whether it is the cookie that a log-in kept.
     """
@@ -135,12 +131,7 @@ class LoginRefused(NeptunError):
 
 @dataclass(eq=False)
 class WrongUser(NeptunError):
-    """The configured user id is not that of the session's user.
-
-    Attributes:
-        configured: the id that was configured.
-        actual: the id of the session's user.
-    """
+    """The configured user id is not that of the session's user."""
 
     configured: int
     actual: int
@@ -158,7 +149,6 @@ class Denied(NeptunError):
     """Neptun answers 401, 403 or 404: not there, or not this person's.
 
     Attributes:
-        status: the HTTP status code.
         by_handler: a running server's handler answered, so that there is such an endpoint. Only its refusals have no
             `message` (recorded).
     """
@@ -181,7 +171,6 @@ class ProjectNotFound(Denied):
     server also answers 404 when its database fails.
 
     Attributes:
-        project_id: the id.
         projects: the person's projects; None if they could not be listed.
     """
 
@@ -195,12 +184,7 @@ class ProjectNotFound(Denied):
 
 @dataclass(eq=False)
 class ImportNotFound(Denied):
-    """There is no import with this id in the project.
-
-    Attributes:
-        import_id: the import's id.
-        project_id: the project's id.
-    """
+    """There is no import with this id in the project."""
 
     status: int = field(default=404, kw_only=True)
     import_id: int
@@ -213,9 +197,6 @@ class ResourceNotFound(Denied):
     """There is no resource of the type with this id in the project.
 
     Attributes:
-        resource_type: the type.
-        resource_id: the resource's id.
-        project_id: the project's id.
         certain: False if the list of resources was empty: a running server also sends that when its query fails.
     """
 
@@ -236,7 +217,6 @@ class NotLikeNeptun(NeptunError):
     """The address answers, but not as Neptun does.
 
     Attributes:
-        address: the base URL.
         what: what it does instead, a clause: "it sent broken JSON where JSON was expected".
     """
 
@@ -267,22 +247,14 @@ class UnreadableItems(NotLikeNeptun):
 
 @dataclass(eq=False)
 class Unavailable(NeptunError):
-    """Neptun, or the way to it, is down or overloaded. Trying again later may help.
-
-    Attributes:
-        address: the base URL.
-    """
+    """Neptun, or the way to it, is down or overloaded. Trying again later may help."""
 
     address: str
 
 
 @dataclass(eq=False)
 class RateLimited(Unavailable):
-    """Too many requests (429).
-
-    Attributes:
-        retry_after: seconds to wait as the server asked, or None.
-    """
+    """Too many requests (429)."""
 
     retry_after: float | None = None
     sentence = "{address} is receiving too many requests (429)."
@@ -290,12 +262,7 @@ class RateLimited(Unavailable):
 
 @dataclass(eq=False)
 class ServerFailed(Unavailable):
-    """Neptun failed on its side (408, 5xx).
-
-    Attributes:
-        status: the HTTP status code.
-        retry_after: seconds to wait as the server asked, or None.
-    """
+    """Neptun failed on its side (408, 5xx)."""
 
     status: int
     retry_after: float | None = None
@@ -321,7 +288,6 @@ class Unreachable(Unavailable):
     """The request, or its answer, did not get through.
 
     Attributes:
-        obstacle: what kept it.
         proxy: name and port of the proxy that was connected to; empty if there is none, or if that is not known.
         setting: with `Obstacle.SETTING`, the environment variable that cannot be used, if it was found.
         why: more of the reason, in words.
@@ -374,13 +340,7 @@ class Effect(Enum):
 
 @dataclass(eq=False)
 class DeletionFailed(NeptunError):
-    """A deletion was sent, and it is not certain that the import is gone.
-
-    Attributes:
-        cause: what happened.
-        effect: what that means for the import.
-        import_id: the import's id.
-    """
+    """A deletion was sent, and it is not certain that the import is gone; `cause` is what happened."""
 
     cause: NeptunError
     effect: Effect

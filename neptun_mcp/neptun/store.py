@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class SessionStore:
         """
         file = self.find_file()
         with self._kept(file) as kept:
-            address, in_keyring = _kept_as(address, kept), False
+            in_keyring = False
             with suppress(OSError):
                 in_keyring = _ask_keyring(lambda keyring: self._save_in_keyring(keyring, address, cookie))
             entry = kept.get(address, {})
@@ -67,9 +67,7 @@ class SessionStore:
             OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read, or
                 holds something else.
         """
-        entries = self._entries()
-        address = _kept_as(address, entries)
-        entry = entries.get(address, {})
+        entry = self._entries().get(address, {})
         in_keyring = "cookie" not in entry and bool(entry.get("keyring"))
         kept: Any = entry.get("cookie")
         if in_keyring:
@@ -84,9 +82,7 @@ class SessionStore:
         Raises:
             OSError: one of the places cannot be read or written; the session is still there, and in no other.
         """
-        entries = self._entries()
-        address = _kept_as(address, entries)
-        if address not in entries:  # nor are directories made
+        if address not in self._entries():  # nor are directories made
             return False
         file = self.find_file()
         with self._kept(file) as kept:
@@ -100,7 +96,7 @@ class SessionStore:
     def addresses(self) -> list[str]:
         """The addresses whose sessions are kept; none if that cannot be read."""
         try:
-            return list(map(spelled, self._entries()))
+            return [*self._entries()]
         except OSError:
             return []
 
@@ -113,11 +109,6 @@ class SessionStore:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _entries(self) -> dict[str, dict[str, Any]]:
-        """What is kept, by address.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
         try:
             file = self.find_file()
         except OSError:  # nothing can have been kept
@@ -147,19 +138,6 @@ class SessionStore:
         # A password that is not there cannot be deleted, in most backends.
         if keyring.get_password(self.service, address) is not None:
             keyring.delete_password(self.service, address)
-
-
-def spelled(address: str) -> str:
-    """An address in the one way in which sessions are kept by it: a lower-case host name, without the usual port."""
-    scheme, _, rest = address.partition("://")
-    name, slash, path = rest.partition("/")
-    name = name.lower().removesuffix({"https": ":443", "http": ":80"}.get(scheme.lower(), " "))
-    return f"{scheme.lower()}://{name}{slash}{path}".rstrip("/")
-
-
-def _kept_as(address: str, kept: Iterable[str]) -> str:
-    """The address as its session is kept: earlier versions spelled it as it was given."""
-    return next((known for known in kept if spelled(known) == address), address)
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:

@@ -245,23 +245,3 @@ def test_a_second_log_in_that_fell_back_to_the_file_leaves_nothing_behind(
     keyring.act = lambda: None
     assert store.remove(HERE)
     assert keyring.passwords == {}
-
-
-EARLIER = ["https://Here.example.com", "https://here.example.com:443", "https://HERE.example.com:443"]
-"""How earlier versions spelled `HERE`, if it was given so."""
-
-
-@pytest.mark.parametrize("address", EARLIER)
-@pytest.mark.parametrize("in_keyring", [False, True])
-def test_a_session_that_an_earlier_version_kept_is_found_replaced_and_removed(
-    store: SessionStore, file: Path, keyring: Keyring, address: str, in_keyring: bool
-) -> None:
-    if in_keyring:
-        keyring.passwords["some-program", address] = "x"
-    file.parent.mkdir()
-    file.write_text(json.dumps({address: {"keyring": True} if in_keyring else {"cookie": "x"}}))
-    assert (store.load(HERE), store.addresses()) == ("x", [HERE])
-    store.save(HERE, "y")
-    assert (store.load(HERE), store.addresses()) == ("y", [HERE])
-    assert store.remove(HERE)
-    assert (store.load(HERE), store.addresses(), file.exists(), keyring.passwords) == (None, [], False, {})

@@ -63,13 +63,7 @@ class Progress:
 
 
 def unreachable(error: Exception, address: str, progress: Progress) -> errors.Unreachable:
-    """What kept an answer from arriving.
-
-    Args:
-        error: what HTTPX raised.
-        address: the base URL.
-        progress: how far the request had come.
-    """
+    """What kept an answer from arriving, of which HTTPX raised `error`."""
     import h11  # HTTPX has imported it by then
 
     causes = _causes(error)
@@ -197,20 +191,16 @@ def forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _use_proxy(value: str) -> None:
-    httpx.AsyncHTTPTransport(verify=False, proxy=_proxy_url(value))
-
-
 def check_proxies() -> None:
     """Raises ValueError for a proxy whose port does not exist: HTTPX would notice it only when it connects."""
     proxies = getproxies()
     for scheme in ("https", "all"):
         if value := proxies.get(scheme):
-            _proxy_url(value)
+            _use_proxy(value)
 
 
-def _proxy_url(value: str) -> httpx.URL:
+def _use_proxy(value: str) -> None:
     url = httpx.URL(value if "://" in value else f"http://{value}")
     if (url.port or 0) > 65_535:
         raise ValueError("no such port")
-    return url
+    httpx.AsyncHTTPTransport(verify=False, proxy=url)

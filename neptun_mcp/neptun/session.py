@@ -41,7 +41,7 @@ _SHORTEST_PASSWORD = 8  # Neptun's own rule, recorded; a shorter one never logs 
 _USER_ID = TypeAdapter(Annotated[int, Field(gt=0, le=MAX_ID)])
 _NO_COLLECTION = "00000000-0000-4000-8000-000000000000"
 _PIECE = 200  # items that are looked through at a time
-_RENEWALS = 2  # from the cookie to the file, from the file to the log-in
+_COOKIES = 3  # that are tried: the configured one, that of the file, that of a log-in
 
 _FILE_SECONDS = 5.0
 _REFUSAL_SECONDS = (15.0, 300.0)
@@ -95,12 +95,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class User:
-    """Whose session it is.
-
-    Attributes:
-        id: the number by which Neptun knows the person.
-        email: the e-mail address, as Neptun has it; empty if it says none.
-    """
+    """Whose session it is: Neptun's id, and the e-mail address as Neptun has it, empty if it says none."""
 
     id: int
     email: str = ""
@@ -122,12 +117,6 @@ class Session:
     Attributes:
         configured_user_id: the person's id as configured, or None.
         changes: how often one cookie took the place of another: what was seen before may be another person's.
-        clock: the time in seconds, which only moves forward.
-
-    Args:
-        transport: the connections to Neptun.
-        credentials: how to get a session.
-        user_id: the person's id; None to ask Neptun whose session it is.
     """
 
     def __init__(self, transport: Transport, credentials: Credentials, user_id: int | None = None) -> None:
@@ -139,7 +128,6 @@ class Session:
         self._cookie: str | None = None
         self._stamp: object = None
         self._used: deque[str] = deque(maxlen=4)
-        self.clock: Callable[[], float] = anyio.current_time
         self._login_refused_until = -math.inf
         self._logins_refused = 0
         self._lock = anyio.Lock()
@@ -164,19 +152,14 @@ class Session:
         """
         await self.notice_log_in()
         cookie = self._cookie or await self._renewed(None)
-        for _ in range(_RENEWALS):
+        for _ in range(_COOKIES):
             try:
                 return await attempt(cookie)
             except errors.Unauthorized as refusal:
                 try:
                     cookie = await self._renewed(cookie)
                 except errors.Unauthorized:
-                    raise self._meaning(refusal) from None
-        try:
-            return await attempt(cookie)
-        except errors.Unauthorized as refusal:
-            if await self._is_valid(cookie):
-                raise self._meaning(refusal) from None
+                    raise (self._unknown_user() if isinstance(refusal, _NoUser) else refusal) from None
         raise errors.NotLikeNeptun(self._transport.address, "it refuses even a session that is fresh from the log-in")
 
     async def notice_log_in(self) -> None:
@@ -293,7 +276,7 @@ class Session:
         raise errors.CookieFileUnusable(self._transport.address, problem)
 
     async def _login(self, email: str, password: str) -> str:
-        if (wait := self._login_refused_until - self.clock()) > 0:
+        if (wait := self._login_refused_until - anyio.current_time()) > 0:
             raise errors.LoginRefused(wait)
         # What cannot be encoded is no text of Neptun's either, and an error of the encoder would repeat it.
         form = {
@@ -312,7 +295,7 @@ class Session:
             # 400 is the answer to a password that breaks the site's own rules (recorded).
             wait = _REFUSAL_SECONDS[min(self._logins_refused, len(_REFUSAL_SECONDS) - 1)]
             self._logins_refused += 1
-            self._login_refused_until = self.clock() + wait
+            self._login_refused_until = anyio.current_time() + wait
             raise errors.LoginRefused(wait) from None
         except errors.Denied as error:
             what = f"it answered the log-in with status {error.status}"
@@ -357,10 +340,6 @@ class Session:
             return None
         except (errors.Denied, ValueError, TypeError, KeyError, AttributeError):
             raise self._unknown_user() from None
-
-    def _meaning(self, refusal: errors.Unauthorized) -> errors.NeptunError:
-        """What the refusal of a good session means."""
-        return self._unknown_user() if isinstance(refusal, _NoUser) else refusal
 
     def _unknown_user(self) -> errors.UserNotSaid:
         return errors.UserNotSaid(self._transport.address, "it does not say whose session this is")

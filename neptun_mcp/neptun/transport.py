@@ -86,44 +86,34 @@ class _Shared(httpx.AsyncBaseTransport):
         return await self._transport.handle_async_request(request)
 
 
+@dataclass(kw_only=True, eq=False)
 class Transport:
-    """The connections to one Neptun, shared by everyone who uses this process. Its arguments are `NeptunClient`'s.
+    """The connections to one Neptun, shared by everyone who uses this process. Its attributes are `NeptunClient`'s."""
 
-    Attributes:
-        address: the base URL.
-    """
+    address: str
+    timeout: float
+    max_connections: int
+    max_response_bytes: int
+    http_transport: httpx.AsyncBaseTransport | None
+    user_agent: str
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        timeout: float,
-        max_connections: int,
-        max_response_bytes: int,
-        http_transport: httpx.AsyncBaseTransport | None,
-        user_agent: str,
-    ) -> None:
-        self.address = base_url
-        self._is_encrypted = base_url.startswith("https:")
-        self._max_response_bytes = max_response_bytes
-        self._http_transport = http_transport
+    def __post_init__(self) -> None:
+        self._is_encrypted = self.address.startswith("https:")
         self._headers = {
             # With any other Accept a running server answers a refusal with a page of HTML.
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
-            "User-Agent": user_agent,
+            "User-Agent": self.user_agent,
         }
-        # The caller's deadline covers everything after connecting, and a lost packet is not mistaken for an outage.
-        self._timeout = httpx.Timeout(None, connect=timeout / 3)
         # Parsing a URL takes longer than waiting for a fast server.
         self._url = lru_cache(maxsize=256)(self._parsed_url)
-        self._connections = Connections(self._open_client, max_connections)
+        self._connections = Connections(self._open_client, self.max_connections)
 
     async def aclose(self) -> None:
         """Close every connection, and the transport that was given."""
         await self._connections.aclose()
-        if self._http_transport:
-            await self._http_transport.aclose()
+        if self.http_transport:
+            await self.http_transport.aclose()
 
     async def read(self, method: str, path: str, **options: Any) -> Answer:
         """`send` for requests that change nothing: sent again, after a pause, where that can help.
@@ -177,7 +167,7 @@ class Transport:
         if transfer:
             transfer.route = f"{method} {route_of(path)}"
         trace = progress or Progress()
-        trace.sent |= self._http_transport is not None  # which reports no progress
+        trace.sent |= self.http_transport is not None  # which reports no progress
         started, outcome = anyio.current_time(), "given up"
         try:
             # A deletion has a connection of its own: none that the server may just be closing, or on which the rest of
@@ -217,9 +207,10 @@ class Transport:
                 verify=self._tls,
                 # Plain http stays on this machine: no proxy may see the cookie.
                 trust_env=self._is_encrypted,
-                timeout=self._timeout,
+                # The caller's deadline covers everything else, and a lost packet is not mistaken for an outage.
+                timeout=httpx.Timeout(None, connect=self.timeout / 3),
                 limits=httpx.Limits(max_connections=1),
-                transport=self._http_transport and _Shared(self._http_transport),
+                transport=self.http_transport and _Shared(self.http_transport),
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             raise unusable_setting(self.address) from error
@@ -242,8 +233,8 @@ class Transport:
         async for chunk in _long_body(response, expected) if is_long else response.aiter_bytes():
             body.write(chunk)
             transfer.received += len(chunk)
-            if body.tell() > self._max_response_bytes:
-                raise TooLarge(self.address, f"its answer is larger than {self._max_response_bytes / 2**20:g} MB")
+            if body.tell() > self.max_response_bytes:
+                raise TooLarge(self.address, f"its answer is larger than {self.max_response_bytes / 2**20:g} MB")
         return body.getvalue()
 
 

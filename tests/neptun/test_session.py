@@ -314,11 +314,13 @@ async def test_a_log_in_refused_while_the_database_was_down_is_tried_again(site:
         assert len((await client.list_projects()).items) > 1
 
 
-async def test_a_refused_log_in_is_tried_again_soon_and_then_later(site: Site, contract: ContractName) -> None:
+async def test_a_refused_log_in_is_tried_again_soon_and_then_later(
+    site: Site, contract: ContractName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = site.sandbox(contract)
     now = [1_000.0]
     async with client_for(site, email=EMAIL, password="Passw0rd!wrong1") as client:
-        client.session.clock = lambda: now[0]
+        monkeypatch.setattr(anyio, "current_time", lambda: now[0])
         for now[0], until, logins in ((1_000, 1_015, 2), (1_014, 1_015, 2), (1_015, 1_315, 4), (1_016, 1_315, 4)):
             with pytest.raises(LoginRefused) as caught:
                 await client.list_imports(WEBSHOP)

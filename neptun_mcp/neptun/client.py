@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpx2 as httpx
@@ -39,6 +39,8 @@ from .transport import Answer, Transfer, Transport
 GITHUB_WORDS = ("github", *GITHUB_KINDS)
 KNOWN_KINDS = (LOCAL_FOLDER, *GITHUB_WORDS)
 """The words for `source_type`, documented and observed. A server may know more."""
+
+_Arrange: TypeAlias = Callable[[list[ItemT]], list[ItemT]]
 
 _BYTES = 6  # of JSON are as much work as one character
 
@@ -275,7 +277,7 @@ class NeptunClient:
     async def _single_resource(self, project_id: int, resource_type: ResourceType, resource_id: int) -> Resource:
         async with self._within():
             answer = await self._get(f"/projects/{project_id}/resources/{resource_type}/{resource_id}")
-            (found,) = (await self._read(RESOURCE_MODELS[resource_type], [answer], list)).items
+            (found,) = (await self._read(RESOURCE_MODELS[resource_type], [answer], list, None)).items
         if found.id != resource_id:
             raise errors.NotLikeNeptun(self.address, "it sent another resource than the one that was asked for")
         return found
@@ -466,31 +468,20 @@ class NeptunClient:
         return [answers[query] for query in queries]
 
     async def _read(
-        self,
-        model: type[ItemT],
-        answers: Sequence[Answer],
-        arranged: Callable[[list[ItemT]], list[ItemT]],
-        wrapper: str | None = None,
+        self, model: type[ItemT], answers: Sequence[Answer], arrange: _Arrange[ItemT], wrapper: str | None
     ) -> Listing[ItemT]:
         """The items of one list that came in one or several parts.
 
         Args:
-            model: what they are.
-            answers: the parts.
-            arranged: puts all of them in order.
+            arrange: chooses the items that are wanted, and puts them in order.
             wrapper: the key that a part may be under; empty if it is under none, None for a single item without a list.
         """
         size = sum(len(answer.body) for answer in answers) // _BYTES
         # No closure: an error would keep it, and with it the answers.
-        return await paced(size, partial(self._items, model, answers, arranged, wrapper))
+        return await paced(size, partial(self._items, model, answers, arrange, wrapper))
 
     def _items(
-        self,
-        model: type[ItemT],
-        answers: Sequence[Answer],
-        arranged: Callable[[list[ItemT]], list[ItemT]],
-        wrapper: str | None,
-        pace: Pace,
+        self, model: type[ItemT], answers: Sequence[Answer], arrange: _Arrange[ItemT], wrapper: str | None, pace: Pace
     ) -> Listing[ItemT]:
         items: list[ItemT] = []
         left_out: list[str] = []
@@ -502,7 +493,7 @@ class NeptunClient:
         if left_out and not items:
             raise errors.NotLikeNeptun(self.address, "it sent a list of which no item can be read")
         self.session.redact(items, pace)
-        return Listing(arranged(items), left_out)
+        return Listing(arrange(items), left_out)
 
     def _list_in(self, answer: Answer, wrapper: str | None) -> list[Any]:
         """The list in the JSON of an answer; a single item counts as one."""

@@ -26,28 +26,18 @@ _LOCK_SECONDS = 15.0
 def read_file(path: Path, limit: int) -> bytes:
     """What is in a regular file.
 
-    Args:
-        limit: bytes.
-
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger than `limit`; `strerror` says which.
+        OSError: it cannot be read, is no regular file, or is larger than `limit` bytes; `strerror` says which.
     """
     with open(path, "rb", opener=_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        return _at_most(limit, file)
+        return _at_most(limit, file, str(path))
 
 
 def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
     """The text of a file that holds a secret: UTF-8 or, as Windows writes it, UTF-16 (or UTF-32); without
-    `INVISIBLE` characters.
-
-    Args:
-        path: the file; `~` is the home directory.
-        limit: bytes.
-
-    Raises:
-        OSError: it cannot be read, is no regular file, or is larger than `limit`; `strerror` says which.
+    `INVISIBLE` characters. In its path, `~` is the home directory. Raises what `read_file` does.
     """
     try:
         return _text(read_file(path.expanduser(), limit))
@@ -57,19 +47,15 @@ def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
 
 
 def read_secret(file: BinaryIO) -> str:
-    """The text of an open file, which may be a pipe, as `read_secret_file` has it.
-
-    Raises:
-        OSError: it cannot be read, or is larger than `MAX_SECRET_FILE`.
-    """
+    """The text of an open file, which may be a pipe, as `read_secret_file` has it. Raises OSError, too."""
     return _text(_at_most(MAX_SECRET_FILE, file))
 
 
-def _at_most(limit: int, file: BinaryIO) -> bytes:
+def _at_most(limit: int, file: BinaryIO, name: str | None = None) -> bytes:
     content = file.read(limit + 1)
     if len(content) > limit:
         size = f"{limit // 2**20} MB" if limit >= 2**20 else f"{limit // 2**10} kB"
-        raise OSError(errno.EFBIG, f"it is larger than {size}")
+        raise OSError(errno.EFBIG, f"it is larger than {size}", name)
     return content
 
 

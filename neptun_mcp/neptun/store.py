@@ -33,7 +33,7 @@ class SessionStore:
     """Where sessions are kept. Several processes may use it at the same time.
 
     Attributes:
-        find_file: finds the file; called when it is needed. Raises OSError where there is no place for one.
+        find_file: finds the file; called when it is needed. Raises FileNotFoundError where there is no place for one.
         service: the name under which the keyring has the sessions.
     """
 
@@ -49,8 +49,7 @@ class SessionStore:
         Raises:
             OSError: the file cannot be read or written.
         """
-        file = self.find_file()
-        with self._kept(file) as kept:
+        with self._kept() as kept:
             in_keyring = False
             with suppress(OSError):
                 in_keyring = _ask_keyring(lambda keyring: self._save_in_keyring(keyring, address, cookie))
@@ -58,7 +57,7 @@ class SessionStore:
             # An earlier one may be in a keyring that does not answer now: a log-out has to look there, too.
             marks = {"keyring": True} if in_keyring or entry.get("keyring") else {}
             kept[address] = marks if in_keyring else {"cookie": cookie, **marks}
-        return _KEYRING if in_keyring else str(file)
+        return _KEYRING if in_keyring else str(self.find_file())
 
     def load(self, address: str) -> str | None:
         """The cookie kept for an address; None if there is none.
@@ -67,14 +66,14 @@ class SessionStore:
             OSError: the file, or the system's keyring where the file says that it has the cookie, cannot be read, or
                 holds something else.
         """
-        entry = self._entries().get(address, {})
+        entry = self._read().get(address, {})
         in_keyring = "cookie" not in entry and bool(entry.get("keyring"))
         kept: Any = entry.get("cookie")
         if in_keyring:
             kept = _ask_keyring(lambda keyring: keyring.get_password(self.service, address))
         if kept is None or (isinstance(kept, str) and cookie_value(kept)):
             return kept
-        raise OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie") if in_keyring else _damaged(self.find_file())
+        raise OSError(errno.EINVAL, f"what {_KEYRING} has is no cookie") if in_keyring else self._damaged()
 
     def remove(self, address: str) -> bool:
         """Remove the session of an address from every place; whether there was one.
@@ -82,21 +81,20 @@ class SessionStore:
         Raises:
             OSError: one of the places cannot be read or written; the session is still there, and in no other.
         """
-        if address not in self._entries():  # nor are directories made
+        if address not in self._read():  # nor are directories made
             return False
-        file = self.find_file()
-        with self._kept(file) as kept:
+        with self._kept() as kept:
             entry = kept.get(address, {})
             if entry.get("keyring"):
                 if entry.pop("cookie", None):
-                    _write(file, kept)  # whatever the keyring answers
+                    self._write(kept)  # whatever the keyring answers
                 _ask_keyring(lambda keyring: self._remove_from_keyring(keyring, address))
             return kept.pop(address, None) is not None
 
     def addresses(self) -> list[str]:
         """The addresses whose sessions are kept; none if that cannot be read."""
         try:
-            return [*self._entries()]
+            return [*self._read()]
         except OSError:
             return []
 
@@ -108,27 +106,45 @@ class SessionStore:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
-    def _entries(self) -> dict[str, dict[str, Any]]:
-        try:
-            file = self.find_file()
-        except OSError:  # nothing can have been kept
-            return {}
-        return _read(file)
-
     @contextmanager
-    def _kept(self, file: Path) -> Generator[dict[str, dict[str, Any]]]:
+    def _kept(self) -> Generator[dict[str, dict[str, Any]]]:
         """What the file holds, written again if the block ends without an error, with no other process in between.
 
         A file with nothing in it is deleted.
         """
+        file = self.find_file()
         make_directory(file.parent)
         with locked(file):
-            kept = _read(file)
+            kept = self._read()
             yield kept
             if kept:
-                _write(file, kept)
+                self._write(kept)
             else:  # also where the disk is full
                 Path(os.path.realpath(file)).unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """What the file holds, by address.
+
+        Raises:
+            OSError: it cannot be read, or holds something else, which is not to be lost.
+        """
+        try:
+            text = read_secret_file(self.find_file(), _MAX_FILE)
+            kept: Any = json.loads(text) if text.strip() else {}
+        except (FileNotFoundError, NotADirectoryError):  # nothing can have been kept, as where HOME is /dev/null
+            return {}
+        except (ValueError, RecursionError):
+            kept = None
+        entries = cast("dict[str, Any]", kept) if isinstance(kept, dict) else None
+        if entries is None or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise self._damaged()
+        return entries
+
+    def _write(self, kept: dict[str, dict[str, Any]]) -> None:
+        write_secret_file(self.find_file(), json.dumps(kept).encode())
+
+    def _damaged(self) -> OSError:
+        return OSError(errno.EINVAL, "it is damaged", str(self.find_file()))
 
     def _save_in_keyring(self, keyring: Any, address: str, cookie: str) -> bool:
         keyring.set_password(self.service, address, cookie)
@@ -138,35 +154,6 @@ class SessionStore:
         # A password that is not there cannot be deleted, in most backends.
         if keyring.get_password(self.service, address) is not None:
             keyring.delete_password(self.service, address)
-
-
-def _read(file: Path) -> dict[str, dict[str, Any]]:
-    """The entries of the file, by address.
-
-    Raises:
-        OSError: it cannot be read, or holds something else, which is not to be lost.
-    """
-    try:
-        text = read_secret_file(file, _MAX_FILE)
-        kept: Any = json.loads(text) if text.strip() else {}
-    except (FileNotFoundError, NotADirectoryError):  # as where HOME is /dev/null
-        return {}
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from None
-    except (ValueError, RecursionError):
-        kept = None
-    entries = cast("dict[str, Any]", kept) if isinstance(kept, dict) else None
-    if entries is None or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise _damaged(file)
-    return entries
-
-
-def _damaged(file: Path) -> OSError:
-    return OSError(errno.EINVAL, "it is damaged", str(file))
-
-
-def _write(file: Path, kept: dict[str, dict[str, Any]]) -> None:
-    write_secret_file(file, json.dumps(kept).encode())
 
 
 def _ask_keyring(ask: Callable[[Any], T]) -> T:

@@ -137,7 +137,7 @@ def test_processes_that_save_at_the_same_time_lose_nothing(store: SessionStore, 
 
 def test_without_a_place_nothing_is_kept_and_nothing_else_fails() -> None:
     def find_file() -> Path:
-        raise OSError("no place")
+        raise FileNotFoundError("no place")
 
     store = SessionStore(find_file, "some-program")
     assert store.load(HERE) is None

@@ -52,8 +52,8 @@ async def find_import(ctx: Context[Shared, Any], call: InProject, import_id: int
                 raise _no_longer_there(import_id, call.project_id) from None
             if call.scope.project_id is None:
                 raise NotThere(
-                    f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in another project: to find "
-                    f"it, call list_imports with project * and query id:{import_id}."
+                    f"{happened(error)} {NOTHING_DELETED} It may be gone already, or be in another project; none was "
+                    f"looked at. To find it, call list_imports with project * and query id:{import_id}."
                 ) from None
         raise
     return call.report.found

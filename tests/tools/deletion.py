@@ -7,8 +7,8 @@ from tests.support import WEBSHOP, Host, Json, resources
 
 DELETE_104 = f"DELETE {resources(WEBSHOP, 'imports/104')}"
 NOT_THERE = (
-    "There is no import 104 in project 1. Nothing was deleted. It may be gone already, or be in another project: to "
-    "find it, call list_imports with project * and query id:104."
+    "There is no import 104 in project 1. Nothing was deleted. It may be gone already, or be in another project; none "
+    "was looked at. To find it, call list_imports with project * and query id:104."
 )
 EVERYTHING = {101, 102, 103, 104, 105, 106, 107, 201, 202, 301}
 """The ids of all imports in the sample data."""

@@ -21,7 +21,7 @@ from ..sign_in.refusals import Refused
 from ..sign_in.routes import PATHS, refusal_at
 from ..tools.context import Report
 from .bodies import Bodies, replay
-from .callers import Caller, Clients
+from .callers import Caller, Clients, caller_of
 from .deadlines import Ending
 from .messages import NoMessage, read_message
 from .narrowing import narrowed
@@ -166,6 +166,7 @@ class Gate:
                 answer = self._unless_ended(request, receive, send)
                 await turn.measured(self.app(request.scope, replay(body, receive), answer))
         except Refused as refusal:
+            state["caller"] = self.clients.with_user_id(caller_of(request))  # it may be known by now
             await _answer(refusal, request)(scope, receive, send)
         finally:
             # What it holds of an error leads back to the request, and would keep it until garbage is looked for.

@@ -507,6 +507,20 @@ async def test_whose_requests_are_too_many_is_named(site: Site, caplog: pytest.L
     assert (deletion["outcome"], deletion["reason"], deletion["caller"]) == ("refused", "too_much_waiting", "user-1")
 
 
+async def test_who_became_known_while_a_request_arrived_is_named(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async with start_in_process(site, "0.0.0.0", **REMOTE) as caller:
+        caller.headers = HEADERS
+
+        async def body() -> AsyncGenerator[bytes]:
+            yield b"{"
+            content_in(await caller.call("list_imports", LIST_IMPORTS))
+
+        headers = {**HEADERS, "Content-Type": "application/json"}
+        assert (await caller.http.post(f"{caller.url}/mcp", content=body(), headers=headers)).status_code == 400
+    (request,) = fields_of(caplog, "requests")
+    assert request["caller"] == "user-1"
+
+
 async def test_each_sign_in_that_comes_to_nothing_is_a_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     async with sign_in_server(site) as server:
         tokens, app = await server.tokens(), server.app

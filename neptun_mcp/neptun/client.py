@@ -160,17 +160,12 @@ class NeptunClient:
             Unavailable, NotLikeNeptun: it does not.
         """
         async with self._within():
-            # Without a session the first is 401, the second 200. A deployment may lack one of them, but not both.
-            if not await self._has("HEAD", "/api/auth/check") and not await self._has("GET", "/api/_auth/session"):
-                raise errors.NotNeptun(self.address, "it has none of the pages that every Neptun has")
+            try:
+                await self.session.is_valid(None)
+            except errors.UserNotSaid:
+                what = "it has none of the pages that every Neptun has"
+                raise errors.NotNeptun(self.address, what) from None
             await self.session.check_database()
-
-    async def _has(self, method: str, path: str) -> bool:
-        try:
-            await self._transport.read(method, path)
-        except errors.Denied as error:
-            return error.status == 401
-        return True
 
     async def check_login(self) -> None:
         """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
@@ -206,7 +201,6 @@ class NeptunClient:
         """The imports of a project, newest first.
 
         Args:
-            project_id: the project's id.
             kind: only this `source_type`. `github` stands for every GitHub kind.
 
         A documented server sends everything in one answer. A running one sends only `local_folder` where no kind is
@@ -305,8 +299,6 @@ class NeptunClient:
         """Delete an import for good. The request is sent at most once, unless it certainly had no effect.
 
         Args:
-            project_id: the project's id.
-            import_id: the import's id.
             known_to_exist: the import was in the list just now. If Neptun then says that there is none, it is gone.
 
         If the answer is lost or unclear, the list of imports shows what happened. Documented: 204, and 404 if there is

@@ -21,14 +21,12 @@ _KEEPALIVE_SECONDS = 4.0
 
 @dataclass(eq=False)
 class Connection:
-    """An HTTPX client of one connection.
+    """An HTTPX client of one connection, for one session.
 
     A client of several connections would look at each of its idle ones twice for each request, to see whether the
     server has closed it: a tenth of the time of a busy server.
 
     Attributes:
-        http: the client.
-        cookie: the session that it belongs to.
         used_at: when it answered last, by the wall clock: others stand still while a laptop sleeps; 0 if never.
     """
 
@@ -43,12 +41,7 @@ class Connection:
 
 
 class Connections:
-    """At most `limit` connections to one address, in use or idle.
-
-    Args:
-        open_client: makes an HTTPX client.
-        limit: how many requests are under way at the same time at most; the others wait.
-    """
+    """At most `limit` connections to one address, in use or idle; where all are in use, requests wait."""
 
     def __init__(self, open_client: Callable[[], httpx.AsyncClient], limit: int) -> None:
         self._open_client = open_client
@@ -59,11 +52,7 @@ class Connections:
 
     @asynccontextmanager
     async def lease(self, cookie: str | None) -> AsyncGenerator[Connection]:
-        """The connection to send one request over.
-
-        Args:
-            cookie: the session. Without one the connection is used once.
-        """
+        """The connection to send one request over; without a session it is used once."""
         async with self._turns:
             surplus = self._take(lambda idle: idle.expired)
             known = next((idle for idle in reversed(self._idle) if idle.cookie == cookie), None)

@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from traceback import clear_frames
 from typing import Any
@@ -130,27 +129,17 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> errors.Neptu
 def _retry_after(response: httpx.Response) -> float | None:
     """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd.
 
-    A date is measured against that of the answer: the two clocks may differ.
+    A date is measured against that of the answer, which a server with a clock sends (6.6.1): ours may differ.
     """
-    value = response.headers.get("retry-after", "")[:_LONGEST_DATE]
+    value, sent = (response.headers.get(name, "")[:_LONGEST_DATE] for name in ("retry-after", "date"))
     try:
         seconds = float(value)
     except ValueError:
-        moment = _moment(value)
-        if moment is None:
+        try:
+            seconds = (parsedate_to_datetime(value) - parsedate_to_datetime(sent)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
             return None
-        now = _moment(response.headers.get("date", "")[:_LONGEST_DATE]) or datetime.now(timezone.utc)
-        seconds = (moment - now).total_seconds()
     return seconds if math.isfinite(seconds) and 0 <= seconds <= 86_400 else None
-
-
-def _moment(date: str) -> datetime | None:
-    """A date of HTTP; None for anything else."""
-    try:
-        moment = parsedate_to_datetime(date)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
 
 
 def unusable_setting(address: str) -> errors.Unreachable:

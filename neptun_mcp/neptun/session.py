@@ -209,7 +209,7 @@ class Session:
             raise copy(self._failure)
 
     async def _renew(self, refused: str | None) -> str:
-        if refused is not None and await self._is_valid(refused):
+        if refused is not None and await self.is_valid(refused):
             _log.debug("session: still valid, so the refusal is about what was asked for")
             raise errors.Unauthorized
         cookie = await self._next_cookie(refused)
@@ -317,7 +317,12 @@ class Session:
         with suppress(errors.Denied, errors.BadRequest, errors.NotLikeNeptun):
             await self._transport.send("GET", f"/api/shared/collections/{_NO_COLLECTION}")
 
-    async def _is_valid(self, cookie: str) -> bool:
+    async def is_valid(self, cookie: str | None) -> bool:
+        """Whether a cookie is that of a session; without one, whether Neptun says that there is none.
+
+        Raises:
+            NeptunError: it does not answer this question, as every Neptun does.
+        """
         try:
             await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
         except errors.Unauthorized:
@@ -327,7 +332,7 @@ class Session:
             return await self._ask_user(cookie) is not None
         return True
 
-    async def _ask_user(self, cookie: str) -> User | None:
+    async def _ask_user(self, cookie: str | None) -> User | None:
         """The user of a session; None for an anonymous one, which has an id of its own but no user (recorded)."""
         try:
             answer = await self._transport.read("GET", "/api/_auth/session", cookie=cookie)

@@ -41,10 +41,7 @@ class SessionStore:
     service: str
 
     def save(self, address: str, cookie: str) -> str:
-        """Keep the session of an address, in place of an earlier one.
-
-        Returns:
-            Where it is kept, in words.
+        """Keep the session of an address, in place of an earlier one; returns where it is kept, in words.
 
         Raises:
             OSError: the file cannot be read or written.

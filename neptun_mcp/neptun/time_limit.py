@@ -10,12 +10,7 @@ import anyio
 
 
 class TimeLimit:
-    """The time of one call. Only that inside `spend` counts: a person who reads a question takes none of it.
-
-    Attributes:
-        seconds: the limit.
-        spent: the seconds that were used so far.
-    """
+    """The seconds of one call. Only those inside `spend` count: a person who reads a question takes none of them."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from neptun_mcp import Credentials, NeptunClient, NeptunError
 from neptun_mcp.neptun.client import Deletion, is_kind
-from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun
+from neptun_mcp.neptun.errors import ImportNotFound, NotLikeNeptun, NotNeptun
 from neptun_mcp.neptun.models import GITHUB_KINDS, Listing, ResourceType
 from neptun_mcp.sandbox import COOKIE
 from tests.running_neptun import create_app
@@ -284,6 +284,18 @@ async def test_a_body_without_a_list_is_not_like_neptun(site: Site, body: Any) -
     async with client_for(site) as client:
         with pytest.raises(NotLikeNeptun, match="it sent JSON, but not the list that was asked for"):
             await client.list_imports(WEBSHOP)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_address_without_neptuns_pages_is_not_reachable(site: Site, status: int) -> None:
+    """Of the two that need no session, a deployment may lack one; a page of HTML is neither."""
+    site.answers["HEAD /api/auth/check"] = Response(status_code=status)
+    async with client_for(site) as client:
+        await client.check_reachable()
+        site.answers["GET /api/_auth/session"] = Response("<html>Welcome</html>", media_type="text/html")
+        with pytest.raises(NotNeptun, match="none of the pages"):
+            await client.check_reachable()
+    assert set(site.cookies) == {None}
 
 
 async def test_the_address_may_have_a_path(site: Site) -> None:

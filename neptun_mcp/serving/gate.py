@@ -161,7 +161,7 @@ class Gate:
             # A reply to a question must not wait for calls.
             kind = "" if message is None or isinstance(message, JSONRPCRequest) else "replies"
             async with self.turns.take(caller.person, receive, kind) as turn:
-                state["turn"], report.queued = turn, turn.queued
+                state["turn"] = turn
                 await self.people.check(request, self.clients)
                 answer = self._unless_ended(request, receive, send)
                 await turn.measured(self.app(request.scope, replay(body, receive), answer))

@@ -32,7 +32,7 @@ from ..neptun.errors import NeptunError
 from ..server import build_server, lowlevel_server
 from ..settings import Settings, bracketed, is_loopback
 from ..sign_in.routes import ADVICE, SignIn
-from ..tools.context import Shared
+from ..tools.context import Report, Shared
 from ..tools.pages import Pages
 from ..tools.words import CALLER, OPERATOR, explained
 from .bodies import Bodies
@@ -128,7 +128,7 @@ def _mcp_server(
         Pages(settings.max_response_bytes),
         settings.project_id,
         settings.confirm_delete,
-        lambda request: request.state.report,
+        _report_of,
         keeps_sessions,
         scope_for=lambda request: caller_of(request).scope,
         reader=replace(CALLER, renewal=renewal),
@@ -144,6 +144,12 @@ def _mcp_server(
     # Otherwise the SDK looks in a schema, at each call, for arguments that travel in headers too: there are none.
     lowlevel.get_tool_input_schema = dict[str, dict[str, Any]]().get
     return lowlevel
+
+
+def _report_of(request: Any) -> Report:
+    """Where the tools report a call. After a question it has waited for another turn."""
+    request.state.report.queued = request.state.turn.queued
+    return request.state.report
 
 
 def _turns(settings: Settings) -> Turns:

@@ -22,9 +22,11 @@ from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from neptun_mcp import Settings
+from neptun_mcp.neptun.time_limit import TimeLimit
 from neptun_mcp.sandbox import COOKIE
 from neptun_mcp.serving import mcp_sessions, process
 from neptun_mcp.serving.http import build_asgi_app
+from neptun_mcp.tools import context
 from tests.processes import environment
 from tests.running_neptun import BOB_COOKIE
 from tests.serving.support import (
@@ -99,9 +101,10 @@ class Session:
     async def end(self) -> int:
         return (await self.caller.http.delete(f"{self.caller.url}/mcp", headers=self.headers)).status_code
 
-    async def answer(self, question: Json) -> int:
-        """Agree to what was asked."""
-        reply = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"delete": True}}}
+    async def answer(self, question: Json, **content: object) -> int:
+        """Fill in the form, or agree to what was asked."""
+        result = {"action": "accept", "content": content or {"delete": True}}
+        reply = {"jsonrpc": "2.0", "id": question["id"], "result": result}
         return (await self.caller.http.post(f"{self.caller.url}/mcp", json=reply, headers=self.headers)).status_code
 
     @asynccontextmanager
@@ -222,6 +225,31 @@ async def test_an_answer_arrives_while_calls_wait(site: Site) -> None:
             assert site.deletions() == [], "the call goes on when it has a turn again"
             neptun.released = True
             assert content_in(await anext(events))["deleted"]
+
+
+async def test_what_a_call_waits_after_a_question_counts_against_its_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neptun, limits = HeldNeptun(site), list[float]()
+
+    def noted(seconds: float) -> TimeLimit:
+        limits.append(seconds)
+        return TimeLimit(seconds)
+
+    monkeypatch.setattr(context, "TimeLimit", noted)
+    async with start_in_process(site, mcp_credentials="caller", max_connections=1) as caller:
+        session = await Session.begin(caller, **ALICE)
+        await session.post("tools/call", {"name": "list_imports", "arguments": LIST_IMPORTS})  # then it is known whose
+        async with session.calling("list_imports", {}) as events, anyio.create_task_group() as tasks:
+            question = await anext(events)
+            (form,) = question["params"]["requestedSchema"]["properties"].values()
+            tasks.start_soon(session.post, "tools/call", {"name": "list_resources", "arguments": LIST_FILES})
+            await until(lambda: neptun.held == 1)
+            await session.answer(question, project=form["enum"][0])
+            await anyio.wait_all_tasks_blocked()
+            neptun.released = True
+            assert content_in(await anext(events))["imports"]
+    assert limits[-1] < limits[0]
 
 
 async def test_a_call_ends_with_its_connection(site: Site, caplog: pytest.LogCaptureFixture) -> None:

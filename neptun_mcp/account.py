@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 
 from ._version import __version__
@@ -54,13 +55,11 @@ def session_store() -> SessionStore:
     def find_file() -> Path:
         from platformdirs import user_config_path  # not needed to start
 
-        try:
+        with suppress(RuntimeError):
             file = user_config_path("neptun-mcp", appauthor=False) / "sessions.json"
-        except RuntimeError:
-            file = Path("~")
-        if not file.is_absolute():  # `~` without a home directory
-            raise OSError(errno.ENOENT, NO_HOME, "sessions.json")
-        return file
+            if file.is_absolute():  # not `~`, which stays without a home directory
+                return file
+        raise FileNotFoundError(errno.ENOENT, NO_HOME, "sessions.json")
 
     return SessionStore(find_file, "neptun-mcp")
 

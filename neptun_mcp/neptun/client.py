@@ -209,7 +209,6 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
-
         async with self._explained(project_id):
             return await self._imports(project_id, kind, lambda i: kind is None or is_kind(i.source_type, kind))
 

@@ -34,7 +34,6 @@ def cookie_value(pasted: str, limit: int = MAX_PASTED) -> str | None:
     the browser's cookie table, a line of a cookies.txt, an entry of a JSON export; with quotes and blanks around.
 
     Args:
-        pasted: the text.
         limit: a longer text, in characters, is not looked at.
     """
     if len(pasted) > limit:

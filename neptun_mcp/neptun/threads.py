@@ -44,10 +44,7 @@ class Pace:
         self._done = 0
 
     def step(self, work: int) -> None:
-        """Call this before each piece of work, which has to be small.
-
-        Args:
-            work: how much it is, in characters.
+        """Call this before each piece of work, of `work` characters, which has to be small.
 
         Raises:
             Stopped: the work has to end.

@@ -245,10 +245,6 @@ async def _long_body(response: httpx.Response, length: int) -> AsyncGenerator[by
     received of it, and the rest is what comes next from the network. `chunks` stays open until the end, as closing it
     closes the connection. HTTPX does not learn that the body is complete, so the connection serves no other request.
 
-    Args:
-        response: one whose body has not been read.
-        length: its Content-Length, in bytes.
-
     Raises:
         httpx.RemoteProtocolError, httpcore2.NetworkError: the connection ended before the body.
     """

@@ -123,6 +123,10 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         show(f"neptun-mcp {__version__}")
         sys.exit(0)
     if options.help and not getattr(options, "tool", ""):
+        if not command:
+            listed = parser.add_argument_group("commands", "COMMAND --help shows its options.")
+            for name in filter(None, _COMMANDS):  # not sooner: each would take a word
+                listed.add_argument(name, help=_COMMANDS[name][0])
         show(parser.format_help().rstrip())
         sys.exit(0)
     options.command = command
@@ -161,9 +165,6 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.usage = "neptun-mcp [COMMAND] [OPTIONS]"
         parser.epilog = f"New here? `{command_line()} demo` shows what it does, on sample data, without an account."
         parser.set_defaults(http=False)
-        listed = parser.add_argument_group("commands", "COMMAND --help shows its options.")
-        for name in filter(None, _COMMANDS):
-            listed.add_argument(name, nargs="?", help=_COMMANDS[name][0], **_IF_GIVEN)
     for name in ("--help", "--version", *names.split()):
         about, how = _ARGUMENTS[name]
         parser.add_argument(*(["-h"] if name == "--help" else []), name, help=about, **how)

@@ -62,6 +62,8 @@ def test_help_has_a_line_for_each_command_at_every_width(
             "list_imports project=x",
             'There is no command "list_imports". Did you mean call list_imports? `neptun-mcp --h',
         ),
+        ("-- --sandbox", "neptun-mcp has no option --. `neptun-mcp --help` shows what there is."),
+        ("-", "neptun-mcp has no option -. `neptun-mcp --help` shows what there is."),
         ("xyz", 'There is no command "xyz". `neptun-mcp --help` shows what there is.'),
         ("--snadbox", "neptun-mcp has no option --snadbox. Did you mean --sandbox? `neptun-mcp --help`"),
         ("doctor --jsn", "neptun-mcp doctor has no option --jsn. Did you mean --json? `neptun-mcp doctor --help`"),

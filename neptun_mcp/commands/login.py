@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -21,8 +22,8 @@ from ..tools.words import TERMINAL, advice, happened, login_command
 from . import as_typed, fail, refuse, say, settings_or_exit, tell, why
 from .whoami import shown_user
 
-_ENDS = b"\r\n\x04\x15"
-"""Enter, Ctrl-D, and Ctrl-U, after which one begins anew."""
+_KEYS = re.compile(r"\x1b\[[\d;]*[A-Za-z~]")
+"""What keys without a character send, and some terminals around what is pasted."""
 
 _SHORTEST = 20
 """Characters of a session cookie; a real one has about 440."""
@@ -81,7 +82,7 @@ def _typed(address: str) -> Credentials | None:
     print("E-mail: ", end="", file=sys.stderr, flush=True)
     email = sys.stdin.readline().strip()
     try:
-        password = getpass.getpass("Password: ") if email else ""
+        password = _KEYS.sub("", getpass.getpass("Password: ")) if email else ""
     except (EOFError, UnicodeDecodeError):
         return None
     return Credentials(email=email, password=password) if password else None
@@ -123,9 +124,11 @@ def _pasted_lines(prompt: str) -> Iterator[str]:
         while True:
             print(prompt, end="", file=sys.stderr, flush=True)
             line = b""
-            while (typed := os.read(terminal, 1)) not in _ENDS:
+            while (typed := os.read(terminal, 1)) not in b"\r\n\x04":  # Enter, Ctrl-D
                 line += typed
+                if typed in b"\b\x7f\x15":  # Backspace, Ctrl-U
+                    line = b"" if typed == b"\x15" else line.decode(errors="replace")[:-2].encode()
             print(file=sys.stderr)
-            yield line.decode(errors="replace")
+            yield _KEYS.sub("", line.decode(errors="replace"))
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -300,6 +300,7 @@ IN_THE_OPEN = "must start with https://; http:// is for this machine, as others 
         ("HTTPS://Neptun.Example.COM:443/Path/", "https://neptun.example.com/Path"),
         ("http://LOCALHOST:80", "http://localhost"),
         ("https://example.com:80", "https://example.com:80"),
+        ("https://example.com/?#", "https://example.com"),
     ],
 )
 def test_an_address_is_https_or_on_this_machine(given: str, used: str) -> None:

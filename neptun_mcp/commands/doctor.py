@@ -106,10 +106,10 @@ def check_environment(malformed: Collection[str] = ()) -> Step:
 
 def _shown(setting: str, malformed: bool) -> str:
     value, why_not = variable(setting), ""
-    if is_unset(value):
-        return "(counts as not set)"
     if setting not in Settings.model_fields:
         why_not = "; there is no such setting"
+    elif is_unset(value):
+        return "(counts as not set)"
     elif setting.endswith("_file") and not shown_path(Path(value)):
         why_not = "; there is no such file"
     return f"({len(value)} characters{why_not})" if why_not or malformed or setting in PRIVATE else quoted(value)

@@ -136,7 +136,7 @@ def _variables(settings: Settings, options: argparse.Namespace) -> dict[str, str
             value = getattr(settings, setting)
             text = value if setting in options else variable_of(setting) or value
             if isinstance(value, Path):  # a host may start the server in any folder
-                text = value.expanduser().absolute()
+                text = value.absolute()
             found[variable_name(setting)] = str(text)
     if not {"base_url", "sandbox"} & settings.model_fields_set and not settings.has_credentials:
         kept = session_store().addresses()

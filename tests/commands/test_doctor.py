@@ -105,13 +105,14 @@ def test_an_account_without_projects_is_not_a_failure(doctor: Any, site: Site) -
 
 
 def test_the_json_report_holds_no_secret(doctor: Any) -> None:
-    code, printed = doctor("--json", EMAIL=EMAIL, PASSWORD=SECRET, PASWORD=SECRET, MCP_TOKEN=SECRET)
+    code, printed = doctor("--json", EMAIL=EMAIL, PASSWORD=SECRET, PASWORD=SECRET, MAIL="", MCP_TOKEN=SECRET)
     report = json.loads(printed)
     assert code == 0
     assert report["ok"] is True
     assert [step["name"] for step in report["steps"]][-1] == "imports"
     environment = report["steps"][0]["found"]
     assert f"NEPTUN_PASWORD=({len(SECRET)} characters; there is no such setting)" in environment
+    assert "NEPTUN_MAIL=(0 characters; there is no such setting)" in environment
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in environment
     for secret in (SECRET, COOKIE, EMAIL):
         assert secret not in printed

@@ -234,13 +234,13 @@ def test_the_settings_that_are_set_go_into_the_entry(
     monkeypatch.chdir(home)
     monkeypatch.setenv("NEPTUN_PROJECT_ID", " 3 ")
     monkeypatch.setenv("NEPTUN_USER_ID", "")
-    monkeypatch.setenv("NEPTUN_SESSION_COOKIE_FILE", "cookie.txt")
+    monkeypatch.setenv("NEPTUN_SESSION_COOKIE_FILE", "~nobody-of-this-name/x")
     monkeypatch.setenv("NEPTUN_MCP_ALLOWED_HOSTS", "example.com")  # counts over HTTP only
     entry = json.loads(command("install", "generic", "--print").stdout)["mcpServers"]["neptun"]
     assert entry["env"] == {
         "NEPTUN_CONFIRM_DELETE": "require",
         "NEPTUN_PROJECT_ID": "3",
-        "NEPTUN_SESSION_COOKIE_FILE": str(home / "cookie.txt"),
+        "NEPTUN_SESSION_COOKIE_FILE": str(home / "~nobody-of-this-name/x"),
     }
 
 

@@ -126,8 +126,8 @@ def _pasted_lines(prompt: str) -> Iterator[str]:
             line = b""
             while (typed := os.read(terminal, 1)) not in b"\r\n\x04":  # Enter, Ctrl-D
                 line += typed
-                if typed in b"\b\x7f\x15":  # Backspace, Ctrl-U
-                    line = b"" if typed == b"\x15" else line.decode(errors="replace")[:-2].encode()
+                if typed in b"\b\x7f\x15\x17":  # Backspace, Ctrl-U, Ctrl-W
+                    line = b"" if typed in b"\x15\x17" else line.decode(errors="replace")[:-2].encode()
             print(file=sys.stderr)
             yield _KEYS.sub("", line.decode(errors="replace"))
     finally:

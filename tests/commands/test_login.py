@@ -182,7 +182,7 @@ def test_a_header_that_is_longer_than_a_line_of_the_terminal_is_pasted(
     "typed",
     [
         f"neptun-session=garbage-garbage-garbage\x15{COOKIE}\n",
-        f"\x15x\xe9\x7f\b\x7f{COOKIE}x\x7f\n",
+        f"\x15no\x17x\xe9\x7f\b\x7f{COOKIE}x\x7f\n",
         f"\x1b[200~{COOKIE}\x1b[201~\n",
         f"\udcfc\n{COOKIE}\n",
         f"garbage\n{COOKIE}\n",

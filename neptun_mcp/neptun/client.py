@@ -209,8 +209,12 @@ class NeptunClient:
         Raises:
             ProjectNotFound: no such project, or another person's.
         """
+
+        def of_kind(items: list[ProjectImport]) -> list[ProjectImport]:
+            return newest_first(i for i in items if kind is None or is_kind(i.source_type, kind))
+
         async with self._explained(project_id):
-            return await self._imports(project_id, kind, lambda i: kind is None or is_kind(i.source_type, kind))
+            return await self._imports(project_id, kind, of_kind)
 
     async def list_resources(self, project_id: int, resource_type: ResourceType) -> Listing[Any]:
         """The resources of one type that are linked to a project, newest first, files with their text.
@@ -283,9 +287,9 @@ class NeptunClient:
             NotLikeNeptun: it may be in the list, parts of which cannot be read.
         """
         async with self._explained(project_id):
-            imports = await self._imports(project_id, None, lambda i: i.id == import_id)
+            imports = await self._imports(project_id, None, lambda items: [i for i in items if i.id == import_id])
         if imports.items:
-            return imports.items[0]
+            return imports.items[-1]
         if imports.left_out:
             raise self._unreadable(f"import {import_id}", "imports")
         raise errors.ImportNotFound(import_id, project_id)
@@ -417,13 +421,9 @@ class NeptunClient:
         return errors.ProjectNotFound(error.status, project_id, projects)
 
     async def _imports(
-        self, project_id: int, kind: str | None, is_wanted: Callable[[ProjectImport], bool]
+        self, project_id: int, kind: str | None, arrange: _Arrange[ProjectImport]
     ) -> Listing[ProjectImport]:
-        """Of every import of the kind, and what else came along, those that are wanted, newest first."""
-
-        def wanted(items: list[ProjectImport]) -> list[ProjectImport]:
-            return newest_first(filter(is_wanted, items))
-
+        """What is chosen from every import of the kind, and what else came along."""
         github = [k for k in GITHUB_KINDS if kind is None or is_kind(k, kind) or kind not in KNOWN_KINDS]
         queries = [f"?import_source_type={k}" for k in github]
         if self.learned.imports_by_kind:
@@ -432,7 +432,7 @@ class NeptunClient:
             answers = await self._import_lists(project_id, [""])
             if answers[0].is_list:
                 answers += await self._import_lists(project_id, queries)
-        listing = await self._read(ProjectImport, answers, wanted, "imports")
+        listing = await self._read(ProjectImport, answers, arrange, "imports")
         self.learned.imports_by_kind = all(answer.is_list for answer in answers)
         return listing
 

@@ -168,11 +168,7 @@ class NeptunClient:
             await self.session.check_database()
 
     async def check_login(self) -> None:
-        """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already.
-
-        Raises:
-            NeptunError: a call would fail for this reason.
-        """
+        """Log in, or take the cookie that is configured, and find out whose it is, unless that is known already."""
         async with self._within():
             await self.session.run(self.session.user_id)
 

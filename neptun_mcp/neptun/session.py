@@ -318,11 +318,7 @@ class Session:
             await self._transport.send("GET", f"/api/shared/collections/{_NO_COLLECTION}")
 
     async def is_valid(self, cookie: str | None) -> bool:
-        """Whether a cookie is that of a session; without one, whether Neptun says that there is none.
-
-        Raises:
-            NeptunError: it does not answer this question, as every Neptun does.
-        """
+        """Whether a cookie is that of a session. Raises UserNotSaid if nothing answers this, as every Neptun does."""
         try:
             await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
         except errors.Unauthorized:

@@ -90,10 +90,6 @@ class NeptunClient:
         max_response_bytes: a longer body, after decompression, is refused.
         http_transport: an HTTPX transport to use in place of the network.
         user_agent: how this program names itself to Neptun.
-
-    Attributes:
-        session: the person's session.
-        learned: what is known about the server.
     """
 
     def __init__(

@@ -119,11 +119,8 @@ class SessionRefused(NeptunError):
 
 @dataclass(eq=False)
 class LoginRefused(NeptunError):
-    """Neptun did not accept the e-mail address and password.
-
-    Attributes:
-        seconds: for how long they are not tried again, so that the account is not locked.
-    """
+    """Neptun did not accept the e-mail address and password. To keep the account from being locked, they are not tried
+    again for `seconds`."""
 
     seconds: float
     sentence = "Neptun refused the log-in: the e-mail address or the password is wrong."
@@ -214,11 +211,7 @@ class ResourceNotFound(Denied):
 
 @dataclass(eq=False)
 class NotLikeNeptun(NeptunError):
-    """The address answers, but not as Neptun does.
-
-    Attributes:
-        what: what it does instead, a clause: "it sent broken JSON where JSON was expected".
-    """
+    """The address answers, but not as Neptun does; `what` is a clause, such as "it sent broken JSON"."""
 
     address: str
     what: str
@@ -317,11 +310,7 @@ class ConnectionLost(Unreachable):
 
 @dataclass(eq=False)
 class TimedOut(Unavailable):
-    """There was no complete answer within the time limit.
-
-    Attributes:
-        seconds: how long the call really waited.
-    """
+    """There was no complete answer within the time limit; the call waited for `seconds`."""
 
     seconds: float
 

@@ -115,10 +115,6 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-FAR_FUTURE = "+012026-01-01T00:00:00.000Z"
-"""How a date above the year 9999 is sent, as seen."""
-
-
 class RunningServer(Observed):
     """The observed contract, to the letter of its errors."""
 

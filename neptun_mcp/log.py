@@ -58,7 +58,7 @@ class RedactingFormatter(logging.Formatter):
         return {name: self.redacted(value) for name, value in fields.items()}
 
     def redacted(self, value: Any) -> Any:
-        """A text, or texts in a list, with `[secret]` in place of each secret."""
+        """A value with `[secret]` in place of each secret in its texts."""
         if isinstance(value, list):
             return [self.redacted(item) for item in cast("list[Any]", value)]
         if not isinstance(value, str):

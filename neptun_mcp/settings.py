@@ -104,7 +104,7 @@ HOW_TO_MAKE_KEY = 'python -c "import secrets; print(secrets.token_hex(32))"'
 
 
 def _keys(text: SecretStr) -> SecretStr:
-    """The keys in a text, with a blank between two of them. One that repeats a few characters is no secret."""
+    """The keys in a text, with blanks between them. One that repeats a few characters is no secret."""
     keys = text.get_secret_value().replace(",", " ").split()
     if not keys or not "".join(keys).isascii() or len(set(keys)) < len(keys) or min(map(len, keys)) < 32:
         raise ValueError(f"must hold keys of 32 or more ASCII characters, each once; make one with: {HOW_TO_MAKE_KEY}")

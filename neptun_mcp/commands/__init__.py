@@ -52,7 +52,7 @@ def settings_or_exit(options: argparse.Namespace) -> Settings:
 
 
 def prepare_streams() -> list[str]:
-    """Make the standard streams fit for any text, and for use where the parent has closed them, and name those.
+    """Make the standard streams fit for any text, and usable where the parent has closed them; name the closed ones.
 
     What the encoding lacks is escaped. A closed stream becomes the null device, under its own number: otherwise the
     next file or connection would get that, and what is printed.
@@ -126,7 +126,7 @@ def refuse(*lines: str) -> NoReturn:
 
 
 def listen(host: str, port: int, options: str) -> socket.socket:
-    """A socket that listens; if there can be none, the program ends, and names the options that choose another."""
+    """A socket that listens. If there can be none, the program ends; its message names the options for the address."""
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, UnicodeError) as error:

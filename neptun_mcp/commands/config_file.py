@@ -143,7 +143,7 @@ class ConfigFile:
                 path.chmod(0o600)
 
     def encoded(self) -> bytes:
-        """What the file is to hold."""
+        """The bytes to write into the file."""
         mark = BOM_UTF8 if (self.content or b"").startswith(BOM_UTF8) else b""
         return mark + self.text.replace("\n", self._newline).encode()
 

@@ -101,7 +101,7 @@ def _pieces(text: str, width: int, separators: Sequence[str] = (r"/\\ ", r"\-_.@
 
 @dataclass(frozen=True)
 class Rows:
-    """Items, each with what stands below which title: a table, or a list where that is too narrow."""
+    """Items, each as its values by column title: a table, or a list where that is too narrow."""
 
     rows: Sequence[dict[str, RenderableType]]
 

@@ -116,7 +116,7 @@ def _shown(setting: str, malformed: bool) -> str:
 
 
 async def check_entries(settings: Settings) -> AsyncGenerator[Step]:
-    """What is found of each entry on this machine. A log-in that is that of `settings` is left to its own steps."""
+    """What is found of each entry on this machine. The log-in of `settings` is left to `check_steps`."""
     for host in HOSTS.values():
         for file in [*host.places, *([Path(".mcp.json")] if host.name == "claude-code" else [])]:
             try:
@@ -195,7 +195,7 @@ def _expanded(entry: Entry, text: str) -> str:
 
 
 async def _check_url(entry: Entry) -> tuple[str, str]:
-    """The server there is greeted as the host does."""
+    """Greet the server at an address as the host does: what is found, and what to do about it."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doctor", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     url = _expanded(entry, entry.url)

@@ -93,7 +93,7 @@ def _find(text: str, path: Sequence[str]) -> tuple[_Member, _Member | None]:
 
 
 def _cut(text: str, around: _Member, member: _Member) -> str:
-    """The text without a member of an object, with one comma less, and without the line that is empty then."""
+    """The text without a member of an object, with one comma less, and without the line that this leaves empty."""
     members, with_commas = _members(_strict(text), around.start), _without_comments(text)
     at, is_last = members.index(member), member == members[-1]
     above, below = text[: member.at].rstrip(" \t"), text[member.end :]

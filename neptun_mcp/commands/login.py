@@ -107,9 +107,10 @@ def _pasted(address: str) -> Credentials | None:
 
 
 def _pasted_lines(prompt: str) -> Iterator[str]:
-    """Lines of any length, without being shown; an empty one at the end of the input.
+    """Lines of any length, which are not shown; an empty one at the end of the input.
 
-    In its usual mode a terminal keeps 4,095 characters of a line (macOS: 1,023) and drops the rest without a word.
+    In its usual mode a terminal keeps 4,095 characters of a line (macOS: 1,023) and drops the rest without a word, so
+    this reads characters as they come.
     """
     try:
         import termios

@@ -1,4 +1,4 @@
-"""`neptun-mcp whoami`: says which account the server uses, which `install`, `login` and `logout` name, too."""
+"""`neptun-mcp whoami`: says which account the server uses; other commands name accounts as it does."""
 
 from __future__ import annotations
 

@@ -415,7 +415,7 @@ class NeptunClient:
     async def _imports(
         self, project_id: int, kind: str | None, arrange: _Arrange[ProjectImport]
     ) -> Listing[ProjectImport]:
-        """What is chosen from every import of the kind, and what else came along."""
+        """What `arrange` chooses from every import of the kind, and what could not be read."""
         github = [k for k in GITHUB_KINDS if kind is None or is_kind(k, kind) or kind not in KNOWN_KINDS]
         queries = [f"?import_source_type={k}" for k in github]
         if self.learned.imports_by_kind:

@@ -62,7 +62,7 @@ class Progress:
 
 
 def unreachable(error: Exception, address: str, progress: Progress) -> errors.Unreachable:
-    """What kept an answer from arriving, of which HTTPX raised `error`."""
+    """What kept an answer from arriving, when HTTPX raised `error`."""
     import h11  # HTTPX has imported it by then
 
     causes = _causes(error)
@@ -129,7 +129,7 @@ def refusal(address: str, response: httpx.Response, body: bytes) -> errors.Neptu
 def _retry_after(response: httpx.Response) -> float | None:
     """Retry-After in seconds (RFC 9110, 10.2.3: seconds or a date); None when absent or absurd.
 
-    A date is measured against that of the answer, which a server with a clock sends (6.6.1): ours may differ.
+    A date is compared with that of the answer, which a server with a clock sends (6.6.1): our clock may differ.
     """
     value, sent = (response.headers.get(name, "")[:_LONGEST_DATE] for name in ("retry-after", "date"))
     try:
@@ -166,8 +166,8 @@ def _fault(error: Exception) -> str:
         return "SOCKS needs the Python package socksio"
     if isinstance(error, ssl.SSLError):
         return "it holds no certificates"
-    is_file = isinstance(error, OSError) and error.strerror
-    return is_file or "it is not the address of a proxy, such as http://proxy.example.com:8080"
+    why = error.strerror if isinstance(error, OSError) else ""
+    return why or "it is not the address of a proxy, such as http://proxy.example.com:8080"
 
 
 def forget_frames(error: BaseException | None) -> None:

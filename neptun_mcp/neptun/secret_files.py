@@ -47,7 +47,7 @@ def read_secret_file(path: Path, limit: int = MAX_SECRET_FILE) -> str:
 
 
 def read_secret(file: BinaryIO) -> str:
-    """The text of an open file, which may be a pipe, as `read_secret_file` has it. Raises OSError, too."""
+    """The text of an open file, which may be a pipe, read as by `read_secret_file`. Raises OSError, too."""
     return _text(_at_most(MAX_SECRET_FILE, file))
 
 

@@ -95,7 +95,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class User:
-    """Whose session it is: Neptun's id, and the e-mail address as Neptun has it, empty if it says none."""
+    """Whose session it is: the person's id in Neptun, and the e-mail address there, empty if it says none."""
 
     id: int
     email: str = ""
@@ -318,7 +318,7 @@ class Session:
             await self._transport.send("GET", f"/api/shared/collections/{_NO_COLLECTION}")
 
     async def is_valid(self, cookie: str | None) -> bool:
-        """Whether a cookie is that of a session. Raises UserNotSaid if nothing answers this, as every Neptun does."""
+        """Whether Neptun accepts a cookie. Raises UserNotSaid if it has no page that tells, as every Neptun has."""
         try:
             await self._transport.read("HEAD", "/api/auth/check", cookie=cookie)
         except errors.Unauthorized:

@@ -44,7 +44,7 @@ class Pace:
         self._done = 0
 
     def step(self, work: int) -> None:
-        """Call this before each piece of work, of `work` characters, which has to be small.
+        """Call this before each small piece of work, of `work` characters.
 
         Raises:
             Stopped: the work has to end.

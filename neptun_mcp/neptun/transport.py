@@ -88,7 +88,7 @@ class _Shared(httpx.AsyncBaseTransport):
 
 @dataclass(kw_only=True, eq=False)
 class Transport:
-    """The connections to one Neptun, shared by everyone who uses this process. Its attributes are `NeptunClient`'s."""
+    """The connections to one Neptun, shared by all who use this process. `NeptunClient` explains its attributes."""
 
     address: str
     timeout: float

@@ -38,7 +38,7 @@ class Caller:
             needed.
         cookie: the session of the header `Neptun-Session`, or of the person who signed in; None if there is none.
         sign_in: tells one sign-in of a person from another; empty without.
-        user_id: the person's id in Neptun, if the token says it, or Neptun has.
+        user_id: the person's id in Neptun, if the token or Neptun has said it.
         scope: what the person allowed when signing in, less what the address takes away.
     """
 
@@ -142,10 +142,10 @@ def advice_on_header(address: str) -> str:
 
 
 class Clients:
-    """A client for each session of a caller, over the connections of another one.
+    """A client for each session of a caller, over the connections of one that is given.
 
     Args:
-        neptun: the other one, which callers use who need no session.
+        neptun: that one; callers without a session use it as it is.
         advice: how a caller gets a session; empty if none is needed.
     """
 

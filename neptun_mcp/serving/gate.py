@@ -55,7 +55,7 @@ class Limits:
     Attributes:
         app: what is behind it.
         ending: the server's.
-        count: told of each request, its answer's status, if it got one, and the seconds that it took.
+        count: called with each request, the status of its answer, if it got one, and the seconds that it took.
     """
 
     app: ASGIApp

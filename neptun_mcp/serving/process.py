@@ -75,7 +75,7 @@ def serve_many() -> None:
 def read_long_bodies() -> None:
     """Read long bodies in larger pieces.
 
-    HTTPX has no setting for it, so a constant of httpcore2 (read in 2.14 to 2.16) is set, not a part of its public API.
+    HTTPX has no setting for it, so this sets a private constant of httpcore2 (read in 2.14 to 2.16).
     """
     from httpcore2 import AsyncHTTP11Connection
 
@@ -99,7 +99,7 @@ def one_line_when_full() -> None:
     """Say in a line now and then that the event loop cannot accept connections.
 
     It would log a hundred tracebacks a second, as long as peers hold all the files that the process may open. Its lines
-    are known by the word `accept` (read in Python 3.10 to 3.13).
+    are recognised by the word `accept` (read in Python 3.10 to 3.13).
     """
     said = -math.inf
 

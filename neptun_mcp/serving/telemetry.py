@@ -128,7 +128,7 @@ class Telemetry(logging.Handler):
         attributes: dict[str, str] = {"http.request.method": sanitize_method(scope["method"])}
         if status:
             attributes["http.response.status_code"] = str(status)
-        if "endpoint" in scope:  # else the path is not served, and anything
+        if "endpoint" in scope:  # else the path is not served, and may be anything
             attributes["http.route"] = scope["path"]
         self._requests.record(seconds, attributes)
 

@@ -62,7 +62,7 @@ class SignIn:
 
     Args:
         neptun: its connections are used for the people who sign in.
-        settings: those for signing in, all of which are there.
+        settings: with a public address and keys.
         is_refused: whether a Neptun user gets no tokens.
     """
 

@@ -108,7 +108,7 @@ def _cut(row: Row, room: int) -> Row:
 
 
 def single(item: Any, text_offset: int = 0) -> dict[str, Any]:
-    """An item by itself; a file with its text from a character on, as far as it fits. -1 is the last one."""
+    """An item by itself; a file with its text from a character on, as far as it fits (-1: the last character)."""
     if not isinstance(item, UserFile) or (whole := item.text) is None:
         return fitted([Row(item)])[0]
     start = text_offset if text_offset >= 0 else max(0, len(whole) + text_offset)

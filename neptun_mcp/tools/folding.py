@@ -28,7 +28,7 @@ def work_on(text: str) -> int:
 
 
 class Piece(NamedTuple):
-    """A part of a text, where it begins, and it as it is compared, behind `carried` characters of the part before."""
+    """A part of a text, where it begins, and its folded form, after `carried` characters of the part before."""
 
     start: int
     part: str

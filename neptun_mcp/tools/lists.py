@@ -109,7 +109,7 @@ class Wanted:
         return [Row(item, replaced_by=replaced.get(item.id)) for item in wanted]
 
     async def in_time(self, items: Sequence[Any], limit: TimeLimit, work: Callable[[Pace], T]) -> T:
-        """What `work` makes of a list, of a large one in a thread. Raises NotDone if the time does not suffice."""
+        """What `work` makes of a list; a large one goes to a thread. Raises NotDone if the time does not suffice."""
         size = len(items) * ITEM
         if size <= SMALL and self.query:
             size += sum(ITEM + work_on(item.text or "") for item in items if isinstance(item, UserFile))
@@ -150,7 +150,7 @@ class Found:
     gone: set[int] = field(default_factory=set[int])
 
     async def read(self, call: Call, project: Project | None = None) -> None:
-        """Add the rows of the call's project; of one among all of them only what is ever shown of each row.
+        """Add the rows of the call's project; in a list over all projects, only what is ever shown of each row.
 
         Raises:
             NeptunError, NotDone: its list could not be read, or searched.
@@ -299,7 +299,7 @@ async def single_resource(
 ) -> dict[str, Any]:
     """The fields of a page with one resource; a file with its text from a character on, as far as it fits.
 
-    A query or an offset goes with a list alone, and the note says so.
+    A query and an offset are for lists alone; if one is given, the note says so.
     """
     ask = partial(call.neptun.get_resource, call.project_id, resource_type, resource_id)
     key = await call.key(resource_type, resource_id)

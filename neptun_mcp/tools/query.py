@@ -90,7 +90,7 @@ class Query:
     def hint(self, total: int) -> str:
         """What to know of a query that found `total` items: terms of other search languages are words here.
 
-        Where something was found, only an operator, or what nothing has and so leaves nothing out, misleads.
+        Where something was found, only an operator misleads, or a `-term` that leaves nothing out, as nothing has it.
         """
         misleading = [term for term in self.plain if not total or term in _OPERATORS or term[0] == "-"]
         if not misleading:

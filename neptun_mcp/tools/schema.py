@@ -24,7 +24,7 @@ words than its own."""
 
 
 class ShownImport(ProjectImport):
-    """An import in a list, where duplicates were asked for with the id of the one that replaces it."""
+    """An import in a list; where duplicates were asked for, with the id of the one that replaces it."""
 
     replaced_by: int | None = None
 
@@ -93,8 +93,8 @@ class DeletionResult(BaseModel):
 def flat_schema(schema: Mapping[str, Any], without: Collection[str] = ()) -> Schema:
     """An equivalent schema of plain objects, arrays and scalars; optional means absent from `required`.
 
-    Titles are dropped, which repeat the names, the docstrings of models, which are for readers of the code, and what
-    has to go `without`.
+    Titles are dropped, since they repeat the names; docstrings of models, since they are for readers of the code; and
+    the keys in `without`.
     """
     definitions: Mapping[str, Any] = schema.get("$defs", {})
 

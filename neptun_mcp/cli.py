@@ -78,7 +78,7 @@ _COMMANDS = {
     "doctor": ("find out why it does not work", "--base-url --sandbox --json"),
     "sandbox": ("serve the sample Neptun on a port, for curl or another client", "--port --contract"),
 }
-"""What a command does, and what may stand after it. Without one, the server serves on stdin and stdout."""
+"""What a command does, and what may stand after it; the empty name stands for none."""
 
 _WITH_VALUE = {name for name, (_, how) in _ARGUMENTS.items() if name.startswith("--") and "action" not in how}
 

@@ -221,7 +221,7 @@ async def list_page(call: Call, wanted: Wanted) -> dict[str, Any]:
         f"{unnamed} more projects, with no more matches than the last of these, are not named." if unnamed else "",
         "" if complete else "There are too many to remember: each page is read again. Narrow the query.",
     )
-    start = range(found.total)[wanted.offset :].start
+    start = range(found.total)[wanted.offset :].start  # a slice counts a negative offset from the end
     newer = found.total - len(found.rows) if wanted.offset < 0 else 0  # that are not kept
     rows = found.rows[start - newer : start - newer + wanted.limit]
 

@@ -28,7 +28,7 @@ _FORM_CHARACTERS = 10_000  # of the projects to choose from
 
 
 async def ask_project(ctx: Context[Shared, Any], project_id: int | None, project: str) -> Call | Elicit[BaseModel]:
-    """The project that is meant: as given, as set, the only one, or as the person chooses from a list by name."""
+    """The project that is meant: as given, as set, the only one, or as the person chooses from a list."""
     call, name = call_of(ctx), project.strip()
     if name == ALL:
         return replace(call, project_id=EVERY_PROJECT)

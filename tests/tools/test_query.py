@@ -131,7 +131,7 @@ def test_each_list_has_its_own_fields(resource_type: Any, query: str, item: Json
 
 
 @pytest.mark.parametrize("query", ["before:yesterday", "after:2026-02-30", "-before:1.1.2026", 'after:"2026"'])
-async def test_nothing_is_an_error_but_a_date_that_is_none(host: Host, query: str) -> None:
+async def test_nothing_but_an_invalid_date_is_an_error(host: Host, query: str) -> None:
     message = await host.fails("list_imports", project_id=WEBSHOP, query=query)
     assert "takes a day in the form YYYY-MM-DD" in message
 

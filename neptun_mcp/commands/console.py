@@ -186,8 +186,8 @@ def _file(item: dict[str, Any]) -> RenderableType:
     notes += [f"from character {item['text_offset']:,}"] if item.get("text_offset") else []
     notes += [f"{item['matches']:,} places match"] if item.get("matches") else []
     notes += [f"text_offset={item['next_text_offset']} shows more"] if item.get("next_text_offset") else []
-    created, seen = as_text(day(item.get("created_at"))), as_text(", ".join(notes), "dim")
-    parts = (Text(str(item["id"]), "bold"), as_text(str(name), "bold cyan"), as_text(item["project"]), created, seen)
+    created, about = as_text(day(item.get("created_at"))), as_text(", ".join(notes), "dim")
+    parts = (Text(str(item["id"]), "bold"), as_text(str(name), "bold cyan"), as_text(item["project"]), created, about)
     head = Text("  ").join(filter(None, parts))
     text = printable(item.get("text") or "", kept="\n\t").rstrip("\n")
     code = Syntax(text, item.get("language") or "text", theme="ansi_dark", background_color="default").highlight(text)

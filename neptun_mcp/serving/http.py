@@ -147,7 +147,7 @@ def _mcp_server(
 
 
 def _report_of(request: Any) -> Report:
-    """Where the tools report a call. After a question it has waited for another turn."""
+    """Where the tools report a call, which waits for another turn after each question."""
     request.state.report.queued = request.state.turn.queued
     return request.state.report
 

@@ -1,8 +1,8 @@
 """What leaves the process as traces and metrics: no ids, paths, names or secrets. Needs the extra `otel`.
 
 The MCP SDK and HTTPX's instrumentation make the spans, and the latter measures requests to Neptun. Calls and sign-ins
-are counted from their log lines, so that log and metrics agree. Names follow OpenTelemetry's
-conventions for MCP, HTTP servers and HTTP clients, where they have one.
+are counted from their log lines, so that log and metrics agree. Names follow OpenTelemetry's conventions for MCP, HTTP
+servers and HTTP clients, where they have one.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Found:
         left_out: what could not be read, and why.
         cautions: what to say of lists, each with the projects that it is true of.
         has_kind: whether the kind of imports that is wanted is known, or was seen.
-        memory: bytes that the rows of all projects take.
+        memory: bytes that the rows take; not counted in a list of one project.
         gone: the ids of the imports that have been deleted since.
     """
 
@@ -161,8 +161,8 @@ class Found:
             rows, needles = self.wanted.rows(listing.items, pace), self.wanted.query.needles
             if project is None:
                 return rows, 0
-            in_it = [row._replace(project_id=project.id) for row in rows]
-            rows = [row.with_excerpt(needles, pace).shortened(_FIELD) for row in in_it]
+            own = [row._replace(project_id=project.id) for row in rows]
+            rows = [row.with_excerpt(needles, pace).shortened(_FIELD) for row in own]
             return rows, _memory(rows, pace)
 
         rows, memory = await self.wanted.in_time(listing.items, call.limit, found)

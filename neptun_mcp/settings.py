@@ -63,7 +63,9 @@ def _address(url: str, example: str = DEFAULT_BASE_URL) -> str:
     if not good or parts.scheme not in ("http", "https"):
         raise no_address
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must start with https://; http:// is for this machine, as others could read what is sent")
+        raise ValueError(
+            "must start with https://; http:// is for this machine only, as others could read what is sent"
+        )
     return address
 
 

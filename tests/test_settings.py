@@ -231,8 +231,8 @@ def test_the_public_address_is_the_root(given: str, used: str) -> None:
         ),
         (
             "http://mcp.example.com",
-            "NEPTUN_MCP_PUBLIC_URL: must start with https://; http:// is for this machine, as others could read what "
-            "is sent",
+            "NEPTUN_MCP_PUBLIC_URL: must start with https://; http:// is for this machine only, as others could read "
+            "what is sent",
         ),
     ],
 )
@@ -284,7 +284,7 @@ def test_what_is_no_host_name_is_refused(given: str) -> None:
 # The address
 
 NOT_AN_ADDRESS = f"is not an address such as https://neptun-webui.vercel.app, {NO_MORE}"
-IN_THE_OPEN = "must start with https://; http:// is for this machine, as others could read what is sent"
+IN_THE_OPEN = "must start with https://; http:// is for this machine only, as others could read what is sent"
 
 
 @pytest.mark.parametrize(

@@ -249,22 +249,24 @@ class Full(socket.socket):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its event loop accepts in another way")
-async def test_a_full_process_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_process_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails if Python words it in another way."""
     monkeypatch.setattr(logging.getLogger("asyncio"), "filters", [])
     process.one_line_when_full()
-    loop, full = asyncio.get_running_loop(), list[dict[str, Any]]()
-    usual = loop.get_exception_handler()
-    loop.set_exception_handler(lambda _, context: full.append(context))
-    with Full() as listener:
-        listener.bind(("127.0.0.1", 0))
-        async with await loop.create_server(asyncio.Protocol, sock=listener):
-            with socket.create_connection(listener.getsockname()):
-                await until(lambda: bool(full))
-    loop.set_exception_handler(usual)
-    for _ in range(100):
-        loop.default_exception_handler(full[0])
-    loop.default_exception_handler({"message": "another fault", "exception": ValueError()})
+
+    async def fill() -> None:
+        loop, full = asyncio.get_running_loop(), list[dict[str, Any]]()
+        loop.set_exception_handler(lambda _, context: full.append(context))
+        with Full() as listener:
+            listener.bind(("127.0.0.1", 0))
+            async with await loop.create_server(asyncio.Protocol, sock=listener):
+                with socket.create_connection(listener.getsockname()):
+                    await until(lambda: bool(full))
+        for _ in range(100):
+            loop.default_exception_handler(full[0])
+        loop.default_exception_handler({"message": "another fault", "exception": ValueError()})
+
+    asyncio.run(fill())  # in a loop of its own, which would accept again after a second
     said = [record.getMessage() for record in caplog.records]
     assert [line.partition(" (")[0] for line in said] == ["no further connection can be accepted now", "another fault"]
     assert [record.exc_info is None for record in caplog.records] == [True, False]

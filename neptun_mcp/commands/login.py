@@ -126,9 +126,12 @@ def _pasted_lines(prompt: str) -> Iterator[str]:
             print(prompt, end="", file=sys.stderr, flush=True)
             line = b""
             while (typed := os.read(terminal, 1)) not in b"\r\n\x04":  # Enter, Ctrl-D, or the end
-                line += typed
-                if typed in b"\b\x7f\x15\x17":  # Backspace, Ctrl-U, Ctrl-W
-                    line = b"" if typed in b"\x15\x17" else line.decode(errors="replace")[:-2].encode()
+                if typed in b"\x15\x17":  # Ctrl-U, Ctrl-W
+                    line = b""
+                elif typed in b"\b\x7f":  # Backspace
+                    line = line.decode(errors="replace")[:-1].encode()
+                else:
+                    line += typed
             print(file=sys.stderr)
             yield _KEYS.sub("", line.decode(errors="replace"))
     finally:
